@@ -1,0 +1,1 @@
+"""MiniMind Lite: the small library that the course builds."""
