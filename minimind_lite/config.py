@@ -20,7 +20,7 @@ class YarnScaling:
     original_max_position_embeddings: int = 2048  # the length the model was trained at
     beta_fast: float = 32.0  # dimensions that turn more often than this over the original length stay as they are
     beta_slow: float = 1.0  # dimensions that turn less often than this are slowed down by the whole factor
-    attention_factor: float = 1.0  # multiplies cos and sin; the paper's 0.1·ln(factor) + 1 is a choice, MiniMind keeps 1
+    attention_factor: float = 1.0  # multiplies cos and sin; the paper proposes 0.1·ln(factor) + 1, MiniMind keeps 1
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,11 @@ PRESETS: dict[str, ModelConfig] = {
     "minimind2-small": _MINIMIND2,
     "minimind2": replace(_MINIMIND2, hidden_size=768, num_hidden_layers=16, intermediate_size=2048, head_dim=0),
     "minimind2-moe": replace(
-        _MINIMIND2, hidden_size=640, intermediate_size=1728, head_dim=0,
-        num_experts=4, num_experts_per_tok=2, num_shared_experts=1,
-    ),  # fmt: skip
+        replace(_MINIMIND2, hidden_size=640, intermediate_size=1728, head_dim=0),
+        num_experts=4,
+        num_experts_per_tok=2,
+        num_shared_experts=1,
+    ),
     "minimind3": _MINIMIND3,
     "minimind3-moe": replace(_MINIMIND3, num_experts=4, num_experts_per_tok=1),
     "minimind-v1-small": _MINIMIND_V1,
@@ -164,9 +166,8 @@ def preset(name: str, **changes: Any) -> ModelConfig:
         raise ConfigError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
     unknown = set(changes) - set(ModelConfig.__dataclass_fields__)
     if unknown:
-        raise ConfigError(
-            f"ModelConfig has no field {', '.join(sorted(unknown))}; it has: {', '.join(ModelConfig.__dataclass_fields__)}"
-        )
+        fields = ", ".join(ModelConfig.__dataclass_fields__)
+        raise ConfigError(f"ModelConfig has no field {', '.join(sorted(unknown))}; it has: {fields}")
     if {"hidden_size", "num_attention_heads"} & set(changes):
         changes.setdefault("head_dim", 0)  # let it follow from the new sizes
     return replace(PRESETS[name], **changes)

@@ -1,0 +1,1 @@
+"""From files of records to blocks of tokens: validate, tokenize, store, pack."""

@@ -1,0 +1,180 @@
+"""What a line must look like: every file format of the course, validated, with errors that say where.
+
+A training file of a million lines always has a few bad ones. They are skipped, counted and logged, up to a limit:
+past it the file is not "slightly dirty" but the wrong file. With ``strict`` the first bad line stops the run.
+Formats: MiniMind's JSON Lines (text, conversation, preference); `exams.py` reads the multiple-choice files.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["text", "conversation", "preference"]
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names file, line and field, and the way out."""
+
+
+def _json_text(value: str) -> str:
+    try:
+        json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"must hold JSON as a string, but {error}") from None
+    return value
+
+
+JsonText = Annotated[str, AfterValidator(_json_text)]
+
+
+class MessageRecord(BaseModel):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    reasoning_content: str | None = None  # what the assistant thought, apart from what it said
+    tools: JsonText | None = None  # on the system turn: the functions it may call
+    tool_calls: JsonText | None = None  # on an assistant turn: the calls it makes
+
+
+class TextRecord(BaseModel):
+    """One document for pretraining or for the tokenizer."""
+
+    text: str = Field(min_length=1)
+
+
+def _check_turns(messages: list[MessageRecord]) -> list[MessageRecord]:
+    roles = [message.role for message in messages]
+    if "system" in roles[1:]:
+        raise ValueError(f"turn {roles.index('system', 1)} is a system turn; only the first turn may be one")
+    turns = roles[1:] if roles[0] == "system" else roles
+    if not turns or turns[0] != "user":
+        raise ValueError("the first turn after the system turn must be the user's")
+    for index, (before, role) in enumerate(pairwise(roles), start=1):
+        if role == before and role != "tool":
+            raise ValueError(f"turns {index - 1} and {index} are both {role} turns; join them")
+    if "assistant" not in roles:
+        raise ValueError("there is no assistant turn, so there is nothing to learn from")
+    return messages
+
+
+Turns = Annotated[list[MessageRecord], Field(min_length=1), AfterValidator(_check_turns)]
+
+
+def _as_dicts(turns: list[MessageRecord]) -> list[dict[str, Any]]:
+    return [turn.model_dump(exclude_none=True) for turn in turns]
+
+
+class ConversationRecord(BaseModel):
+    """One conversation for supervised fine-tuning, LoRA or reasoning distillation."""
+
+    conversations: Turns
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The turns as plain dicts, as ``Tokenizer.render`` takes them."""
+        return _as_dicts(self.conversations)
+
+
+class PreferenceRecord(BaseModel):
+    """A better and a worse ending of the same conversation, for preference training."""
+
+    chosen: Turns
+    rejected: Turns
+
+    @model_validator(mode="after")
+    def _same_prompt(self) -> "PreferenceRecord":
+        if _as_dicts(self.chosen[:-1]) != _as_dicts(self.rejected[:-1]):
+            raise ValueError("chosen and rejected must share every turn but the last")
+        if self.chosen[-1] == self.rejected[-1]:
+            raise ValueError("chosen and rejected are the same, so the pair prefers nothing")
+        return self
+
+
+_MODELS: dict[Kind, type[BaseModel]] = {
+    "text": TextRecord,
+    "conversation": ConversationRecord,
+    "preference": PreferenceRecord,
+}
+
+
+def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:
+    """The file itself, or the files of a folder in the order of their names.
+
+    Raises DataError when nothing is there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(path.glob(pattern))
+        if not files:
+            raise DataError(f"{path}: the folder holds no {pattern} file")
+        return files
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; check the path, or build the samples: minimind data build")
+    return [path]
+
+
+class RecordReader:
+    """Iterate over the valid records of a JSON Lines file, or of a folder of them.
+
+    path: UTF-8 file or folder. kind: which format. strict: stop at the first bad line.
+    max_bad: how many bad lines are skipped before the file is refused.
+    After an iteration ``skipped`` holds one DataError a bad line. Raises DataError.
+    """
+
+    def __init__(self, path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100):
+        if kind not in _MODELS:
+            raise DataError(f"no record kind is called {kind!r}; there are: {', '.join(_MODELS)}")
+        self.files = data_files(path)
+        self.kind, self.strict, self.max_bad = kind, strict, max_bad
+        self.skipped: list[DataError] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        self.skipped = []
+        for file in self.files:
+            with file.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield from self._record(file, number, line)
+        if self.skipped:
+            logger.warning("skipped %d bad lines; the first: %s", len(self.skipped), self.skipped[0])
+
+    def _record(self, file: Path, number: int, line: bytes) -> Iterator[Any]:
+        try:
+            yield parse_line(line, self.kind, where=f"{file}, line {number}")
+        except DataError as error:
+            self.skipped.append(error)
+            if self.strict:
+                raise DataError(f"{error}. Mend the line, or run without --strict to skip bad lines") from None
+            if len(self.skipped) > self.max_bad:
+                raise DataError(
+                    f"{error}. That is bad line number {len(self.skipped)}, over the limit of {self.max_bad}: "
+                    f"is this a file of {self.kind} records? Mend it, or raise the limit (max_bad)"
+                ) from None
+
+
+def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
+    """One JSON line to its record; ``where`` stands in front of the error. Raises DataError."""
+    try:
+        text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
+        return _MODELS[kind].model_validate(json.loads(text))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}, column {error.colno}: not JSON: {error.msg}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        raise DataError(f"{where}, field {field or 'of the whole line'}: {first['msg']}") from None
+
+
+def read_records(path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100) -> RecordReader:
+    """The records of ``path``: see RecordReader."""
+    return RecordReader(path, kind, strict=strict, max_bad=max_bad)

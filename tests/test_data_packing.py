@@ -1,0 +1,104 @@
+"""Packing: full blocks, no leak between documents, every token predicted exactly once."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minimind_lite.data.documents import Document
+from minimind_lite.data.packing import IGNORE, PackedDataset, PaddedDataset, pack
+from minimind_lite.data.records import DataError
+
+
+def make(lengths, masked=False, seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        Document(
+            random.integers(3, 60_000, length),
+            random.integers(0, 2, length).astype(np.uint8) if masked else None,
+        )
+        for length in lengths
+    ]
+
+
+def pairs_of(documents):
+    """Every (document, position, token, next token) that must be trained, computed without packing."""
+    return sorted(
+        (int(token), int(following))
+        for document in documents
+        for i, (token, following) in enumerate(zip(document.ids[:-1], document.ids[1:], strict=True))
+        if document.loss_mask is None or document.loss_mask[i + 1]
+    )
+
+
+@given(st.lists(st.integers(0, 60), max_size=40), st.integers(1, 24))
+def test_the_plan_holds_every_position_once_and_no_block_overflows(lengths, block_size):
+    plan = pack(lengths, block_size)
+    positions = [(p.document, i) for block in plan for p in block for i in range(p.start, p.stop)]
+    assert sorted(positions) == [(d, i) for d, length in enumerate(lengths) for i in range(length)]
+    assert all(sum(map(len, block)) <= block_size for block in plan)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=20).filter(lambda x: max(x) > 1), st.booleans())
+def test_every_target_is_the_next_token_of_its_own_document(lengths, masked):
+    documents = make(lengths, masked)
+    trained = []
+    for item in PackedDataset(documents, block_size=16):
+        for token, target in zip(item["input_ids"].tolist(), item["targets"].tolist(), strict=True):
+            if target != IGNORE:
+                trained.append((token, target))
+    assert sorted(trained) == pairs_of(documents)
+
+
+def test_positions_restart_and_padding_is_marked():
+    item = PackedDataset(make([5, 4]), block_size=8)[0]  # 4 + 3 inputs, one position of padding
+    assert item["document_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1, -1]
+    assert item["position_ids"].tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
+    assert item["targets"][-1] == IGNORE
+
+
+def test_short_documents_fill_97_percent_of_the_positions():
+    lengths = np.random.default_rng(0).integers(20, 200, 2000).tolist()
+    packed, padded = PackedDataset(make(lengths), 512), PaddedDataset(make(lengths), 512)
+    assert packed.fill_share >= 0.97
+    assert padded.fill_share < 0.3 and len(padded) == 2000
+    tokens = sum((item["document_ids"] >= 0).sum() for item in packed)
+    assert packed.fill_share == pytest.approx(float(tokens) / (len(packed) * 512))
+
+
+def test_a_packed_batch_gives_the_loss_of_each_document_alone():
+    from minimind_lite.model.attention import document_mask
+    from minimind_lite.model.transformer import Transformer
+
+    from minimind_lite.config import preset
+
+    torch.manual_seed(0)
+    model = Transformer(preset("pico", vocab_size=60_000))
+    documents = make([9, 6, 12, 4, 30])
+    batch = {
+        k: torch.stack([item[k] for item in PackedDataset(documents, 32)]) for k in PackedDataset(documents, 32)[0]
+    }
+    packed, count = model.loss(
+        batch["input_ids"],
+        batch["targets"],
+        position_ids=batch["position_ids"],
+        attention_mask=document_mask(batch["document_ids"]),
+    )
+    alone = torch.stack(
+        [
+            torch.nn.functional.cross_entropy(
+                model(torch.tensor(d.ids[None, :-1]))[0], torch.tensor(d.ids[1:]), reduction="sum"
+            )
+            for d in documents
+        ]
+    ).sum()
+    assert count == sum(len(d) - 1 for d in documents)
+    torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-4)
+
+
+def test_nothing_to_train_on_is_refused():
+    with pytest.raises(DataError, match="nothing to predict"):
+        PackedDataset(make([1, 1]), 8)
+    with pytest.raises(DataError, match="block_size must be at least 1"):
+        pack([3], 0)
