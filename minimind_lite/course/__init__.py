@@ -1,0 +1,143 @@
+"""What the notebooks need around the library: sizes, folders, figures, and the runner.
+
+from minimind_lite import course
+chapter = course.begin("08_pretrain", profile=profile, output_dir=output_dir)
+tokenizer = Tokenizer.load(chapter.require("tokenizer"))
+chapter.record(bits_per_byte=1.9)
+"""
+
+import json
+import os
+import platform
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .data_files import data_path
+from .parameters import refuse_unknown_parameters
+from .paths import DEFAULT_OUTPUT, resolve_output, shown, write_atomically
+from .profiles import PROFILES, CourseError, check_profile, expected_minutes, is_smoke, settings_for
+
+__all__ = ["DEFAULT_OUTPUT", "PROFILES", "Chapter", "CourseError", "begin", "hello"]
+
+# What a stage leaves behind that a later one cannot do without; other stages leave their results.json.
+ARTIFACTS = {"tokenizer": "tokenizer.json", "pretrain": "model.safetensors", "sft": "model.safetensors"}
+CHAPTERS = {
+    "welcome": "00_welcome", "tokenizer": "01_tokenizer", "rmsnorm": "02_rmsnorm", "rope": "03_rope",
+    "attention": "04_attention", "swiglu": "05_swiglu", "transformer": "07_transformer", "pretrain": "08_pretrain",
+    "generation": "09_generation", "sft": "10_sft",
+}  # fmt: skip
+
+
+@dataclass
+class Chapter:
+    """One run of one chapter: its settings, its folders, its figures."""
+
+    name: str  # as the file: "08_pretrain"
+    profile: str
+    output_dir: Path  # holds one folder a stage
+    settings: Any  # the stage's dataclass of minimind_lite.course.profiles
+    device: torch.device
+    figures: dict[str, Any] = field(default_factory=dict)  # what this run has recorded so far
+
+    @property
+    def stage(self) -> str:
+        """The chapter's name without its number."""
+        return self.name.partition("_")[2]
+
+    def output(self, stage: str | None = None) -> Path:
+        """The folder of this chapter's own artifacts, made if it is not there."""
+        folder = self.output_dir / (stage or self.stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def require(self, stage: str) -> Path:
+        """The folder an earlier chapter made; CourseError says which chapter makes what is missing."""
+        folder = self.output_dir / stage
+        if not (folder / ARTIFACTS.get(stage, "results.json")).is_file():
+            maker = CHAPTERS.get(stage, stage)
+            raise CourseError(
+                f"{self.name} needs {stage}/{ARTIFACTS.get(stage, 'results.json')} in {self.output_dir}, which chapter "
+                f"{maker} makes. Run notebooks/{maker}.ipynb first, with the same output_dir, or: "
+                f"minimind course run --to {maker[:2]} --profile {self.profile}"
+            )
+        return folder
+
+    def data(self, name: str) -> Path:
+        """A data file by its role ("pretrain", "sft_heldout"): the small sample, or the published data in `full`."""
+        return data_path(name, self.profile)
+
+    def record(self, **figures: Any) -> dict[str, Any]:
+        """Merge named figures into this stage's results.json; returns all that the file now holds.
+
+        Numbers (also torch's and NumPy's), strings, and lists of them. A number that is not finite is refused.
+        """
+        path = self.output() / "results.json"
+        before = json.loads(path.read_text(encoding="utf-8")).get("figures", {}) if path.is_file() else {}
+        new = {name: _plain(name, value) for name, value in figures.items()}
+        self.figures |= new
+        result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": before | new}
+        write_atomically(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        return result["figures"]  # type: ignore[return-value]
+
+
+def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT_OUTPUT, **parameters: Any) -> Chapter:
+    """Start a chapter: check its parameters, fix its sizes and folders, seed the random numbers.
+
+    ``parameters`` change the profile's settings where they are not None. A relative ``output_dir`` counts from the
+    repository's root. Raises CourseError for an unknown profile, parameter or setting, with the known ones.
+    """
+    check_profile(profile)
+    refuse_unknown_parameters({"profile", "output_dir", *parameters})
+    stage = name.partition("_")[2]
+    settings = settings_for(stage, profile, **parameters)
+    folder = resolve_output(output_dir)
+    chapter = Chapter(name, profile, folder, settings, pick_device())
+    use_all_cores()
+    random.seed(settings.seed)
+    np.random.seed(settings.seed)  # noqa: NPY002  libraries that a chapter compares with use the old generator
+    torch.manual_seed(settings.seed)
+    minutes = expected_minutes(stage, profile)
+    time = "seconds (smoke size)" if is_smoke() else f"about {minutes:g} minutes" if minutes else "time unknown"
+    print(f"{name} · profile {profile} · {time} · artifacts in {shown(folder / stage)}")
+    return chapter
+
+
+def hello(name: str) -> None:
+    """What the setup cell prints: the device, the versions, and the minutes the chapter takes."""
+    use_all_cores()
+    stage = name.partition("_")[2]
+    minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
+    device = pick_device()
+    where = (
+        torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"
+    )
+    print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
+    print(f"{name}: minutes by profile: {', '.join(minutes) or 'not measured yet'}")
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is a card, else the CPU; Apple's MPS only when asked for (``MINIMIND_DEVICE=mps``)."""
+    asked = os.environ.get("MINIMIND_DEVICE")
+    return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def use_all_cores() -> None:
+    """Let torch use every core this process may use, unless OMP_NUM_THREADS has already said how many."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores))
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value that JSON can hold."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, (int, float, str, bool)) or value != value or value in (float("inf"), float("-inf")):
+        raise CourseError(f"figure {name} is {value!r}: record finite numbers, strings, or lists of them")
+    return value

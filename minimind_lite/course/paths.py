@@ -1,0 +1,51 @@
+"""Where things lie: the repository's root, the folder of artifacts, and files that are whole or not there."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from .profiles import CourseError, is_smoke
+
+DEFAULT_OUTPUT = "build/course/artifacts"
+SMOKE_OUTPUT = "build/smoke"
+
+
+def repository_root() -> Path:
+    """The folder that holds notebooks/ and pyproject.toml, seen from the package's place or from where we stand."""
+    package = Path(__file__).resolve().parents[2]
+    for folder in (package, Path.cwd(), *Path.cwd().parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise CourseError(
+        "the course's repository was not found: neither the installed package nor this folder lies inside one. "
+        "Clone the repository, change into it, and install it with: pip install -e ."
+    )
+
+
+def resolve_output(output_dir: str | Path = DEFAULT_OUTPUT) -> Path:
+    """An absolute folder; a relative one counts from the repository's root.
+
+    At smoke size the default becomes ``build/smoke``, so that a test never overwrites what a real run made.
+    """
+    path = Path(output_dir)
+    if is_smoke() and path == Path(DEFAULT_OUTPUT):
+        path = Path(SMOKE_OUTPUT)
+    return path if path.is_absolute() else repository_root() / path
+
+
+def shown(path: Path) -> str:
+    """The path as a reader should see it: from the repository's root where it lies inside, with forward slashes."""
+    root = repository_root()
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write the whole file or leave the old one: a temporary neighbour, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.parent, suffix=".tmp", delete=False
+    ) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)

@@ -1,0 +1,132 @@
+"""The sizes at which a chapter runs: quick, colab, full, and the smoke size of the tests.
+
+The dataclasses of settings.py say which numbers a stage has, with the quick profile as their defaults; the tables here
+change what the other profiles need. A chapter reads ``course.begin(...).settings`` and holds no sizes of its own.
+"""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from .settings import (
+    GenerationSettings,
+    ModelSettings,
+    PretrainSettings,
+    Settings,
+    SFTSettings,
+    TokenizerSettings,
+    WelcomeSettings,
+)
+
+PROFILES = ("quick", "colab", "full")
+
+
+class CourseError(ValueError):
+    """A chapter cannot run as asked; the message says why and what to do."""
+
+
+def _table(quick: Any, *, colab: dict[str, Any], full: dict[str, Any], smoke: dict[str, Any]) -> dict[str, Any]:
+    """The same dataclass at each size; fields that are not named stay as in quick."""
+    changed = {"colab": colab, "full": full, "smoke": smoke}
+    return {"quick": quick} | {name: replace(quick, **changes) for name, changes in changed.items()}
+
+
+_EXPERIMENT = _table(ModelSettings(), colab={}, full={}, smoke={"preset": "pico", "steps": 3})
+_GPU = {"block_size": 512, "eval_every": 250, "save_every": 500}
+_SMOKE = {"preset": "pico", "block_size": 128, "micro_batch_size": 2, "total_steps": 4, "log_every": 1,
+          "eval_every": 2, "save_every": 2}  # fmt: skip
+
+# One row a stage. `full` follows MiniMind2's published recipe (batch 32 x 8 x 512 tokens, one pass over pretrain_hq).
+SETTINGS: dict[str, dict[str, Any]] = {
+    "welcome": _table(
+        WelcomeSettings(), colab={}, full={}, smoke=_SMOKE | {"vocab_size": 512, "sft_steps": 4, "max_new_tokens": 8}
+    ),
+    "tokenizer": _table(
+        TokenizerSettings(),
+        colab={"vocab_size": 6400},
+        full={"vocab_size": 6400, "max_token_length": 24, "max_characters": 200_000_000},
+        smoke={"vocab_size": 512, "max_characters": 50_000},
+    ),
+    "rmsnorm": _EXPERIMENT,
+    "rope": _EXPERIMENT,
+    "attention": _EXPERIMENT,
+    "swiglu": _EXPERIMENT,
+    "transformer": _EXPERIMENT,
+    "pretrain": _table(
+        PretrainSettings(),
+        colab=_GPU | {"micro_batch_size": 32, "total_steps": 1500, "learning_rate": 1e-3, "precision": "fp16"},
+        full=_GPU
+        | {"preset": "minimind2-small", "micro_batch_size": 32, "gradient_accumulation_steps": 8}
+        | {"total_steps": 3500, "learning_rate": 5e-4, "precision": "bf16", "eval_documents": 2000},
+        smoke=_SMOKE | {"eval_documents": 4},
+    ),
+    "generation": _table(
+        GenerationSettings(), colab={}, full={"max_new_tokens": 256}, smoke={"max_new_tokens": 8, "repeats": 1}
+    ),
+    "sft": _table(
+        SFTSettings(),
+        colab=_GPU | {"micro_batch_size": 32, "total_steps": 1000, "learning_rate": 5e-4, "precision": "fp16"},
+        full=_GPU
+        | {"preset": "minimind2-small", "micro_batch_size": 16, "gradient_accumulation_steps": 2}
+        | {"total_steps": 40_000, "learning_rate": 1e-5, "precision": "bf16", "max_new_tokens": 256},
+        smoke=_SMOKE | {"eval_questions": 4, "max_new_tokens": 8},
+    ),
+}
+
+# Minutes a chapter takes. quick: measured on 2 CPU cores; colab (one T4) and full (one 24 GB card): estimates.
+MINUTES: dict[str, tuple[float, float, float]] = {
+    "welcome": (1.0, 1.0, 1.0),
+    "tokenizer": (0.5, 1.0, 5.0),
+    "rmsnorm": (0.3, 0.3, 0.3),
+    "rope": (0.3, 0.3, 0.3),
+    "attention": (0.3, 0.3, 0.3),
+    "swiglu": (0.3, 0.3, 0.3),
+    "transformer": (0.5, 0.5, 0.5),
+    "pretrain": (2.5, 10.0, 70.0),
+    "generation": (0.5, 0.5, 0.5),
+    "sft": (2.0, 8.0, 65.0),
+}
+
+
+def is_smoke() -> bool:
+    """Whether the tests asked for the size that takes seconds (``MINIMIND_SMOKE=1``)."""
+    return os.environ.get("MINIMIND_SMOKE") == "1"
+
+
+def check_profile(profile: str) -> str:
+    """``profile`` itself, or CourseError with the list of those there are."""
+    if profile not in PROFILES:
+        raise CourseError(f"no profile is called {profile!r}; there are: {', '.join(PROFILES)}")
+    return profile
+
+
+def expected_minutes(stage: str, profile: str) -> float | None:
+    """How long the stage's chapter takes at this profile; None where nobody has said."""
+    return MINUTES[stage][PROFILES.index(check_profile(profile))] if stage in MINUTES else None
+
+
+def settings_for(stage: str, profile: str, **changes: Any) -> Any:
+    """The stage's settings at this profile (at smoke size in the tests), with the changes that are not None.
+
+    Raises CourseError for an unknown profile, an unknown name (with the known ones), or a value of the wrong type.
+    """
+    check_profile(profile)
+    base = SETTINGS.get(stage, {}).get("smoke" if is_smoke() else profile, Settings())
+    known = base.__dataclass_fields__
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise CourseError(f"{stage} has no setting called {', '.join(unknown)}; it has: {', '.join(known)}")
+    wanted = {name: _as_type(name, value, getattr(base, name)) for name, value in changes.items() if value is not None}
+    return replace(base, **wanted)
+
+
+def _as_type(name: str, value: Any, example: Any) -> Any:
+    """``value`` if it is of the example's kind; a whole number may stand for a float."""
+    if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(example):
+        kind = type(example).__name__
+        raise CourseError(
+            f"{name} must be of type {kind}, as in {name}={example!r}; it is {value!r}, a {type(value).__name__}"
+        )
+    return value

@@ -1,0 +1,68 @@
+"""Which numbers each stage has: one frozen dataclass a stage, whose defaults are the quick profile."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every stage has."""
+
+    seed: int = 0  # `course.begin` seeds Python, NumPy and torch with it
+
+
+@dataclass(frozen=True)
+class TokenizerSettings(Settings):
+    vocab_size: int = 3072  # entries, specials and the 256 bytes included
+    max_token_length: int = 6  # bytes; keeps unspaced Chinese from becoming whole sentences in one token
+    max_characters: int = 4_000_000  # how much text the trained tokenizer sees at most
+
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
+    preset: str = "nano"  # a name from minimind_lite.config.PRESETS
+    steps: int = 200  # length of the chapter's small experiments
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Settings):
+    preset: str = "nano"
+    block_size: int = 256  # tokens in one packed row
+    micro_batch_size: int = 4  # rows in one forward pass
+    gradient_accumulation_steps: int = 1  # forward passes in one optimizer step
+    total_steps: int = 400  # optimizer steps
+    learning_rate: float = 3e-3  # its peak
+    warmup_ratio: float = 0.05  # share of the steps that warm up
+    min_lr_ratio: float = 0.1  # the cosine ends at this share of the peak
+    weight_decay: float = 0.1
+    max_grad_norm: float = 1.0
+    log_every: int = 10
+    eval_every: int = 50
+    save_every: int = 100
+    precision: str = "fp32"  # fp32, fp16 or bf16
+
+
+@dataclass(frozen=True)
+class PretrainSettings(TrainingSettings):
+    eval_documents: int = 200  # held-out documents that are measured
+
+
+@dataclass(frozen=True)
+class SFTSettings(TrainingSettings):
+    learning_rate: float = 1.5e-3
+    eval_questions: int = 200  # held-out questions that are asked
+    max_new_tokens: int = 64  # an answer's longest length
+
+
+@dataclass(frozen=True)
+class WelcomeSettings(TrainingSettings):
+    preset: str = "pico"
+    vocab_size: int = 1024
+    total_steps: int = 150  # pretraining
+    sft_steps: int = 150
+    max_new_tokens: int = 48
+
+
+@dataclass(frozen=True)
+class GenerationSettings(Settings):
+    max_new_tokens: int = 64
+    repeats: int = 3  # timings are medians of this many

@@ -1,0 +1,1 @@
+"""Interactives made of core ipywidgets and inline matplotlib; each has a static figure beside it."""
