@@ -1,0 +1,113 @@
+"""Grouped-query attention: every token asks (query), every earlier token offers (key) and gives (value).
+
+Several query heads share one key/value head, which shrinks the cache that generation carries along.
+Query head j reads key/value head j // group, so repeated heads stand next to each other (k0 k0 k1 k1, not k0 k1 k0 k1).
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from minimind_lite.config import ModelConfig
+from minimind_lite.model.rmsnorm import RMSNorm
+from minimind_lite.model.rope import rotate
+
+
+class KeyValueCache(Protocol):
+    """What attention needs of a cache; ``generation/kv_cache.py`` holds the real one."""
+
+    @property
+    def length(self) -> int:
+        """Positions stored before this forward pass; it moves on once all layers have been updated."""
+
+    def update(self, layer_index: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (batch, kv_heads, seq, head_dim); return all of the layer's, (batch, kv_heads, length + seq, dim)."""
+
+
+def causal_mask(query_length: int, key_length: int, device: torch.device | str | None = None) -> Tensor:
+    """(query_length, key_length) bool, True = may look. The last query lines up with the last key.
+
+    SDPA's own ``is_causal`` lines up the first ones instead, which is wrong as soon as a cache holds earlier keys.
+    """
+    ones = torch.ones(query_length, key_length, dtype=torch.bool, device=device)
+    return ones.tril(diagonal=key_length - query_length)
+
+
+def document_mask(document_ids: Tensor) -> Tensor:
+    """(batch, seq) document numbers → (batch, 1, seq, seq) bool: causal, and within one document.
+
+    Padding carries one number of its own (-1) and looks at padding, so no row is empty.
+    """
+    same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
+    length = document_ids.shape[1]
+    return same & causal_mask(length, length, document_ids.device)
+
+
+def open_empty_rows(attention_mask: Tensor) -> Tensor:
+    """Let queries that may look nowhere (left padding) look everywhere: softmax over nothing is 0/0, and NaN spreads.
+
+    Nobody reads those positions, so what they hold only has to be finite.
+    """
+    return attention_mask | ~attention_mask.any(dim=-1, keepdim=True)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """softmax(q·kᵀ / sqrt(head_dim)) · v, causal unless a mask says otherwise.
+
+    queries: (batch, heads, q_len, head_dim). keys, values: (batch, kv_heads, k_len, head_dim). attention_mask: bool,
+    broadcastable to (batch, heads, q_len, k_len), True = may look; it must say everything, causality too.
+    Returns (batch, heads, q_len, head_dim). Source: Vaswani et al. 2017 (arXiv 1706.03762), eq. 1; Ainslie et al. 2023
+    (arXiv 2305.13245) for the groups.
+    """
+    query_length, key_length = queries.shape[2], keys.shape[2]
+    if attention_mask is None and 1 < query_length < key_length:
+        attention_mask = causal_mask(query_length, key_length, queries.device)
+    causal = (
+        attention_mask is None and query_length > 1
+    )  # never a mask and is_causal together: torch forbids or ignores
+    return F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=attention_mask, is_causal=causal, enable_gqa=queries.shape[1] != keys.shape[1]
+    )
+
+
+class Attention(nn.Module):
+    """Project to queries, keys and values, turn the first two by position, attend, project back.
+
+    x: (batch, seq, hidden_size); cos, sin: broadcastable to (batch, heads, seq, head_dim // 2); attention_mask as in
+    ``attend``. Returns (batch, seq, hidden_size). With ``qk_norm`` each query and key head passes an RMSNorm before it
+    is turned, as in Qwen3 (arXiv 2505.09388, section 2).
+    """
+
+    def __init__(self, config: ModelConfig, layer_index: int = 0) -> None:
+        super().__init__()
+        self.layer_index = layer_index
+        self.head_dim = config.head_dim
+        width, kv_width = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        attention_mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        split_heads = "batch seq (heads dim) -> batch heads seq dim"
+        queries = rearrange(self.q_proj(x), split_heads, dim=self.head_dim)
+        keys = rearrange(self.k_proj(x), split_heads, dim=self.head_dim)
+        values = rearrange(self.v_proj(x), split_heads, dim=self.head_dim)
+        queries = rotate(self.q_norm(queries), cos, sin)
+        keys = rotate(self.k_norm(keys), cos, sin)
+        if cache is not None:  # keys are stored already turned: their position never changes
+            keys, values = cache.update(self.layer_index, keys, values)
+        mixed = attend(queries, keys, values, attention_mask)
+        return self.o_proj(rearrange(mixed, "batch heads seq dim -> batch seq (heads dim)"))
