@@ -1,0 +1,58 @@
+"""Training byte-level BPE with the `tokenizers` library; chapter 01 writes the merge loop itself and compares.
+
+Design choices: bytes are the alphabet, so nothing is ever unknown; text is cut into words, Chinese runs, punctuation
+and single digits before merging, so no token crosses them; a token is nine bytes long at most, because Chinese has no
+spaces, and on repeated sentences BPE would otherwise merge until a whole sentence is one token.
+"""
+
+import json
+from collections.abc import Iterable
+
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from minimind_lite.tokenizer.chat_template import SPECIAL_TOKENS, TAGS
+
+# Cuts made before merging, one after the other: line breaks, words with their space, punctuation, Chinese (and other
+# East Asian) runs, digits one by one. They are DeepSeek-Coder's, which llama.cpp knows as "deepseek-coder".
+SPLITS = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
+MAX_TOKEN_BYTES = 9  # three Chinese characters, or a space and eight letters
+
+
+def byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-in for each byte: printable Latin-1 as itself, the other 68 from U+0100 on.
+
+    >>> byte_alphabet()["A"], byte_alphabet()["Ġ"], byte_alphabet()["Ċ"]
+    (65, 32, 10)
+    """
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
+
+
+def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) -> tokenizers.Tokenizer:
+    """Learn merges until there are ``vocab_size`` entries, special tokens and the 256 bytes included.
+
+    Deterministic; too little text gives fewer entries. Raises ValueError when bytes and specials alone are more.
+    Source: Sennrich et al. 2016 (arXiv 1508.07909), section 3.2; on bytes: Radford et al. 2019 (GPT-2), section 2.2.
+    """
+    smallest = len(SPECIAL_TOKENS) + 256
+    if vocab_size < smallest:
+        raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and bytes alone are {smallest}")
+    backend = tokenizers.Tokenizer(models.BPE())
+    cuts: list[pre_tokenizers.PreTokenizer] = [pre_tokenizers.Split(Regex(split), "isolated") for split in SPLITS]
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([*cuts, to_bytes])
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(byte_alphabet()),
+        max_token_length=max_token_bytes + 1,  # the library merges while the length is below its bound
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    state = json.loads(backend.to_str())
+    for token in state["added_tokens"]:  # a tag is part of the answer: it stays when special tokens are left out
+        token["special"] = token["content"] not in TAGS
+    return tokenizers.Tokenizer.from_str(json.dumps(state))

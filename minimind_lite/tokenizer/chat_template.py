@@ -1,0 +1,198 @@
+"""ChatML: how a conversation becomes one stream of tokens, and which of them are training targets.
+
+    <|im_start|>user\\n湖南的简称是什么？<|im_end|>\\n<|im_start|>assistant\\n湘<|im_end|>\\n
+                                                                     └ targets ┘
+
+One layout, written twice: as `Piece`s, which the library encodes, and as Jinja, which transformers, vLLM and others
+read from `tokenizer_config.json`. The tests hold the two together. They differ only where a content holds the text of
+a control token: Jinja makes one string and parses it, so a user can type `<|im_end|>` and close a turn; here only the
+template writes control tokens, and a content stays text.
+
+One exception, for training data: in an *assistant's* content the tags below become tokens, because reasoning data
+(`<think>…</think><answer>…</answer>`) carries them as text. ChatML's own tokens never do.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Message = dict[str, Any]  # "role", "content"; optional "tools" (system), "reasoning_content", "tool_calls" (assistant)
+
+END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+ASSISTANT_TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>")
+TAGS = (*ASSISTANT_TAGS, "<tool_response>", "</tool_response>")
+SPARE = tuple(f"<|spare_{i}|>" for i in range(8))  # embedding rows kept free for tokens that a later stage invents
+SPECIAL_TOKENS: tuple[str, ...] = (END_OF_TEXT, TURN_START, TURN_END, *TAGS, *SPARE)  # their ids are 0, 1, 2, …
+ROLES = ("system", "user", "assistant", "tool")
+
+TOOLS_INTRODUCTION = "# Tools\nThe functions you may call, one JSON object a line:\n"
+_TAG = re.compile("(" + "|".join(map(re.escape, ASSISTANT_TAGS)) + ")")
+
+
+class Piece(NamedTuple):
+    """A stretch of a rendered conversation."""
+
+    text: str
+    control: bool = False  # one control token or tag; otherwise plain text that is never parsed
+    trained: bool = False  # a training target
+
+
+def conversation_pieces(
+    messages: Sequence[Message],
+    add_generation_prompt: bool = False,
+    thinking: bool | None = None,
+    continue_final_message: bool = False,
+    default_system: str | None = None,
+) -> list[Piece]:
+    """The conversation as pieces, in order; `Tokenizer.render` explains the arguments. Raises ValueError."""
+    if not messages:
+        raise ValueError("the conversation is empty: it needs at least one message")
+    for index, message in enumerate(messages):
+        _check(message, index)
+    pieces: list[Piece] = []
+    if default_system is not None and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": default_system}, *messages]
+    for index, message in enumerate(messages):
+        pieces += _turn(message, index)
+    if continue_final_message:
+        if add_generation_prompt or messages[-1]["role"] != "assistant":
+            raise ValueError("continue_final_message needs an assistant's message at the end and no generation prompt")
+        del pieces[-2:]  # the end of the turn and its newline
+    if add_generation_prompt:
+        pieces += [Piece(TURN_START, control=True), Piece("assistant\n")]
+        if thinking is not None:
+            pieces += [Piece("<think>", control=True), Piece("\n" if thinking else "\n\n")]
+        if thinking is False:
+            pieces += [Piece("</think>", control=True), Piece("\n\n")]
+    return pieces
+
+
+def _turn(message: Message, index: int) -> Iterator[Piece]:
+    """One turn, from its start token to the newline behind its end token."""
+    role, content = message["role"], message.get("content") or ""
+    trained = role == "assistant"
+    yield Piece(TURN_START, control=True)
+    yield Piece(f"{role}\n")
+    if role == "assistant":
+        for piece in _assistant(content, message, index):
+            yield piece._replace(trained=True)
+    elif role == "tool":
+        yield Piece("<tool_response>", control=True)
+        yield Piece(f"\n{content}\n")
+        yield Piece("</tool_response>", control=True)
+    else:
+        yield Piece(content + _tools_text(message, index))
+    yield Piece(TURN_END, control=True, trained=trained)  # learned too: it is how the model says "I have finished"
+    yield Piece("\n")
+
+
+def _assistant(content: str, message: Message, index: int) -> Iterator[Piece]:
+    """What an assistant says: its reasoning, its answer, its tool calls."""
+    if message.get("reasoning_content"):
+        yield from (Piece("<think>", control=True), Piece(f"\n{message['reasoning_content']}\n"))
+        yield from (Piece("</think>", control=True), Piece("\n\n"))
+    for part in filter(None, _TAG.split(content)):
+        yield Piece(part, control=part in ASSISTANT_TAGS)
+    for call in _parsed(message, "tool_calls", index):
+        call = call.get("function", call)
+        arguments = call["arguments"] if isinstance(call["arguments"], str) else _json(call["arguments"])
+        yield from (Piece("<tool_call>", control=True),)
+        yield Piece(f'\n{{"name": {_json(call["name"])}, "arguments": {arguments}}}\n')
+        yield Piece("</tool_call>", control=True)
+
+
+def _tools_text(message: Message, index: int) -> str:
+    tools = _parsed(message, "tools", index)
+    return "\n\n" + TOOLS_INTRODUCTION + "".join(f"{_json(tool)}\n" for tool in tools) if tools else ""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _check(message: object, index: int) -> None:
+    """Refuse what cannot be rendered, and say which message it is."""
+    if not isinstance(message, Mapping):
+        raise ValueError(f"message {index} is {type(message).__name__}; it must be an object with role and content")
+    role = message.get("role")
+    if role not in ROLES:
+        raise ValueError(f"message {index} has the role {role!r}; the roles are {', '.join(ROLES)}")
+    for field in ("content", "reasoning_content"):
+        value = message.get(field)
+        optional = field == "reasoning_content" or (role == "assistant" and message.get("tool_calls"))
+        if not isinstance(value, str) and not (value is None and optional):
+            raise ValueError(f"message {index} ({role}): {field} must be text, not {type(value).__name__}")
+
+
+def _parsed(message: Message, field: str, index: int) -> list[dict[str, Any]]:
+    """The list in ``field``, which MiniMind v3's files store as a JSON string."""
+    value = message.get(field) or []
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise ValueError("it must be a list of objects")
+        if field == "tool_calls":
+            for call in value:
+                call.get("function", call)["name"], call.get("function", call)["arguments"]
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"a call lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"message {index} ({message['role']}): cannot read {field}: {reason}") from error
+    return value
+
+
+def jinja_template(default_system: str | None = None) -> str:
+    """The same layout as Jinja for `tokenizer_config.json`; `{% generation %}` marks the training targets.
+
+    It takes ``messages``, ``add_generation_prompt`` and ``enable_thinking`` (our ``thinking``). Jinja cannot parse
+    JSON: ``tools`` and ``tool_calls`` must be lists here.
+    """
+    system = (
+        "{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\n' + "
+        + json.dumps(default_system, ensure_ascii=False)
+        + " + '<|im_end|>\\n' }}{% endif %}"
+    )
+    return (system if default_system is not None else "") + _JINJA.replace(
+        "TOOLS_INTRODUCTION", json.dumps("\n\n" + TOOLS_INTRODUCTION)
+    )
+
+
+_JINJA = """\
+{%- for message in messages %}
+    {%- if message.role not in ['system', 'user', 'assistant', 'tool'] %}
+        {{- raise_exception('unknown role: ' + message.role) }}
+    {%- endif %}
+    {%- set content = message.content or '' %}
+    {{- '<|im_start|>' + message.role + '\\n' }}
+    {%- if message.role == 'assistant' %}
+        {%- generation %}
+        {%- if message.reasoning_content %}
+            {{- '<think>\\n' + message.reasoning_content + '\\n</think>\\n\\n' }}
+        {%- endif %}
+        {{- content }}
+        {%- for call in message.tool_calls or [] %}
+            {%- set call = call.function or call %}
+            {{- '<tool_call>\\n{"name": ' + (call.name | tojson) + ', "arguments": ' }}
+            {{- call.arguments if call.arguments is string else (call.arguments | tojson) }}
+            {{- '}\\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>' }}
+        {%- endgeneration %}
+    {%- elif message.role == 'tool' %}
+        {{- '<tool_response>\\n' + content + '\\n</tool_response><|im_end|>' }}
+    {%- else %}
+        {{- content }}
+        {%- if message.tools %}
+            {{- TOOLS_INTRODUCTION }}
+            {%- for tool in message.tools %}{{- (tool | tojson) + '\\n' }}{%- endfor %}
+        {%- endif %}
+        {{- '<|im_end|>' }}
+    {%- endif %}
+    {{- '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is not none %}
+        {{- '<think>\\n' if enable_thinking else '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}"""

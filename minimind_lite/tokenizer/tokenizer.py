@@ -1,0 +1,216 @@
+"""The tokenizer that every stage uses: byte-level BPE and ChatML, in Hugging Face's files.
+
+Only the chat template writes control tokens. Text is encoded by a twin of the tokenizer that has no special tokens at
+all, so what a user or a record says can never open or close a turn.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe
+from minimind_lite.tokenizer.chat_template import (
+    END_OF_TEXT,
+    SPECIAL_TOKENS,
+    TURN_END,
+    TURN_START,
+    Message,
+    Piece,
+    conversation_pieces,
+    jinja_template,
+)
+
+_BYTE_OF = byte_alphabet()
+_CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as tokens: ``loss_mask`` is 1 where the token is a training target; both have one length."""
+
+    ids: list[int]
+    loss_mask: list[int]
+
+
+class Tokenizer:
+    """A byte-level BPE tokenizer with ChatML.
+
+    >>> tokenizer = Tokenizer.train(["low lower lowest 你好"] * 2, vocab_size=300)
+    >>> tokenizer.decode(tokenizer.encode("你好, lowest!"))
+    '你好, lowest!'
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, default_system: str | None = None) -> None:
+        self.backend = backend
+        self.default_system = default_system  # a system turn for conversations that bring none
+        state = json.loads(backend.to_str())
+        if (state["decoder"] or {}).get("type") != "ByteLevel":
+            raise ValueError("this is not a byte-level BPE tokenizer: its tokens cannot be turned back into bytes")
+        self._specials = {token["content"]: token["id"] for token in state["added_tokens"]}
+        for name in (END_OF_TEXT, TURN_START, TURN_END):
+            if name not in self._specials:
+                raise ValueError(f"the tokenizer has no special token {name}, which ChatML needs")
+        self._hidden = {token["id"] for token in state["added_tokens"] if token["special"]}
+        self.end_of_text_id = self.pad_id = self._specials[END_OF_TEXT]
+        self.bos_id, self.eos_id = self._specials[TURN_START], self._specials[TURN_END]
+        self._plain = _without_special_tokens(state)
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        max_token_bytes: int = MAX_TOKEN_BYTES,
+        default_system: str | None = None,
+    ) -> "Tokenizer":
+        """Learn merges from a stream of texts; `train_byte_bpe` explains the settings."""
+        return cls(train_byte_bpe(texts, vocab_size, max_token_bytes), default_system)
+
+    @classmethod
+    def load(cls, path: str | Path, default_system: str | None = None) -> "Tokenizer":
+        """Read a folder with `tokenizer.json` (and perhaps `tokenizer_config.json`), or a `tokenizer.json` itself.
+
+        default_system: for folders that do not name one (MiniMind2's is "You are a helpful assistant").
+        Raises FileNotFoundError, or ValueError for a file that is no byte-level BPE tokenizer with ChatML's tokens.
+        """
+        file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no {file}; a tokenizer is a folder with tokenizer.json, or that file")
+        config_file = file.with_name("tokenizer_config.json")
+        try:
+            backend = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+            config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {}
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"{file.parent} holds no readable tokenizer: {error}") from error
+        return cls(backend, config.get("default_system", default_system))
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers' AutoTokenizer reads."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": TURN_START,
+            "eos_token": TURN_END,
+            "pad_token": END_OF_TEXT,
+            "unk_token": END_OF_TEXT,
+            "model_max_length": 32768,
+            "clean_up_tokenization_spaces": False,
+            "chat_template": jinja_template(self.default_system),
+        }
+        if self.default_system is not None:
+            config["default_system"] = self.default_system
+        text = json.dumps(config, ensure_ascii=False, indent=2)
+        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``, which is never parsed for special tokens."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts at once."""
+        try:
+            encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError as error:  # how the library refuses a lone surrogate
+            raise ValueError(
+                "a text to encode must be a str of whole characters (no half of a surrogate pair)"
+            ) from error
+        return [encoding.ids for encoding in encodings]
+
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """Token ids of any bytes at all: a byte that belongs to no UTF-8 character becomes the token of that byte."""
+        ids: list[int] = []
+        for run in re.findall("[\udc80-\udcff]|[^\udc80-\udcff]+", data.decode("utf-8", errors="surrogateescape")):
+            stray = ord(run[0]) - 0xDC00  # surrogateescape hides a stray byte b in the character U+DC00 + b
+            ids += [self._vocabulary[_CHARACTER_OF[stray]]] if 0x80 <= stray <= 0xFF else self.encode(run)
+        return ids
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Text of ``ids``; bytes that are no whole character become U+FFFD.
+
+        skip_special_tokens: leave out ChatML's and spare tokens; think, answer and tool tags stay, they are content.
+        """
+        kept = (token for token in ids if not (skip_special_tokens and token in self._hidden))
+        return b"".join(map(self.token_bytes, kept)).decode("utf-8", errors="replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The exact bytes of one token; Chinese characters may be spread over several tokens."""
+        try:
+            return self._bytes[token_id]
+        except KeyError:
+            raise ValueError(f"token id {token_id} is not in the vocabulary: 0..{self.vocab_size - 1}") from None
+
+    def token_label(self, token_id: int) -> str:
+        """One token made readable for pictures: ``␣the``, ``湖``, ``\\n``, ``<0xE6>`` for a byte of a character."""
+        text = self.token_bytes(token_id).decode("utf-8", errors="surrogateescape")
+        text = text.replace(" ", "␣").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+        return re.sub("[\udc80-\udcff\x00-\x1f\x7f]", lambda byte: f"<0x{ord(byte[0]) & 0xFF:02X}>", text)
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = False,
+        thinking: bool | None = None,
+        continue_final_message: bool = False,
+    ) -> Rendered:
+        """A conversation as token ids and loss mask: 1 on what the assistant says, up to its <|im_end|>.
+
+        add_generation_prompt: open an assistant's turn at the end, for the model to go on.
+        thinking: in that turn, True opens a think block, False writes an empty one, None leaves it to the model.
+        continue_final_message: leave the last assistant turn unfinished, without <|im_end|>.
+        Raises ValueError that names the message: unknown role, content that is no text, unreadable tools.
+        """
+        pieces = conversation_pieces(
+            messages, add_generation_prompt, thinking, continue_final_message, self.default_system
+        )
+        ids: list[int] = []
+        loss_mask: list[int] = []
+        for piece, tokens in zip(pieces, self._encode_pieces(pieces), strict=True):
+            ids += tokens
+            loss_mask += [int(piece.trained)] * len(tokens)
+        return Rendered(ids, loss_mask)
+
+    def _encode_pieces(self, pieces: Sequence[Piece]) -> list[list[int]]:
+        """Ids of each piece; a tag that this tokenizer has no token for (MiniMind2's) is written as text."""
+        control = [self._specials.get(piece.text) if piece.control else None for piece in pieces]
+        texts = iter(self.encode_batch([p.text for p, token in zip(pieces, control, strict=True) if token is None]))
+        return [next(texts) if token is None else [token] for token in control]
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of entries, special tokens included."""
+        return len(self._vocabulary)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the tokenizer; stores and checkpoints carry it to notice that another one is in use."""
+        return hashlib.sha256(self.backend.to_str().encode("utf-8")).hexdigest()
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        return self.backend.get_vocab(with_added_tokens=True)
+
+    @cached_property
+    def _bytes(self) -> dict[int, bytes]:
+        return {
+            token_id: token.encode("utf-8")
+            if token in self._specials or not set(token) <= _BYTE_OF.keys()
+            else bytes(_BYTE_OF[character] for character in token)
+            for token, token_id in self._vocabulary.items()
+        }
+
+
+def _without_special_tokens(state: dict[str, Any]) -> tokenizers.Tokenizer:
+    """The twin for text: the same merges, and no way to reach a control token's id."""
+    model = state["model"] | {"unk_token": None}
+    model["vocab"] = {token: token_id for token, token_id in model["vocab"].items() if token not in SPECIAL_TOKENS}
+    twin = state | {"model": model, "added_tokens": [], "post_processor": None}
+    return tokenizers.Tokenizer.from_str(json.dumps(twin))
