@@ -1,0 +1,1 @@
+"""One training loop for every stage; a stage brings its data, its loss and its measurement."""

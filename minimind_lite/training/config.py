@@ -1,0 +1,70 @@
+"""What a training run is asked to do."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from minimind_lite.config import ConfigError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+# Changing these does not change what is learned, so a run may be continued with other values (of `epochs` and
+# `total_steps`, the number of steps that follows from them is compared).
+_FREE = {"epochs", "log_every", "eval_every", "save_every", "num_workers", "device", "trackers", "progress"}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of the loop; a *step* is one update of the weights.
+
+    Raises ConfigError for a value that cannot work.
+    """
+
+    learning_rate: float = 5e-4  # at the peak
+    total_steps: int = 0  # 0 means: as many as `epochs` need
+    epochs: float = 1.0  # passes over the data, when total_steps is 0
+    warmup_ratio: float = 0.05  # share of the steps in which the learning rate rises
+    min_lr_ratio: float = 0.1  # the cosine ends at this share of the peak
+    micro_batch_size: int = 4  # examples in one forward pass: what memory allows
+    gradient_accumulation_steps: int = 1  # forward passes in one step: what the recipe asks for
+    max_grad_norm: float = 1.0  # longer gradients are shortened to this; 0 means never
+    weight_decay: float = 0.1  # on matrices only: see optimizer.py
+    betas: tuple[float, float] = (0.9, 0.95)
+    seed: int = 0  # of the order of the data
+    log_every: int = 10  # steps between lines of metrics.jsonl
+    eval_every: int = 0  # steps between held-out evaluations; there is always one at the end
+    save_every: int = 0  # steps between checkpoints; 0 means none at all
+    precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda where there is one, else cpu
+    num_workers: int = 0  # processes that prepare batches
+    trackers: tuple[str, ...] = ()  # of accelerate: "tensorboard", "wandb", "swanlab", …
+    progress: bool = True  # show a bar
+
+    def __post_init__(self) -> None:
+        positive = {"learning_rate", "micro_batch_size", "gradient_accumulation_steps"}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and (value < 0 or (field.name in positive and value == 0)):
+                raise ConfigError(
+                    f"{field.name} must be {'above' if field.name in positive else 'at least'} 0: {value}"
+                )
+        if not (self.total_steps or self.epochs):
+            raise ConfigError("give total_steps, or epochs: a run of 0 steps learns nothing")
+        if self.warmup_ratio > 1 or self.min_lr_ratio > 1:
+            raise ConfigError("warmup_ratio and min_lr_ratio are shares, from 0 to 1")
+        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise ConfigError(f"precision is {self.precision!r}; there are: auto, fp32, bf16, fp16")
+
+    @classmethod
+    def from_settings(cls, settings: object, **changes: Any) -> "TrainConfig":
+        """Take every field that ``settings`` has under the same name; ``changes`` come on top."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)} | changes)
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole run."""
+        return self.total_steps or math.ceil(self.epochs * steps_per_epoch)
+
+    def recipe(self) -> dict[str, Any]:
+        """The fields that must be the same when a run is continued."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE}
