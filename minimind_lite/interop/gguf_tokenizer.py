@@ -1,0 +1,68 @@
+"""The tokenizer inside a GGUF file: byte-level BPE from its lists of tokens and merges."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import tokenizers
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+
+from minimind_lite.tokenizer import SPLITS, Tokenizer
+
+CONTROL, USER_DEFINED = 3, 4  # llama.cpp's token types that text is never merged into
+_GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
+_CUTS: dict[str, list[pre_tokenizers.PreTokenizer]] = {  # llama.cpp's name of how text is cut before merging
+    "gpt-2": [_GPT2],
+    "smollm": [pre_tokenizers.Digits(individual_digits=True), _GPT2],
+    "deepseek-coder": [
+        *(pre_tokenizers.Split(Regex(split), "isolated") for split in SPLITS),  # ours
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ],
+}
+
+
+def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
+    """A Tokenizer from the metadata that ``get(key)`` returns (None where a key is missing).
+
+    Raises ValueError, naming the field, for another kind of tokenizer or a chat template that is not ChatML.
+    """
+    kind, cut = get("tokenizer.ggml.model"), get("tokenizer.ggml.pre")
+    if kind != "gpt2":
+        raise ValueError(f"tokenizer.ggml.model is {kind!r}; only byte-level BPE ('gpt2') can be read here")
+    if cut not in _CUTS:
+        raise ValueError(f"tokenizer.ggml.pre is {cut!r}; the ways of cutting known here are {', '.join(_CUTS)}")
+    tokens, merges = get("tokenizer.ggml.tokens"), get("tokenizer.ggml.merges")
+    if not tokens or not merges:
+        raise ValueError("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing; convert the model again")
+    vocab = {token: index for index, token in enumerate(tokens)}
+    backend = tokenizers.Tokenizer(models.BPE(vocab, [tuple(merge.split(" ")) for merge in merges]))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(_CUTS[cut])
+    backend.decoder = decoders.ByteLevel()
+    types = get("tokenizer.ggml.token_type") or []
+    for token, token_type in zip(tokens, types, strict=False):
+        if token_type in (CONTROL, USER_DEFINED):
+            backend.add_tokens([AddedToken(token, special=token_type == CONTROL, normalized=False)])
+    return Tokenizer(backend, default_system=_default_system(get("tokenizer.chat_template")))
+
+
+def _default_system(template: str | None) -> str | None:
+    """The system text that a ChatML template adds where a conversation has none; None where it adds nothing.
+
+    Found by rendering one question with it, in Jinja's sandbox: a template is a program, and this one is a stranger's.
+    """
+    if template is None:
+        return None
+    question = [{"role": "user", "content": "Q"}]
+    try:
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        text = environment.from_string(template).render(messages=question, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ValueError(f"tokenizer.chat_template cannot be rendered: {error}") from error
+    system = r"(?:<\|im_start\|>system\n(.*?)<\|im_end\|>\n)?"
+    turns = r"<\|im_start\|>user\nQ<\|im_end\|>\n<\|im_start\|>assistant\n"
+    match = re.fullmatch(system + turns, text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"tokenizer.chat_template is not ChatML: one question becomes {text!r}")
+    return match[1]
