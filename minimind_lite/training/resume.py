@@ -64,9 +64,7 @@ def restore_run(trainer: "Trainer", resume: Resume) -> bool:
         return False
     if changed:
         raise CheckpointError(
-            f"{folder} holds a run with another recipe:\n  "
-            + "\n  ".join(changed)
-            + "\nGive the old settings to go "
+            f"{folder} holds a run with another recipe:\n  " + "\n  ".join(changed) + "\nGive the old settings to go "
             'on with it, another output folder to keep it, or resume="never" to start afresh and drop it'
         )
     trainer.model.load_state_dict(found.state["model"])

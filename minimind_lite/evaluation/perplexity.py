@@ -1,0 +1,48 @@
+"""Bits per byte: how many bits a model needs to write down held-out text.
+
+Loss per token cannot be compared between tokenizers: longer tokens are harder to guess, and fewer. Bits per byte can.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import islice
+
+import torch
+
+from minimind_lite.data.documents import Document, text_documents
+from minimind_lite.data.packing import PackedDataset
+from minimind_lite.model.transformer import Transformer
+from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training.loss import next_token_loss
+
+
+def documents_of(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[list[Document], int]:
+    """The documents that are scored, and the UTF-8 bytes they stand for.
+
+    A document is ``<|endoftext|> text <|endoftext|>``. Every token after the first is scored, the end included (a model
+    that does not know when to stop pays for it); the bytes are those of the text alone. The n-gram baseline gets the
+    same documents.
+    """
+    return list(text_documents(texts, tokenizer)), sum(len(text.encode("utf-8")) for text in texts)
+
+
+@torch.inference_mode()
+def bits_per_byte(
+    model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], *, block_size: int = 512, batch_size: int = 8
+) -> float:
+    """Nats summed over all scored tokens / ln 2 / UTF-8 bytes.
+
+    Documents are packed as in training and never see each other. One that is longer than ``block_size`` is cut into
+    blocks without overlap; the first tokens of a later block are guessed with little context, so the figure is an upper
+    bound for it. Raises DataError when there is no text.
+    """
+    documents, size = documents_of(texts, tokenizer)
+    data, device = PackedDataset(documents, block_size), next(model.parameters()).device
+    nats, was_training = 0.0, model.training
+    model.eval()
+    rows = (data[index] for index in range(len(data)))
+    while batch := list(islice(rows, batch_size)):
+        stacked = {name: torch.stack([row[name] for row in batch]).to(device) for name in batch[0]}
+        nats += float(next_token_loss(model, stacked)[0])
+    model.train(was_training)
+    return nats / math.log(2) / size
