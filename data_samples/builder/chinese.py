@@ -1,0 +1,141 @@
+"""Chinese texts from chinese-poetry: Tang and Song poems, and classical prose, in simplified characters."""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from opencc import OpenCC
+from sources import POETRY, read_json
+from texts import NearDuplicates, chunks, sentences, write_texts
+
+POETRY_BYTES = 560_000
+TANG = (
+    "李白 杜甫 白居易 王维 孟浩然 王昌龄 高适 岑参 刘禹锡 柳宗元 韩愈 李商隐 杜牧 "
+    "温庭筠 韦应物 刘长卿 贾岛 张籍 王建 元稹 李贺 孟郊 张九龄 许浑 韦庄 罗隐"
+)
+SONG = "苏轼 陆游 王安石 杨万里 黄庭坚 欧阳修 范成大 梅尧臣 朱熹 曾巩 苏辙 秦观 陈与义 林逋 晏殊 文天祥"
+_PATHS = re.compile(r"dist/(mengxue|lunyu|sishuwujing|shuimotangshi|songci/宋词|quantangshi/poet)")
+_CONVERTER = OpenCC("t2s")
+_PUNCTUATION = str.maketrans("「」『』・?!,;:", "“”‘’·？！，；：")
+# One simplified character stands for several traditional ones here, and only a reader knows which is meant.
+_AMBIGUOUS = re.compile("乾(?!坤)|[蘋祇衹麽麼甯瀋]|(?<=[宫宮角商])徵")
+
+
+def simplified(text: str) -> str | None:
+    """``text`` in simplified characters, or None where the conversion cannot be trusted.
+
+    Trusted means: no ambiguous character, and every character is in GB 2312, so nothing traditional or garbled is left.
+    """
+    converted = _CONVERTER.convert(text).translate(_PUNCTUATION)
+    try:
+        converted.replace("·", "").encode("gb2312")
+    except UnicodeEncodeError:
+        return None
+    return None if _AMBIGUOUS.search(text) else converted
+
+
+def poem_text(title: str, dynasty: str, author: str, lines: list[str]) -> str | None:
+    """One poem as it is taught: title, dynasty and author, lines. None where it is damaged, a fragment or too long."""
+    title = " ".join(title.split())
+    text = simplified("\n".join([title, f"{dynasty}·{author}", *lines]))
+    if text is None or re.search(r"[□（(〔\[{/○■*]|佚名", text) or not 20 <= len("".join(lines)) <= 450:
+        return None
+    return text if title != "句" and not title.startswith("又") and len(title) <= 16 else None
+
+
+def collected_poems(data: dict[str, Any]) -> Iterator[str | None]:
+    """The anthologies first: 300 Tang poems, the Thousand Poets' poems, 300 Song lyrics."""
+    for group in data["dist/mengxue/tangshisanbaishou.json"]["content"]:
+        for poem in group["content"]:
+            yield poem_text(poem["subchapter"] or poem["chapter"], "唐", poem["author"], poem["paragraphs"])
+    for poem in data["dist/shuimotangshi/shuimotangshi.json"]:
+        yield poem_text(poem["title"], "唐", poem["author"], poem["paragraphs"])
+    for group in data["dist/mengxue/qianjiashi.json"]["content"]:
+        for poem in group["content"]:
+            match = re.fullmatch(r"（([唐宋])）(\S+)", poem["author"])
+            if match and isinstance(poem["paragraphs"][0], str):
+                yield poem_text(poem["chapter"], match[1], match[2], poem["paragraphs"])
+    for poem in data["dist/songci/宋词三百首.json"]:
+        yield poem_text(poem["rhythmic"], "宋", poem["author"], poem["paragraphs"])
+
+
+def poems_of(data: dict[str, Any], names: str, dynasty: str) -> Iterator[str | None]:
+    """Poems of well-known poets, one of each in turn, so that nobody fills the file alone."""
+    by_author: dict[str, list[str | None]] = {name: [] for name in names.split()}
+    kind = "tang" if dynasty == "唐" else "song"
+    for path, poems in data.items():
+        if path.startswith(f"dist/quantangshi/poet.{kind}."):
+            for poem in poems:
+                author = _CONVERTER.convert(poem["author"])
+                if author in by_author and 2 <= len(poem["paragraphs"]) <= 8:
+                    by_author[author].append(poem_text(poem["title"], dynasty, author, poem["paragraphs"]))
+    found = [list(filter(None, poems)) for poems in by_author.values()]
+    for turn in range(max(map(len, found))):
+        yield from (poems[turn] for poems in found if turn < len(poems))
+
+
+def build_poetry(folder: Path, data: dict[str, Any]) -> None:
+    """Write poetry.jsonl: the anthologies, then Tang and Song poets in turn, while there is room."""
+    fresh, poems, size = NearDuplicates(), [], 0
+    tang, song = poems_of(data, TANG, "唐"), poems_of(data, SONG, "宋")
+    more = (poem for pair in zip(tang, tang, song, strict=False) for poem in pair)
+    for stream in (collected_poems(data), more):
+        for poem in stream:
+            if size < POETRY_BYTES and poem and fresh.add(poem.split("\n", 2)[2]):
+                poems.append(poem)
+                size += len(poem.encode("utf-8"))
+    write_texts(folder, "poetry", ([poem] for poem in poems))
+
+
+def classic_items(data: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Classical prose and primers as (heading, paragraphs): one item is one chapter or essay."""
+    for chapter in data["dist/lunyu/lunyu.json"]:
+        yield f"论语·{chapter['chapter']}", chapter["paragraphs"]
+    for chapter in data["dist/sishuwujing/mengzi.json"]:
+        yield f"孟子·{chapter['chapter']}", chapter["paragraphs"]
+    for name in ("daxue", "zhongyong"):
+        chapter = data[f"dist/sishuwujing/{name}.json"]
+        yield chapter["chapter"], chapter["paragraphs"]
+    for name in ("sanzijing-traditional", "zhuzijiaxun"):
+        book = data[f"dist/mengxue/{name}.json"]
+        yield book["title"], book["paragraphs"]
+    words = data["dist/mengxue/qianziwen.json"]
+    pairs = zip(words["paragraphs"][::2], words["paragraphs"][1::2], strict=False)
+    yield words["title"], [f"{first}，{second}。" for first, second in pairs]
+    for chapter in data["dist/mengxue/dizigui.json"]["content"]:
+        yield f"弟子规·{chapter['chapter']}", [line.replace(" ", "，") + "。" for line in chapter["paragraphs"]]
+    for chapter in data["dist/mengxue/zengguangxianwen.json"]["content"]:
+        yield f"增广贤文·{chapter['chapter']}", chapter["paragraphs"]
+    for volume in data["dist/mengxue/shenglvqimeng.json"]["content"]:
+        for chapter in volume["content"]:
+            yield f"声律启蒙·{chapter['chapter']}", chapter["paragraphs"]
+    for volume in data["dist/mengxue/guwenguanzhi.json"]["content"][4:]:  # from the Han on
+        for essay in volume["content"]:
+            yield essay["chapter"], essay["paragraphs"]
+
+
+def build_classics(folder: Path, data: dict[str, Any]) -> None:
+    """Write classics.jsonl: chapters cut at paragraph and sentence ends, every cut headed by its title."""
+    items = [list(item_texts(title, paragraphs)) for title, paragraphs in classic_items(data)]
+    write_texts(folder, "classics", filter(None, items))
+
+
+def item_texts(title: str, paragraphs: list[str]) -> Iterator[str]:
+    """One chapter's texts. A paragraph that cannot be trusted is left out, and no text reaches across it."""
+    heading = _CONVERTER.convert(title)
+    joint = "" if all(len(paragraph) <= 40 for paragraph in paragraphs) else "\n"
+    clean = [simplified(re.sub(r"\s", "", paragraph)) for paragraph in paragraphs]
+    for readable, run in groupby(clean, lambda text: text is not None):
+        pieces = [piece for text in run if text for piece in ([text] if len(text) <= 450 else sentences(text))]
+        for text in chunks(pieces, joint, 480) if readable else ():
+            if len(text) >= 30:
+                yield f"{heading}\n{text}"
+
+
+def build(folder: Path, sources: Path) -> None:
+    """Write both Chinese sources."""
+    data = read_json(sources, POETRY, lambda path: bool(_PATHS.match(path)))
+    build_poetry(folder, data)
+    build_classics(folder, data)

