@@ -18,6 +18,14 @@ LABELS: dict[str, str] = {
     "yours": "yours",
     "expected": "expected",
     "chance": "chance",
+    "query_token": "the token that looks (query)",
+    "key_token": "the token looked at (key)",
+    "largest_weight": "largest attention weight",
+    "gradient_size": "gradient that passes the softmax",
+    "head_dim": "width of a head",
+    "tokens_in_context": "tokens in the context",
+    "kv_mebibytes": "keys and values, MiB",
+    "looks_from": "what is seen from position",
 }
 
 

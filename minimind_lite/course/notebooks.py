@@ -1,0 +1,155 @@
+"""Chapters as files: find them, stamp their setup cell, badge and ids, and check that they are as they should be."""
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from . import colab
+from .cleaning import LOCAL_PATH, NOTEBOOK_METADATA, WIDGET_VIEW, clean
+from .parameters import assigned_names
+from .paths import repository_root, write_atomically
+from .profiles import CourseError
+
+LARGEST = 500_000  # bytes in one stored chapter
+_OUR_ID = re.compile(r"^(md|code)-[0-9a-f]{8}(-\d+)?$")
+
+
+def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
+    """The chapters' files in order; only those whose number, name or file is asked for, if any is.
+
+    Raises CourseError for one that does not exist, with those that do.
+    """
+    every = sorted((folder or repository_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    wanted = list(numbers)
+    for one in wanted:
+        if not any(_is_called(path, one) for path in every):
+            raise CourseError(f"no chapter is called {one!r}; there are: {', '.join(path.stem for path in every)}")
+    return [path for path in every if not wanted or any(_is_called(path, one) for one in wanted)]
+
+
+def _is_called(path: Path, name: str) -> bool:
+    stem = Path(name).stem
+    return path.stem == stem or path.stem[:2] == stem.zfill(2) or path.stem[3:] == stem
+
+
+def read(path: Path) -> Any:
+    """The notebook at ``path`` in format 4.5; CourseError where it is no notebook."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path.name} is not a notebook that can be read: {str(error)[:200]}") from error
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Store the notebook whole or not at all; refuses one that is too large."""
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    text = json.dumps(nbformat.from_dict(_split(notebook)), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    if len(text.encode()) > LARGEST:
+        raise CourseError(f"{path.name} would be {len(text.encode()) // 1000} KB; a chapter stays under 500 KB: "
+                          "fewer or smaller pictures (100 dpi at most)")  # fmt: skip
+    write_atomically(path, text)
+
+
+def _split(notebook: Any) -> Any:
+    return nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook))
+
+
+def tagged(notebook: Any, tag: str) -> Any | None:
+    """The first cell that carries ``tag``, or None."""
+    return next((cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])), None)
+
+
+def stamp(notebook: Any, name: str) -> Any:
+    """Write the badge, the setup cell and the ids into the notebook, in place; clean what is not of the chapter."""
+    title = notebook.cells[0] if notebook.cells else None
+    if title is None or title.cell_type != "markdown" or not title.source.startswith("# "):
+        raise CourseError(f"{name}: the first cell must be Markdown and begin with the title, '# …'")
+    lines = [line for line in title.source.split("\n") if not line.startswith(colab.BADGE_START)]
+    rest = "\n".join(lines[1:]).lstrip("\n")
+    title.source = f"{lines[0]}\n\n{colab.badge(name)}\n\n{rest}".rstrip("\n")
+    setup = tagged(notebook, "setup")
+    if setup is None:
+        setup = nbformat.v4.new_code_cell(metadata={"tags": ["setup"]})
+        notebook.cells.insert(1, setup)
+    setup.source = colab.setup_cell(name)
+    clean(notebook)
+    give_ids(notebook, name)
+    return notebook
+
+
+def give_ids(notebook: Any, name: str) -> None:
+    """Give every cell a lasting id, made from its first source; an id once given is kept."""
+    taken = {cell.get("id") for cell in notebook.cells if _OUR_ID.match(cell.get("id", ""))}
+    seen: set[str] = set()
+    for cell in notebook.cells:
+        if not _OUR_ID.match(cell.get("id", "")) or cell.id in seen:
+            kind = "md" if cell.cell_type == "markdown" else "code"
+            digest = hashlib.sha256((name + cell.source).encode()).hexdigest()
+            base = f"{kind}-{digest[:8]}"
+            names = (base if number == 1 else f"{base}-{number}" for number in range(1, 1000))
+            cell.id = next(one for one in names if one not in taken)
+            taken.add(cell.id)
+        seen.add(cell.id)
+
+
+def problems(path: Path) -> list[str]:
+    """What is wrong with a stored chapter, one line each; empty where all is well."""
+    notebook, name = read(path), path.stem
+    found = [f"{path.stat().st_size // 1000} KB is over 500 KB"] if path.stat().st_size > LARGEST else []
+    found += _structure_problems(notebook, name)
+    ids = [cell.get("id", "") for cell in notebook.cells]
+    found += [f"cell {i}: id {one!r} is not one of ours" for i, one in enumerate(ids) if not _OUR_ID.match(one)]
+    found += [f"id {one!r} stands twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
+    if set(notebook.metadata) - set(NOTEBOOK_METADATA):
+        found.append(f"metadata {sorted(set(notebook.metadata) - set(NOTEBOOK_METADATA))} must not be stored")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("execution counts do not run 1..n: execute it with `minimind course refresh`")
+    if not any(cell.outputs for cell in code):
+        found.append("no cell has an output")
+    return found + [f"cell {i}: {line}" for i, cell in enumerate(notebook.cells) for line in _cell_problems(cell)]
+
+
+def _structure_problems(notebook: Any, name: str) -> list[str]:
+    """The first cells: title with badge, setup, parameters, and the call that begins the chapter."""
+    found = []
+    if not notebook.cells or colab.badge(name) not in notebook.cells[0].source:
+        found.append("the title cell lacks this repository's badge: `minimind course refresh --no-run`")
+    setup, parameters = tagged(notebook, "setup"), tagged(notebook, "parameters")
+    if setup is None or setup.source != colab.setup_cell(name):
+        found.append("the setup cell is not the stamped one: `minimind course refresh --no-run`")
+    names = assigned_names(parameters.source) if parameters is not None else []
+    if names[:2] != ["profile", "output_dir"] or parameters is None or '"quick"' not in parameters.source:
+        found.append('the cell tagged "parameters" must begin with profile = "quick" and output_dir')
+    if not any(_begins(cell.source, name) for cell in notebook.cells if cell.cell_type == "code"):
+        found.append(f'no cell calls course.begin("{name}", …)')
+    return found
+
+
+def _begins(source: str, name: str) -> bool:
+    try:
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except SyntaxError:
+        return False
+    return any(ast.unparse(call.func) in ("course.begin", "begin") and call.args
+               and getattr(call.args[0], "value", None) == name for call in calls)  # fmt: skip
+
+
+def _cell_problems(cell: Any) -> list[str]:
+    found = [f"metadata {key!r} must not be stored" for key in set(cell.metadata) - {"tags", "jupyter", "slideshow"}]
+    allowed = "raises-exception" in cell.metadata.get("tags", [])
+    for output in cell.get("outputs", []):
+        if output.output_type == "error" and not allowed:
+            found.append(f"stored with an error: {output.ename}: {output.evalue[:100]}")
+        data = output.get("data", {})
+        if WIDGET_VIEW in data:
+            found.append("a widget view is stored, which shows nothing without a kernel")
+        texts = [output.get("text", "")] + [text for kind, text in data.items() if kind.startswith("text/")]
+        found += [f"an output names a path of one machine: {hit[0]}" for hit in map(LOCAL_PATH.search, texts) if hit]
+    return found

@@ -1,0 +1,159 @@
+"""Run the chapters in order with papermill; skip those that are finished and whose inputs are still the same."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from . import state
+from .execute import Outcome, check_parameters, execute
+from .notebooks import chapter_paths
+from .paths import DEFAULT_OUTPUT, repository_root, resolve_output
+from .profiles import CourseError, check_profile, expected_minutes
+from .progress import Progress
+from .state import Record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, where, and with which parameters; made and checked before the first chapter starts."""
+
+    profile: str
+    artifacts: Path  # one folder a stage
+    home: Path  # executed copies, the state, the report
+    chapters: list[Path]  # those asked for
+    parameters: dict[Path, dict[str, Any]]  # for each, what it was given beyond the profile and the folder
+
+    @property
+    def state_file(self) -> Path:
+        """Where the records of finished chapters are kept."""
+        return self.home / "chapters.json"
+
+    def hash_of(self, path: Path) -> str:
+        """The chapter's inputs as they are now."""
+        return state.inputs_hash(path, self.profile, self.parameters.get(path, {}), self.artifacts)
+
+    def results(self, path: Path) -> Path:
+        """Where the chapter records its figures."""
+        return self.artifacts / path.stem[3:] / "results.json"
+
+    def verdict(self, path: Path, records: dict[str, Record]) -> str:
+        """done, stale, failed or missing."""
+        return state.verdict(records.get(path.stem), self.hash_of(path), self.results(path))
+
+
+@dataclass
+class CourseRun:
+    """How a run went: one (name, status, seconds) a chapter, and the message of the failure if there was one."""
+
+    plan: Plan
+    chapters: list[tuple[str, str, float]] = field(default_factory=list)
+    error: str = ""
+
+
+def make_plan(
+    profile: str = "quick",
+    first: str | None = None,
+    last: str | None = None,
+    parameters: Sequence[str] = (),
+    output_dir: str | Path = DEFAULT_OUTPUT,
+    folder: Path | None = None,
+) -> Plan:
+    """Check everything that can be checked beforehand. Raises CourseError for an unknown profile, chapter, parameter.
+
+    The executed copies and the report lie beside the artifacts: in ``build/course`` for the default folder.
+    """
+    check_profile(profile)
+    every = chapter_paths(folder=folder)
+    if not every:
+        raise CourseError(f"no chapter lies in {folder or repository_root() / 'notebooks'}")
+    start = every.index(chapter_paths([first], folder)[0]) if first else 0
+    end = every.index(chapter_paths([last], folder)[0]) if last else len(every) - 1
+    if start > end:
+        raise CourseError(f"--from {first} comes after --to {last}")
+    chapters = every[start : end + 1]
+    artifacts = resolve_output(output_dir)
+    home = artifacts.parent if artifacts.name == "artifacts" else artifacts
+    return Plan(profile, artifacts, home, chapters, check_parameters(chapters, parse_parameters(parameters)))
+
+
+def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["total_steps=100", "preset=nano"]`` as names and values, read as papermill's ``-p`` reads them."""
+    from papermill.cli import _resolve_type
+
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise CourseError(f"-p {pair!r} must look like NAME=VALUE, as in -p total_steps=100")
+        found[name] = _resolve_type(value)
+    return found
+
+
+def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
+    """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds."""
+    run, records = CourseRun(plan), state.load(plan.state_file)
+    with Progress(_expected(plan, records, force), console) as progress:
+        for position, path in enumerate(plan.chapters, 1):
+            if run.error:
+                run.chapters.append((path.stem, "not run", 0.0))
+            elif not force and plan.verdict(path, records) == "done":
+                run.chapters.append((path.stem, "skipped", records[path.stem].seconds))
+                progress.left_over.pop(path.stem, None)
+                progress.say(f"[{position}/{len(plan.chapters)}] {path.stem}: finished before, its inputs are the same")
+            else:
+                progress.start(path.stem, position, len(plan.chapters))
+                outcome = run_chapter(plan, path, progress, records)
+                run.error = outcome.error
+                run.chapters.append((path.stem, "failed" if outcome.error else "done", outcome.seconds))
+                progress.finish(path.stem, outcome.seconds, "FAILED" if outcome.error else "done")
+    return run
+
+
+def run_chapter(plan: Plan, path: Path, progress: Progress, records: dict[str, Record]) -> Outcome:
+    """Execute one chapter and note how it ended; figures of an earlier run do not outlive it."""
+    inputs = plan.hash_of(path)
+    _make_room(plan, path, records, inputs)
+    parameters = {"profile": plan.profile, **plan.parameters.get(path, {})}
+    if plan.artifacts != resolve_output():
+        parameters["output_dir"] = str(plan.artifacts)
+    start = time.monotonic()
+    try:
+        outcome = execute(path, plan.home / path.name, parameters, progress.listen, path.parent)
+    except KeyboardInterrupt:
+        outcome = Outcome(time.monotonic() - start, f"{path.stem}: interrupted; run the same command again to go on")
+    if not outcome.error and not plan.results(path).is_file():
+        outcome = Outcome(outcome.seconds, f"{path.stem}: ran to its end but recorded no figures in "
+                          f"{plan.results(path).parent.name}/results.json; it must call chapter.record(…)")  # fmt: skip
+    records[path.stem] = Record("failed" if outcome.error else "done", round(outcome.seconds, 1), inputs, plan.profile)
+    state.save(plan.state_file, records)
+    return outcome
+
+
+def _expected(plan: Plan, records: dict[str, Record], force: bool) -> dict[str, float]:
+    """Seconds each chapter will take: as recorded at this profile, else as the profile says, else half a minute."""
+    found = {}
+    for path in plan.chapters:
+        record = records.get(path.stem)
+        stated = 60 * (expected_minutes(path.stem[3:], plan.profile) or 0.5)
+        found[path.stem] = (
+            record.seconds if record and record.profile == plan.profile and record.status == "done" else stated
+        )
+    return found
+
+
+def _make_room(plan: Plan, path: Path, records: dict[str, Record], inputs: str) -> None:
+    """Remove what an earlier run left, unless it was cut off with the same inputs: then training goes on from there.
+
+    A folder that no run of ours has made is left alone.
+    """
+    before = records.get(path.stem)
+    if before and not (before.status != "done" and before.inputs == inputs):
+        shutil.rmtree(plan.results(path).parent, ignore_errors=True)
+    plan.results(path).unlink(missing_ok=True)
+    records[path.stem] = Record("failed", 0.0, inputs, plan.profile)  # until it has ended well
+    state.save(plan.state_file, records)
