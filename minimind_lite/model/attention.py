@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minimind_lite.config import ModelConfig
@@ -54,6 +54,22 @@ def open_empty_rows(attention_mask: Tensor) -> Tensor:
     return attention_mask | ~attention_mask.any(dim=-1, keepdim=True)
 
 
+def repeat_heads(x: Tensor, times: int) -> Tensor:
+    """(batch, kv_heads, seq, head_dim) → (batch, kv_heads · times, seq, head_dim), copies side by side."""
+    return repeat(x, "batch heads seq dim -> batch (heads times) seq dim", times=times)
+
+
+def _kernel_shares_heads(queries: Tensor, attention_mask: Tensor | None) -> bool:
+    """Whether a fused kernel here groups heads by itself: the CPU's does, and FlashAttention, which takes no mask.
+
+    Asked for elsewhere, ``enable_gqa`` works but falls back to writing out every score; repeated keys are then better.
+    """
+    if queries.device.type != "cuda":
+        return queries.device.type == "cpu"
+    half = queries.dtype in (torch.float16, torch.bfloat16)
+    return half and attention_mask is None and torch.cuda.get_device_capability(queries.device) >= (8, 0)
+
+
 def attend(queries: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """softmax(q·kᵀ / sqrt(head_dim)) · v, causal unless a mask says otherwise.
 
@@ -65,11 +81,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor
     query_length, key_length = queries.shape[2], keys.shape[2]
     if attention_mask is None and 1 < query_length < key_length:
         attention_mask = causal_mask(query_length, key_length, queries.device)
-    causal = (
-        attention_mask is None and query_length > 1
-    )  # never a mask and is_causal together: torch forbids or ignores
+    causal = attention_mask is None and query_length > 1  # a mask and is_causal together is an error
+    group = queries.shape[1] // keys.shape[1]
+    if group > 1 and not _kernel_shares_heads(queries, attention_mask):
+        keys, values, group = repeat_heads(keys, group), repeat_heads(values, group), 1
     return F.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=attention_mask, is_causal=causal, enable_gqa=queries.shape[1] != keys.shape[1]
+        queries, keys, values, attn_mask=attention_mask, is_causal=causal, enable_gqa=group > 1
     )
 
 

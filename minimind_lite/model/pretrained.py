@@ -194,6 +194,6 @@ def _check_weights(weights: dict[str, Tensor], model: Transformer, folder: Path)
     if problems:
         shown = "\n  ".join(sorted(problems)[:8] + ([f"and {len(problems) - 8} more"] if len(problems) > 8 else []))
         raise PretrainedError(
-            f"{folder}: the weights do not fit config.json (lm_head.weight exists only with tie_word_embeddings = false,"
-            f" q_norm and k_norm only in qwen3):\n  {shown}\nTake config.json and model.safetensors from the same model."
+            f"{folder}: the weights do not fit config.json (lm_head.weight exists only with untied embeddings, "
+            f"q_norm and k_norm only in qwen3):\n  {shown}\nconfig.json and model.safetensors must be the same model's."
         )

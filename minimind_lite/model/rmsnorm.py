@@ -30,7 +30,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return normed.type_as(x) * self.weight
+        return (normed * self.weight).type_as(x)
 
     def extra_repr(self) -> str:
         return f"{self.weight.numel()}, eps={self.eps}"

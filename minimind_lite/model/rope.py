@@ -20,12 +20,12 @@ def inverse_frequencies(config: ModelConfig, device: torch.device | str | None =
     Returns (head_dim // 2,) float32. Source: Su et al. 2021 (arXiv 2104.09864), section 3.2.2.
     """
     pairs = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32)
-    frequencies = 1.0 / config.rope_theta ** (pairs / config.head_dim)
+    periods = config.rope_theta ** (pairs / config.head_dim)  # positions per radian
+    as_trained = 1.0 / periods
     if config.rope_scaling is None:
-        return frequencies
-    slowed = frequencies / config.rope_scaling.factor
-    share = yarn_ramp(config.rope_scaling, config.head_dim, config.rope_theta).to(frequencies.device)
-    return frequencies * (1 - share) + slowed * share
+        return as_trained
+    kept = 1 - yarn_ramp(config.rope_scaling, config.head_dim, config.rope_theta).to(periods.device)
+    return kept * as_trained + (1 - kept) * (1.0 / (config.rope_scaling.factor * periods))
 
 
 def yarn_ramp(scaling: YarnScaling, head_dim: int, rope_theta: float) -> Tensor:
