@@ -22,6 +22,7 @@ from facts import load_facts
 FOLDER = Path(__file__).parent
 WRITTEN = FOLDER / "written"
 GENERATORS = ("identity", "medical", "preferences", "reasoning", "exam")  # each: build(out_dir, facts)
+LIMITS = {"file_bytes": 1_000_000, "total_bytes": 5_000_000}
 OWN = "written for this project"
 SOURCES = {
     "poetry": "chinese-poetry 2.0.1",
@@ -78,7 +79,8 @@ def write_manifest(output: Path) -> None:
     paths = sorted(path for kind in ("*.jsonl", "*.csv") for path in output.rglob(kind))
     own = [path for path in paths if FOLDER.name not in path.relative_to(output).parts]
     entries = {path.relative_to(output).as_posix(): describe(path) for path in own}
-    text = json.dumps({"files": entries}, ensure_ascii=False, indent=1) + "\n"
+    manifest = {"limits": LIMITS, "files": entries}
+    text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
     (output / "MANIFEST.json").write_bytes(text.encode("utf-8"))
 
 

@@ -1,6 +1,6 @@
 """What is made from the facts: statements for pretraining, questions and answers for SFT, held-out phrasings.
 
-Every fact is taught in five of its relation's training phrasings, a different five from fact to fact. Held-out questions
+Every fact is taught in five of its training phrasings, a different five from fact to fact. The held-out questions
 use phrasings that no training question has, so a right answer shows that the fact was learned, not the question.
 """
 

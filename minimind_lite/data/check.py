@@ -1,0 +1,172 @@
+"""Check a folder of data: every record valid, nothing held out that is trained on, every file as the manifest says.
+
+``X_heldout.jsonl`` is held out from ``X.jsonl``, the folder ``X_heldout/`` from the folder ``X/``; of the exams (CSV)
+the ``dev``, ``val`` and ``test`` questions are held out from each other.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from minimind_lite.data.exams import read_exam
+from minimind_lite.data.overlap import Items, Overlap, compare
+from minimind_lite.data.records import DataError, Kind, read_records
+
+MANIFEST = "MANIFEST.json"
+_KINDS: dict[str, Kind] = {"text": "text", "conversations": "conversation", "chosen": "preference"}
+_SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What one file holds. ``items`` are its texts, questions or prompts, each as a list of parts."""
+
+    name: str  # path inside the folder, with forward slashes
+    kind: str
+    size: int  # bytes
+    chinese: float  # share of the letters' bytes that is Chinese
+    items: Items = field(repr=False)
+
+
+@dataclass
+class Report:
+    """The result of ``check_folder``; printing it gives the tables. ``ok`` decides the exit status."""
+
+    folder: Path
+    files: list[FileReport] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    total_bytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        lines = [f"{'file':42}{'kind':>13}{'records':>9}{'bytes':>11}{'Chinese':>9}"]
+        for file in self.files:
+            lines.append(f"{file.name:42}{file.kind:>13}{len(file.items):>9,}{file.size:>11,}{file.chinese:>9.0%}")
+        lines.append(f"{'everything in ' + self.folder.name:42}{'':22}{self.total_bytes:>11,}")
+        lines += ["", f"{'held out':30}{'against':30}{'items':>7}{'same':>6}{'near':>6}"]
+        for overlap in self.overlaps:
+            names = f"{overlap.heldout:30}{overlap.train:30}"
+            lines.append(f"{names}{overlap.items:>7,}{overlap.exact:>6}{overlap.near:>6}")
+        lines += ["", *(f"WRONG: {problem}" for problem in self.problems)]
+        lines.append("everything is in order" if self.ok else f"{len(self.problems)} things are wrong")
+        return "\n".join(lines)
+
+
+def check_folder(path: str | Path) -> Report:
+    """Validate every JSON Lines and CSV file under ``path`` (what a ``builder`` folder holds is not data).
+
+    Raises DataError when the folder holds no data at all; everything else that is wrong is in the report.
+    """
+    folder = Path(path)
+    found = [file for suffix in ("*.jsonl", "*.csv") for file in folder.rglob(suffix)]
+    names = sorted(name for name in (file.relative_to(folder).as_posix() for file in found) if "builder/" not in name)
+    if not names:
+        raise DataError(
+            f"{folder}: no .jsonl or .csv file here; check the path, or build the samples: minimind data build"
+        )
+    report = Report(folder)
+    report.total_bytes = sum(
+        file.stat().st_size for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+    )
+    report.files = [_read(folder, name, report.problems) for name in names]
+    report.overlaps = [compare(*pair) for pair in _pairs(report.files)]
+    report.problems += [
+        f"{overlap.heldout}: {len(overlap.copies)} of {overlap.items} items stand in {overlap.train} too; "
+        f"take them out of one of the two. The first: {overlap.copies[0]!r}"
+        for overlap in report.overlaps
+        if overlap.copies
+    ]
+    _check_manifest(report)
+    return report
+
+
+def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
+    path = folder / name
+    kind, items = "unknown", Items()
+    try:
+        kind = "exam" if path.suffix == ".csv" else _kind_of(path)
+        if kind == "exam":
+            items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
+        else:
+            reader = read_records(path, kind, max_bad=10**9)  # type: ignore[arg-type]
+            items = [_parts(record.model_dump(exclude_none=True)) for record in reader]
+            problems += [str(error) for error in reader.skipped]
+    except (DataError, UnicodeDecodeError) as error:
+        problems.append(str(error))
+    text = "".join(part for item in items for part in item)
+    chinese = 3 * len(re.findall(r"[\u4e00-\u9fff]", text))
+    latin = len(re.findall(r"[A-Za-z]", text))
+    return FileReport(name, kind, path.stat().st_size, chinese / max(1, chinese + latin), items)
+
+
+def _kind_of(path: Path) -> str:
+    with path.open("rb") as lines:
+        first = next((line for line in lines if line.strip()), b"")
+    try:
+        keys = list(json.loads(first))
+    except ValueError:
+        keys = []
+    for key, kind in _KINDS.items():
+        if key in keys:
+            return kind
+    raise DataError(f"{path}, line 1: none of the fields {', '.join(_KINDS)} is there, so the format is unknown")
+
+
+def _parts(record: dict[str, Any]) -> list[str]:
+    """What may not be shared between splits: the whole text, or everything the user says."""
+    if "text" in record:
+        return [record["text"]]
+    turns = record.get("conversations") or record["chosen"]
+    return [turn["content"] for turn in turns if turn["role"] == "user"]
+
+
+def _pairs(files: list[FileReport]) -> Iterator[tuple[str, Items, str, Items]]:
+    groups: dict[str, list[FileReport]] = {}
+    for file in files:
+        split = _SPLIT.search(file.name) if file.kind == "exam" else None
+        name = f"{file.name.split('/')[0]} {split[1]}" if split else file.name.split("/")[0]
+        groups.setdefault(name, []).append(file)
+    for name, group in groups.items():
+        train = name.replace("_heldout", "")
+        if train != name and train in groups:
+            yield train, _items(groups[train]), name, _items(group)
+    exams = [name for name in groups if name.endswith((" dev", " val", " test"))]
+    for first, second in combinations(exams, 2):
+        yield first, _items(groups[first]), second, _items(groups[second])
+
+
+def _items(files: list[FileReport]) -> Items:
+    return [item for file in files for item in file.items]
+
+
+def _check_manifest(report: Report) -> None:
+    path = report.folder / MANIFEST
+    if not path.exists():
+        return  # somebody's own data
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    entries, limits = manifest["files"], manifest["limits"]
+    wrong = [
+        f"{name}: {'there is no such file' if name in entries else f'it is not in {MANIFEST}'}"
+        for name in sorted(set(entries) ^ {file.name for file in report.files})
+    ]
+    for file in (file for file in report.files if file.name in entries):
+        entry = entries[file.name]
+        if hashlib.sha256((report.folder / file.name).read_bytes()).hexdigest() != entry["sha256"]:
+            wrong.append(f"{file.name}: not the bytes whose SHA-256 {MANIFEST} holds")
+        if len(file.items) != entry["records"]:
+            wrong.append(f"{file.name}: {len(file.items)} records, and {MANIFEST} says {entry['records']}")
+        if file.size > limits["file_bytes"]:
+            wrong.append(f"{file.name}: {file.size:,} bytes; a file may have {limits['file_bytes']:,}")
+    if report.total_bytes > limits["total_bytes"]:
+        wrong.append(f"{report.total_bytes:,} bytes in all; the folder may have {limits['total_bytes']:,}")
+    report.problems += [f"{problem}; build the samples again: minimind data build" for problem in wrong]
