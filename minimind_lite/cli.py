@@ -1,41 +1,53 @@
 """The `minimind` command: thin. Each command reads its options, calls the library, and says errors in one message."""
 
+import subprocess
 import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
-)  # fmt: skip
-course_app = typer.Typer(no_args_is_help=True, help="Run the chapters, see what is done, keep them in shape.")
+from .cli_tools import clean_errors, new_app
+
+app = new_app("Build, train and talk to a small language model; run the course that explains it.")
+course_app = new_app("Run the chapters, see what is done, keep them in shape. Example: minimind course run --to 03")
+train_app = new_app("Train without the notebooks. Example: minimind train pretrain DATA TOKENIZER runs/pretrain")
+data_app = new_app("The sample data. Example: minimind data check")
 app.add_typer(course_app, name="course")
+app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
+
+Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; relative to the repository.")]
+Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
+Changes = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a setting; repeatable.")]
 
 
-@app.callback()
-def encoding() -> None:
-    """Build, train and talk to a small language model; run the course that explains it."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8")  # Windows consoles default to a code page without Chinese
+@course_app.command(epilog="Example: minimind course run --from 08 --to 10 -p total_steps=100")
+@clean_errors
+def run(
+    profile: Profile = "quick",
+    first: Annotated[str | None, typer.Option("--from", metavar="NN", help="The first chapter.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="NN", help="The last chapter.")] = None,
+    changes: Changes = None,
+    output_dir: Output = "build/course/artifacts",
+    force: Annotated[bool, typer.Option("--force", help="Run finished chapters again.")] = False,
+) -> None:
+    """Run the chapters in order; those that are finished and unchanged are skipped."""
+    from minimind_lite.course.command import run_and_report
+    from minimind_lite.course.run import make_plan
+
+    if not run_and_report(make_plan(profile, first, last, changes or (), output_dir), force=force):
+        raise typer.Exit(1)
 
 
-def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an error of ours as one message and exit 1; anything else keeps its traceback, for it is a bug."""
+@course_app.command(epilog="Example: minimind course status")
+@clean_errors
+def status(output_dir: Output = "build/course/artifacts") -> None:
+    """Say of every chapter whether it is done, stale (its inputs changed), failed or missing."""
+    from minimind_lite.course.command import show_status
+    from minimind_lite.course.run import make_plan
 
-    @wraps(command)
-    def wrapped(*args: Any, **options: Any) -> Any:
-        try:
-            return command(*args, **options)
-        except (ValueError, OSError) as error:
-            if not type(error).__module__.startswith("minimind_lite") and not isinstance(error, OSError):
-                raise
-            typer.secho(f"error: {error}", fg="red", err=True)
-            raise typer.Exit(1) from None
-
-    return wrapped
+    show_status(make_plan(output_dir=output_dir))
 
 
 @course_app.command(epilog="Example: minimind course refresh 08 10")
@@ -58,3 +70,115 @@ def refresh(
     if wrong:
         raise typer.Exit(1)
     typer.echo(f"{len(paths)} chapters: {'in order' if check or run else 'stamped'}")
+
+
+@course_app.command(epilog="Example: minimind course badges --repository my-class/minimind-lite")
+@clean_errors
+def badges(repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The public repository.")]) -> None:
+    """Stamp another repository's address into pyproject.toml, and from there into every badge and setup cell."""
+    from minimind_lite.course import colab, notebooks
+    from minimind_lite.course.refresh import stamp_chapters
+
+    colab.change_repository(repository)
+    stamp_chapters(notebooks.chapter_paths())
+    typer.echo(f"badges and setup cells now point to {colab.repository_url()}, tag {colab.release_tag()}")
+
+
+@app.command(epilog="Example: minimind chat build/course/artifacts/sft --temperature 0")
+@clean_errors
+def chat(
+    folder: Annotated[Path, typer.Argument(help="A trained model's folder.")],
+    system: Annotated[str | None, typer.Option(help="A system turn to begin with.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(help="An answer's longest length.")] = 256,
+) -> None:
+    """Talk to a model on the terminal."""
+    from minimind_lite.course import pick_device
+    from minimind_lite.generation.chat import run_chat
+    from minimind_lite.generation.sampling import SamplingConfig
+
+    sampling = SamplingConfig(temperature=temperature, top_p=top_p)
+    run_chat(folder, system=system, sampling=sampling, max_new_tokens=max_new_tokens, device=str(pick_device()))
+
+
+@train_app.command(epilog="Example: minimind train tokenizer data_samples/pretrain runs/tokenizer --vocab-size 3072")
+@clean_errors
+def tokenizer(data: Path, output: Path, vocab_size: int = 6400) -> None:
+    """Train a tokenizer on the texts of DATA."""
+    from minimind_lite.data.records import read_records
+    from minimind_lite.tokenizer import Tokenizer
+
+    trained = Tokenizer.train((record.text for record in read_records(data, "text")), vocab_size)
+    trained.save(output)
+    typer.echo(f"{trained.vocab_size} entries in {output}")
+
+
+@train_app.command(
+    epilog="Example: minimind train pretrain data_samples/pretrain runs/tokenizer runs/pretrain -p total_steps=300"
+)
+@clean_errors
+def pretrain(
+    data: Annotated[Path, typer.Argument(help='JSON Lines of {"text": …}, or a folder of them.')],
+    tokenizer_folder: Annotated[Path, typer.Argument(metavar="TOKENIZER", help="A tokenizer's folder.")],
+    output: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    preset: Annotated[str, typer.Option(help="A name from config.PRESETS.")] = "nano",
+    block_size: Annotated[int, typer.Option(help="Tokens in one packed row.")] = 512,
+    eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
+    changes: Changes = None,
+) -> None:
+    """Pretrain a new model. A run that was stopped goes on where it was. Settings for -p: those of TrainConfig."""
+    from minimind_lite import config
+    from minimind_lite.course.command import train_config
+    from minimind_lite.tokenizer import Tokenizer
+    from minimind_lite.training.pretrain import run_pretrain
+
+    words = Tokenizer.load(tokenizer_folder)
+    shape = config.preset(preset, vocab_size=words.vocab_size)
+    options = {"block_size": block_size, "eval_data": eval_data, "strict": strict}
+    run_pretrain(data, words, output, shape, train_config(changes), **options)  # type: ignore[arg-type]
+    typer.echo(f"trained: {output}")
+
+
+@train_app.command(
+    epilog="Example: minimind train sft data_samples/sft.jsonl runs/pretrain runs/sft -p learning_rate=1.5e-3"
+)
+@clean_errors
+def sft(
+    data: Annotated[Path, typer.Argument(help='JSON Lines of {"conversations": …}, or a folder of them.')],
+    base: Annotated[Path, typer.Argument(help="The pretrained model's folder.")],
+    output: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    block_size: Annotated[int, typer.Option(help="Tokens in one packed row.")] = 512,
+    eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
+    changes: Changes = None,
+) -> None:
+    """Fine-tune a model on conversations. A run that was stopped goes on. Settings for -p: those of TrainConfig."""
+    from minimind_lite.course.command import train_config
+    from minimind_lite.training.sft import run_sft
+
+    run_sft(data, base, output, train_config(changes), block_size=block_size, eval_data=eval_data, strict=strict)
+    typer.echo(f"trained: {output}")
+
+
+@data_app.command(epilog="Example: minimind data check data_samples")
+@clean_errors
+def check(folder: Annotated[Path | None, typer.Argument(help="Default: the course's data_samples.")] = None) -> None:
+    """Validate every file of a data folder; report counts, sizes, languages, and overlap between splits."""
+    from minimind_lite.course.paths import repository_root
+    from minimind_lite.data.check import check_folder
+
+    report = check_folder(folder or repository_root() / "data_samples")
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@data_app.command(epilog="Example: minimind data build")
+@clean_errors
+def build() -> None:
+    """Build data_samples again from its sources, byte for byte."""
+    from minimind_lite.course.paths import repository_root
+
+    script = repository_root() / "data_samples" / "builder" / "build.py"
+    raise typer.Exit(subprocess.run([sys.executable, str(script)], check=False).returncode)

@@ -113,9 +113,9 @@ def hello(name: str) -> None:
     stage = name.partition("_")[2]
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
     device = pick_device()
-    where = (
-        torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"
-    )
+    threads = torch.get_num_threads()
+    cpu = f"{device.type}, {threads} thread{'s' * (threads > 1)}"
+    where = torch.cuda.get_device_name() if device.type == "cuda" else cpu
     print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
     print(f"{name}: minutes by profile: {', '.join(minutes) or 'not measured yet'}")
 

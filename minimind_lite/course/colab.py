@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from .paths import repository_root
-from .profiles import CourseError
+from .settings import CourseError
 
 NEVER_REPLACED = ("torch", "numpy", "ipykernel", "ipywidgets", "jupyterlab", "nbconvert")
 SETUP_TEMPLATE = """\

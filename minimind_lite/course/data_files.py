@@ -15,6 +15,7 @@ FULL_DATA = {
     "lora_medical": "lora_medical.jsonl",
     "reason": "r1_mix_1024.jsonl",
 }
+SAMPLE_NAMES = {"tokenizer_train": "pretrain"}  # the small tokenizer learns from the texts the small model reads
 
 
 def data_path(name: str, profile: str) -> Path:
@@ -30,7 +31,8 @@ def data_path(name: str, profile: str) -> Path:
             )
         return path
     samples = root / "data_samples"
-    for path in (samples / f"{name}.jsonl", samples / name):
+    stored = SAMPLE_NAMES.get(name, name)
+    for path in (samples / f"{stored}.jsonl", samples / stored):
         if path.exists():
             return path
     there = sorted(p.stem if p.suffix == ".jsonl" else p.name for p in samples.glob("*") if not p.name.startswith("."))

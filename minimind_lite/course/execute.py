@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .cleaning import clean_text
-from .profiles import CourseError
+from .settings import CourseError
 
 Listener = Callable[[str, int, int], None]  # (the heading reached, cells done, cells in all)
 ENGINE = "minimind"
@@ -37,7 +37,7 @@ def execute(source: Path, target: Path, parameters: dict[str, Any], listener: Li
     try:
         papermill.execute_notebook(
             source, target, parameters=parameters, engine_name=ENGINE, kernel_name="python3", progress_bar=False,
-            cwd=cwd, listener=listener, extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            cwd=cwd, listener=listener, extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )  # fmt: skip
     except PapermillExecutionError as failure:
         error = explain(failure, source.stem, target)

@@ -14,7 +14,7 @@ from . import colab
 from .cleaning import LOCAL_PATH, NOTEBOOK_METADATA, WIDGET_VIEW, clean
 from .parameters import assigned_names
 from .paths import repository_root, write_atomically
-from .profiles import CourseError
+from .settings import CourseError
 
 LARGEST = 500_000  # bytes in one stored chapter
 _OUR_ID = re.compile(r"^(md|code)-[0-9a-f]{8}(-\d+)?$")

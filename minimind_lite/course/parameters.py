@@ -6,8 +6,9 @@ the comment ``# Parameters``. IPython keeps every cell's source in its history `
 
 import ast
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from .profiles import CourseError
+from .settings import CourseError
 
 INJECTED_HEADER = "# Parameters"
 
@@ -53,3 +54,29 @@ def refuse_unknown_parameters(passed: Iterable[str]) -> None:
     unknown, known = unknown_parameters(shell.user_ns.get("In", []), list(passed))
     if unknown:
         raise CourseError(f"unknown parameter {', '.join(unknown)}; this chapter has: {', '.join(known)}")
+
+
+def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["total_steps=100", "preset=nano"]`` as names and values, read as papermill's ``-p`` reads them.
+
+    >>> parse_parameters(["total_steps=100", "rate=1e-3", "preset=nano", "resume=False", "limit=None"])
+    {'total_steps': 100, 'rate': 0.001, 'preset': 'nano', 'resume': False, 'limit': None}
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise CourseError(f"-p {pair!r} must look like NAME=VALUE, as in -p total_steps=100")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    if text in ("True", "False", "None"):
+        return {"True": True, "False": False, "None": None}[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .settings import (
+    CourseError,
     GenerationSettings,
     ModelSettings,
     PretrainSettings,
@@ -16,13 +17,10 @@ from .settings import (
     SFTSettings,
     TokenizerSettings,
     WelcomeSettings,
+    changed,
 )
 
 PROFILES = ("quick", "colab", "full")
-
-
-class CourseError(ValueError):
-    """A chapter cannot run as asked; the message says why and what to do."""
 
 
 def _table(quick: Any, *, colab: dict[str, Any], full: dict[str, Any], smoke: dict[str, Any]) -> dict[str, Any]:
@@ -112,21 +110,4 @@ def settings_for(stage: str, profile: str, **changes: Any) -> Any:
     """
     check_profile(profile)
     base = SETTINGS.get(stage, {}).get("smoke" if is_smoke() else profile, Settings())
-    known = base.__dataclass_fields__
-    unknown = sorted(set(changes) - set(known))
-    if unknown:
-        raise CourseError(f"{stage} has no setting called {', '.join(unknown)}; it has: {', '.join(known)}")
-    wanted = {name: _as_type(name, value, getattr(base, name)) for name, value in changes.items() if value is not None}
-    return replace(base, **wanted)
-
-
-def _as_type(name: str, value: Any, example: Any) -> Any:
-    """``value`` if it is of the example's kind; a whole number may stand for a float."""
-    if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(example):
-        kind = type(example).__name__
-        raise CourseError(
-            f"{name} must be of type {kind}, as in {name}={example!r}; it is {value!r}, a {type(value).__name__}"
-        )
-    return value
+    return changed(base, changes, stage)

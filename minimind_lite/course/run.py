@@ -12,6 +12,7 @@ from rich.console import Console
 from . import state
 from .execute import Outcome, check_parameters, execute
 from .notebooks import chapter_paths
+from .parameters import parse_parameters
 from .paths import DEFAULT_OUTPUT, repository_root, resolve_output
 from .profiles import CourseError, check_profile, expected_minutes
 from .progress import Progress
@@ -26,6 +27,7 @@ class Plan:
     artifacts: Path  # one folder a stage
     home: Path  # executed copies, the state, the report
     chapters: list[Path]  # those asked for
+    every: list[Path]  # all there are
     parameters: dict[Path, dict[str, Any]]  # for each, what it was given beyond the profile and the folder
 
     @property
@@ -78,20 +80,7 @@ def make_plan(
     chapters = every[start : end + 1]
     artifacts = resolve_output(output_dir)
     home = artifacts.parent if artifacts.name == "artifacts" else artifacts
-    return Plan(profile, artifacts, home, chapters, check_parameters(chapters, parse_parameters(parameters)))
-
-
-def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["total_steps=100", "preset=nano"]`` as names and values, read as papermill's ``-p`` reads them."""
-    from papermill.cli import _resolve_type
-
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise CourseError(f"-p {pair!r} must look like NAME=VALUE, as in -p total_steps=100")
-        found[name] = _resolve_type(value)
-    return found
+    return Plan(profile, artifacts, home, chapters, every, check_parameters(chapters, parse_parameters(parameters)))
 
 
 def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
@@ -129,7 +118,8 @@ def run_chapter(plan: Plan, path: Path, progress: Progress, records: dict[str, R
     if not outcome.error and not plan.results(path).is_file():
         outcome = Outcome(outcome.seconds, f"{path.stem}: ran to its end but recorded no figures in "
                           f"{plan.results(path).parent.name}/results.json; it must call chapter.record(…)")  # fmt: skip
-    records[path.stem] = Record("failed" if outcome.error else "done", round(outcome.seconds, 1), inputs, plan.profile)
+    status = "failed" if outcome.error else "done"
+    records[path.stem] = Record(status, round(outcome.seconds, 1), inputs, plan.profile, plan.parameters.get(path, {}))
     state.save(plan.state_file, records)
     return outcome
 
@@ -155,5 +145,5 @@ def _make_room(plan: Plan, path: Path, records: dict[str, Record], inputs: str) 
     if before and not (before.status != "done" and before.inputs == inputs):
         shutil.rmtree(plan.results(path).parent, ignore_errors=True)
     plan.results(path).unlink(missing_ok=True)
-    records[path.stem] = Record("failed", 0.0, inputs, plan.profile)  # until it has ended well
+    records[path.stem] = Record("failed", 0.0, inputs, plan.profile, {})  # until it has ended well
     state.save(plan.state_file, records)

@@ -1,6 +1,37 @@
 """Which numbers each stage has: one frozen dataclass a stage, whose defaults are the quick profile."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+class CourseError(ValueError):
+    """A chapter cannot run as asked; the message says why and what to do."""
+
+
+def changed(base: Any, changes: Mapping[str, Any], owner: str) -> Any:
+    """The dataclass ``base`` with the changes that are not None.
+
+    Raises CourseError for a name it does not have (with those it has), or a value of the wrong type.
+    """
+    known = base.__dataclass_fields__
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise CourseError(f"{owner} has no setting called {', '.join(unknown)}; it has: {', '.join(known)}")
+    wanted = {name: _as_type(name, value, getattr(base, name)) for name, value in changes.items() if value is not None}
+    return replace(base, **wanted)
+
+
+def _as_type(name: str, value: Any, example: Any) -> Any:
+    """``value`` if it is of the example's kind; a whole number may stand for a float."""
+    if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(example):
+        raise CourseError(
+            f"{name} must be of type {type(example).__name__}, as in {name}={example!r}; "
+            f"it is {value!r}, of type {type(value).__name__}"
+        )
+    return value
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .paths import repository_root, write_atomically
 
 # What only displays a run: a change here does not make any chapter's result stale.
 NOT_AN_INPUT = {"cli.py", "run.py", "report.py", "progress.py", "questions.py", "state.py", "execute.py",
-                "notebooks.py", "cleaning.py", "refresh.py"}  # fmt: skip
+                "notebooks.py", "cleaning.py", "refresh.py", "page.py", "colab.py"}  # fmt: skip
 _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
 
 
@@ -26,6 +26,7 @@ class Record:
     seconds: float
     inputs: str  # the hash of all it was made from
     profile: str
+    parameters: dict[str, Any]  # what -p gave it
 
 
 def load(path: Path) -> dict[str, Record]:
@@ -56,7 +57,11 @@ def library_hash() -> str:
     """A hash of the library's sources and of the sample data."""
     root = repository_root()
     files = [p for p in (root / "minimind_lite").rglob("*.py") if p.name not in NOT_AN_INPUT]
-    files += [p for p in (root / "data_samples").rglob("*") if p.is_file() and p.suffix in (".jsonl", ".csv")]
+    files += [
+        p
+        for p in (root / "data_samples").rglob("*")
+        if p.is_file() and p.suffix in (".jsonl", ".csv") and "builder" not in p.parts
+    ]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(root).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
