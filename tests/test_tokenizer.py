@@ -284,8 +284,8 @@ def test_text_never_encodes_to_control(tokenizer: Tokenizer, text: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(messages=conversations(hostile_text), data=st.data())
-def test_no_content_can_smuggle_a_turn(tokenizer: Tokenizer, messages: list[Message], data: st.DataObject) -> None:
+@given(messages=conversations(hostile_text))
+def test_no_content_can_smuggle_a_turn(tokenizer: Tokenizer, messages: list[Message]) -> None:
     """The control tokens are exactly those of the same conversation with harmless contents."""
     harmless = [message | {"content": "x"} for message in messages]
     harmless = [m | {"reasoning_content": "x"} if m.get("reasoning_content") else m for m in harmless]
