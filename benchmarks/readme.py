@@ -1,0 +1,105 @@
+"""Write the README's figures from the files that measured them: python benchmarks/readme.py [--course REPORT] [--check].
+
+Blocks of the README between ``<!-- name -->`` and ``<!-- /name -->`` are written here and nowhere else. With
+``--course build/course/report.json`` that report first becomes benchmarks/results/course.json.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BUILDS = {  # what of the library each chapter builds
+    "00_welcome": "the whole pipeline, at toy size",
+    "01_tokenizer": "`tokenizer/`",
+    "02_rmsnorm": "`model/rmsnorm.py`",
+    "03_rope": "`model/rope.py`",
+    "04_attention": "`model/attention.py`",
+    "05_swiglu": "`model/swiglu.py`",
+    "07_transformer": "`model/transformer.py`",
+    "08_pretrain": "`data/`, `training/loop.py`, `training/pretrain.py`",
+    "09_generation": "`generation/`",
+    "10_sft": "`training/sft.py`, `evaluation/closed_book.py`",
+}
+ROWS = [  # words, figure, figure before or to beat, format
+    ("Tokenizer: characters a token, Chinese", "tokenizer.chars_per_token_zh", None, "{:.2f}"),
+    ("Tokenizer: characters a token, English", "tokenizer.chars_per_token_en", None, "{:.2f}"),
+    ("Pretraining: bits per byte (beside it: an interpolated trigram model fitted on the same tokens)",
+     "pretrain.bits_per_byte", "pretrain.trigram_bits_per_byte", "{:.3f}"),
+    ("SFT: closed-book questions answered exactly, in phrasings never trained on (beside it: before SFT)",
+     "sft.exact_match", "sft.exact_match_before", "{:.1%}"),
+]  # fmt: skip
+
+
+def title(chapter: str) -> str:
+    """The first heading of the chapter's notebook."""
+    notebook = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    heads = ["".join(c["source"]).splitlines()[0] for c in notebook["cells"] if c["cell_type"] == "markdown"]
+    return re.sub(r"^(chapter\s+)?\d+\s*[.:·—-]*\s*", "", next(h for h in heads if h.startswith("# "))[2:], flags=re.I)
+
+
+def chapters_block(course: dict[str, Any]) -> str:
+    """The table of chapters with their minutes."""
+    lines = ["| | chapter | builds | minutes |", "|---|---|---|---|"]
+    for row in course["chapters"]:
+        number, name = row["name"][:2], row["name"]
+        lines.append(
+            f"| {number} | [{title(name)}](notebooks/{name}.ipynb) | {BUILDS[name]} | {row['seconds'] / 60:.1f} |"
+        )
+    return "\n".join(
+        [*lines, f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |", "", f"On: {course['device']}."]
+    )
+
+
+def results_block(stages: dict[str, Any]) -> str:
+    """The held-out figures, mean of the seeds, beside what they are compared with."""
+    lines = ["| held-out measurement | model | beside it |", "|---|---|---|"]
+    for words, name, other, form in ROWS:
+        beside = form.format(stages["mean"][other]) if other else ""
+        lines.append(f"| {words} | {form.format(stages['mean'][name])} | {beside} |")
+    return "\n".join(lines)
+
+
+def answers_block(course: dict[str, Any]) -> str:
+    """What the model of the recorded run answered, word for word."""
+    said = "\n".join(f"> {one['question']}\n{one['answer']}\n" for one in course["answers"])
+    return f"Held-out phrasings, answered by the model of the recorded run:\n\n```text\n{said.rstrip()}\n```"
+
+
+def filled(readme: str) -> str:
+    """The README with every block written from the result files."""
+    course = json.loads((RESULTS / "course.json").read_text(encoding="utf-8"))
+    stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
+    blocks = {"answers": answers_block(course), "results": results_block(stages), "chapters": chapters_block(course)}
+    for name, text in blocks.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        if not pattern.search(readme):
+            raise SystemExit(f"README.md has no block <!-- {name} --> … <!-- /{name} -->")
+        readme = pattern.sub(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", readme)
+    return readme
+
+
+def main() -> None:
+    """Fill the README, or with --check say whether it is filled."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--course", type=Path, help="a report.json to record first")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README is behind")
+    options = parser.parse_args()
+    if options.course:
+        shutil.copyfile(options.course, RESULTS / "course.json")
+    path = ROOT / "README.md"
+    before = path.read_text(encoding="utf-8")
+    after = filled(before)
+    if options.check and before != after:
+        sys.exit("README.md does not say what benchmarks/results/ says; run: python benchmarks/readme.py")
+    if before != after:
+        path.write_text(after, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
