@@ -1,0 +1,25 @@
+"""General advice in a medical style, for the chapter on LoRA's vertical domain; every answer ends in the disclaimer."""
+
+import random
+import tomllib
+from pathlib import Path
+
+from closed_book import conversation
+from facts import Fact
+from texts import write_lines
+
+SOURCE = Path(__file__).parent / "written" / "medical.toml"
+
+
+def build(folder: Path, facts: list[Fact]) -> None:
+    """Write lora_medical.jsonl and lora_medical_heldout.jsonl (phrasings that training has not)."""
+    written = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
+    splits: dict[str, list[dict[str, object]]] = {"questions": [], "heldout": []}
+    for topic in written["topic"]:
+        joint = "" if topic["language"] == "zh" else " "
+        answer = joint.join((topic["answer"], written["disclaimer"][topic["language"]]))
+        for split, records in splits.items():
+            records += [conversation(question, answer) for question in topic[split]]
+    random.Random(0).shuffle(splits["questions"])
+    write_lines(folder / "lora_medical.jsonl", splits["questions"])
+    write_lines(folder / "lora_medical_heldout.jsonl", splits["heldout"])
