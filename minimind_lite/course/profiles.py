@@ -42,8 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tokenizer": _table(
         TokenizerSettings(),
         colab={"vocab_size": 6400},
-        full={"vocab_size": 6400, "max_token_length": 24, "max_characters": 200_000_000},
-        smoke={"vocab_size": 512, "max_characters": 50_000},
+        full={"vocab_size": 6400, "max_characters": 200_000_000},
+        smoke={"vocab_size": 512, "max_characters": 60_000, "own_merges": 40},
     ),
     "rmsnorm": _EXPERIMENT,
     "rope": _EXPERIMENT,

@@ -43,9 +43,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class TokenizerSettings(Settings):
-    vocab_size: int = 3072  # entries, specials and the 256 bytes included
-    max_token_length: int = 6  # bytes; keeps unspaced Chinese from becoming whole sentences in one token
+    vocab_size: int = 4096  # entries, specials and the 256 bytes included
+    max_token_bytes: int = 9  # keeps unspaced Chinese from becoming whole sentences in one token
     max_characters: int = 4_000_000  # how much text the trained tokenizer sees at most
+    own_merges: int = 300  # merges of the byte-pair encoding that the chapter writes itself
 
 
 @dataclass(frozen=True)

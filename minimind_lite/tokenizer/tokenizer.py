@@ -57,6 +57,7 @@ class Tokenizer:
         for name in (END_OF_TEXT, TURN_START, TURN_END):
             if name not in self._specials:
                 raise ValueError(f"the tokenizer has no special token {name}, which ChatML needs")
+        self.control_ids = frozenset(self._specials.values())  # control tokens and tags: never made from text
         self._hidden = {token["id"] for token in state["added_tokens"] if token["special"]}
         self.end_of_text_id = self.pad_id = self._specials[END_OF_TEXT]
         self.bos_id, self.eos_id = self._specials[TURN_START], self._specials[TURN_END]
