@@ -44,10 +44,9 @@ class TrainConfig:
         positive = {"learning_rate", "micro_batch_size", "gradient_accumulation_steps"}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, (int, float)) and (value < 0 or (field.name in positive and value == 0)):
-                raise ConfigError(
-                    f"{field.name} must be {'above' if field.name in positive else 'at least'} 0: {value}"
-                )
+            if isinstance(value, (int, float)) and not (value > 0 or (value == 0 and field.name not in positive)):
+                limit = "above 0" if field.name in positive else "0 or more"
+                raise ConfigError(f"{field.name} must be {limit}, not {value}")
         if not (self.total_steps or self.epochs):
             raise ConfigError("give total_steps, or epochs: a run of 0 steps learns nothing")
         if self.warmup_ratio > 1 or self.min_lr_ratio > 1:

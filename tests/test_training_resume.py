@@ -1,0 +1,210 @@
+"""A run may be killed at any instant, and the disk may fill up: nothing is lost but the steps since a checkpoint."""
+
+import logging
+import multiprocessing
+import os
+import pickle
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from training_kit import same_weights, tiny_run
+
+from minimind_lite.model.pretrained import save_pretrained
+from minimind_lite.training import checkpoint
+from minimind_lite.training.callbacks import Callback
+from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
+from minimind_lite.training.loop import Trainer
+
+KILLS = 10
+
+
+class Slowly(Callback):
+    """Stretch each step a little, so that kills land everywhere in a run: in a step, and while a checkpoint is made."""
+
+    def after_step(self, trainer: Trainer) -> None:
+        time.sleep(0.002)
+
+
+def whole_run(folder: Path) -> None:
+    """What a user's script does: train with checkpoints, save the model."""
+    torch.set_num_threads(1)
+    model, _ = tiny_run(folder, total_steps=120, save_every=2, eval_every=10, callbacks=[Slowly()])
+    save_pretrained(model, None, folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork server and no SIGKILL")
+def test_ten_kills_at_random_instants_change_no_byte(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload(
+        ["pytest", "torch._dynamo", "minimind_lite.training.loop", "minimind_lite.model.pretrained"]
+    )
+    warm_up = fork.Process(target=int)  # the server imports torch once; then a start takes milliseconds
+    warm_up.start()
+    warm_up.join()
+    begun = time.perf_counter()
+    undisturbed = fork.Process(target=whole_run, args=(tmp_path / "undisturbed",))
+    undisturbed.start()
+    undisturbed.join()
+    length = time.perf_counter() - begun
+    seed = random.randrange(10**6)
+    chance, steps = random.Random(seed), []
+    for _ in range(KILLS):
+        process = fork.Process(target=whole_run, args=(tmp_path / "killed",))
+        process.start()
+        process.join(timeout=chance.uniform(0.05, 0.25) * length)
+        process.kill()  # SIGKILL
+        process.join()
+        found = latest_checkpoint(tmp_path / "killed" / "checkpoints")
+        steps.append(found.step if found else 0)
+    last = fork.Process(target=whole_run, args=(tmp_path / "killed",))
+    last.start()
+    last.join()
+    assert last.exitcode == 0 and undisturbed.exitcode == 0
+    assert steps == sorted(steps) and len(set(steps)) > 2, f"kills with seed {seed} left the run at steps {steps}"
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("undisturbed", "killed")]
+    assert weights[0] == weights[1], f"seed {seed}, steps {steps}"
+    rows = [(tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8") for name in ("undisturbed", "killed")]
+    steps_logged = [[line.split(",")[0] for line in text.splitlines()] for text in rows]
+    assert steps_logged[0] == steps_logged[1]
+
+
+def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
+    """A loss that draws random numbers (dropout, sampling) is resumed exactly, too."""
+    from minimind_lite.training.loss import next_token_loss
+
+    class Interrupt(Callback):
+        def after_step(self, trainer: Trainer) -> None:
+            if trainer.step == 12:
+                raise KeyboardInterrupt
+
+    def noisy(model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        total, items = next_token_loss(model, batch)
+        return total * (0.5 + torch.rand(()) + random.random()), items
+
+    random.seed(1)
+    whole, _ = tiny_run(tmp_path / "whole", loss_fn=noisy)
+    random.seed(1)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run(tmp_path / "cut", loss_fn=noisy, callbacks=[Interrupt()])
+    random.seed(99)
+    resumed, result = tiny_run(tmp_path / "cut", loss_fn=noisy)
+    assert result.resumed_from == 10
+    assert same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one byte changed", "no manifest", "manifest cut short"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_word(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, _ = tiny_run(tmp_path)
+    newest = tmp_path / "checkpoints" / "step-00000030"
+    state, manifest = newest / "state.pt", newest / "manifest.json"
+    content = state.read_bytes()
+    if damage == "cut short":
+        state.write_bytes(content[: len(content) // 2])
+    elif damage == "one byte changed":
+        state.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    elif damage == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        resumed, result = tiny_run(tmp_path)
+    assert result.resumed_from == 25
+    assert "passing over the damaged checkpoint" in caplog.text and "step-00000030" in caplog.text
+    assert same_weights(whole, resumed)
+
+
+def test_half_written_checkpoints_are_swept_away(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    rubbish = tmp_path / "checkpoints" / ".unfinished-step-00000099"
+    rubbish.mkdir()
+    (rubbish / "state.pt").write_bytes(b"half")
+    _, result = tiny_run(tmp_path)
+    assert result.resumed_from == 30 and not rubbish.exists()
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000025", "step-00000030"]
+
+
+def test_another_recipe_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    with pytest.raises(CheckpointError, match=r"config\.learning_rate: 0\.01 then, 0\.02 now") as caught:
+        tiny_run(tmp_path, learning_rate=0.02)
+    assert 'resume="never"' in str(caught.value)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2  # nothing was thrown away
+    tiny_run(tmp_path, log_every=1, eval_every=7)  # what does not change the weights may change
+
+
+def test_how_a_notebook_resumes(tmp_path: Path) -> None:
+    """Run again: an unfinished run goes on; a finished one, or another recipe, starts afresh."""
+
+    class Interrupt(Callback):
+        def after_step(self, trainer: Trainer) -> None:
+            if trainer.step == 12:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run(tmp_path, callbacks=[Interrupt()])
+    assert tiny_run(tmp_path, resume="if_unfinished")[1].resumed_from == 10
+    assert tiny_run(tmp_path, resume="if_unfinished")[1].resumed_from is None
+    changed, result = tiny_run(tmp_path, resume="if_unfinished", learning_rate=0.02)
+    assert result.resumed_from is None
+    fresh, _ = tiny_run(tmp_path / "fresh", learning_rate=0.02)
+    assert same_weights(changed, fresh)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = tiny_run(tmp_path / "whole")
+    sync, calls = os.fsync, iter(range(99))
+
+    def full(descriptor: int) -> None:
+        if next(calls) >= 6:  # three calls a checkpoint: the third checkpoint's first one fails
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"step 15 .*No space left.*step-00000010.*Free some disk space"):
+        tiny_run(tmp_path / "full")
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "full" / "checkpoints").iterdir())[-1] == "step-00000010"
+    resumed, result = tiny_run(tmp_path / "full")
+    assert result.resumed_from == 10
+    assert same_weights(whole, resumed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
+def test_a_file_that_may_not_grow_is_a_checkpoint_error(tmp_path: Path) -> None:
+    """torch's own writer fails in the middle of the tensors: the kernel refuses the bytes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(CheckpointError, match="step 5 could not be written"):
+            tiny_run(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    tiny_run(tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "step-00000030"
+    torch.save({"model": Trap()}, newest / "state.pt", pickle_module=pickle)
+    manifest = newest / "manifest.json"
+    old = manifest.read_text(encoding="utf-8")
+    digest = checkpoint._digest(newest / "state.pt")
+    manifest.write_text(old.replace(old.split('"sha256": "')[1][:64], digest), encoding="utf-8")
+    _, result = tiny_run(tmp_path / "run")
+    assert result.resumed_from == 25 and not (tmp_path / "sprung").exists()
