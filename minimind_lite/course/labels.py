@@ -48,6 +48,23 @@ LABELS: dict[str, str] = {
     "thinks": "opens a think block",
     "answers_at_once": "writes an empty think block",
     "generation_prompt": "open an answer",
+    "as_they_come": "as they come",
+    "rmsnorm": "after RMSNorm",
+    "layernorm": "after LayerNorm",
+    "stream_rms": "size of the stream (RMS)",
+    "no_norm": "no norm",
+    "no_norm_float16": "no norm, float16",
+    "norm_first": "RMSNorm in front of each layer",
+    "with_rmsnorm": "with RMSNorm",
+    "with_layernorm": "with LayerNorm",
+    "answers_zero": "answering zero",
+    "mean_squared_error": "mean squared error at the end",
+    "input_scale": "size of the input",
+    "relative_error": "relative error",
+    "naive_float16": "all in float16",
+    "naive_bfloat16": "all in bfloat16",
+    "wide_float16": "squares in float32, result float16",
+    "wide_bfloat16": "squares in float32, result bfloat16",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from minimind_lite.course.figures.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, subplots
+from minimind_lite.course.figures.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, style, subplots
 from minimind_lite.course.labels import label
 
 
@@ -29,9 +29,10 @@ def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = 
     return image
 
 
+@style()
 def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
     """Matrices side by side, each with its own colour bar: ``{"scores": …, "after the mask": …, "weights": …}``."""
-    figure, axes = subplots(1, len(maps), width=3.3 * len(maps), height=3.3, squeeze=False)
+    figure, axes = subplots(1, len(maps), width=3.4 * len(maps), height=3.3, squeeze=False)
     for axis, (title, matrix) in zip(axes[0], maps.items(), strict=True):
         image = draw_map(axis, matrix, words, title)
         figure.colorbar(image, ax=axis, shrink=0.75)
@@ -40,6 +41,7 @@ def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
     return figure
 
 
+@style()
 def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradient: dict[str, Sequence[float]]) -> Any:
     """How decided the softmax is, and how much gradient passes it, against the width of a head; one line a variant."""
     figure, axes = subplots(1, 2, width=8.4, height=3.2)
@@ -52,10 +54,12 @@ def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradien
         axis.set_xlabel(label("head_dim"))
         axis.set_title(label(what))
         axis.set_ylim(bottom=0)
+        axis.minorticks_off()
     axes[0].legend()
     return figure
 
 
+@style()
 def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int]) -> Any:
     """Memory of keys and values against the length of the text; one line a kind of attention. Values in bytes."""
     figure, axis = subplots(width=6.4, height=3.4)
@@ -71,6 +75,7 @@ def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int])
     return figure
 
 
+@style()
 def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
     """Every head of a small model: weights (layers, heads, seq, seq), and a caption for each head."""
     layers, heads = weights.shape[:2]
@@ -85,22 +90,26 @@ def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
     return figure
 
 
+@style()
 def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "") -> Any:
     """One head's map, and what the token ``query`` looks at. weights: (seq, seq)."""
     figure, axes = subplots(1, 2, width=9.0, height=3.9, width_ratios=(1, 1.25))
     draw_map(axes[0], weights, title=title, limit=1.0)
-    axes[0].axhline(query, color=ORANGE, linewidth=1.2)
+    for edge in (query - 0.5, query + 0.5):  # a frame around the row, which stays visible
+        axes[0].axhline(edge, color=ORANGE, linewidth=0.8)
     axes[0].set_ylabel(label("query_token"))
     axes[0].set_xlabel(label("key_token"))
     row = weights[query].detach().float().cpu().numpy()
     colours = [ORANGE if place == query else BLUE if place < query else GREY for place in range(len(row))]
     axes[1].bar(range(len(row)), row, color=colours)
-    axes[1].set_xticks(range(len(row)), words, fontsize=7, rotation=0 if max(map(len, words)) < 3 else 60)
+    axes[1].set_xticks(range(len(row)), words, fontsize=7, rotation=0 if max(map(len, words)) == 1 else 60)
+    axes[1].grid(False, axis="x")
     axes[1].set_ylim(0, 1)
     axes[1].set_title(f"{label('looks_from')} {query} ({words[query]})")
     return figure
 
 
+@style()
 def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: str) -> Any:
     """Training losses over steps, with one dashed level to compare them with (what guessing costs)."""
     figure, axis = subplots(width=6.8, height=3.2)
