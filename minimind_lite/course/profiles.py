@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         full={"vocab_size": 6400, "max_characters": 200_000_000},
         smoke={"vocab_size": 512, "max_characters": 60_000, "own_merges": 40},
     ),
-    "rmsnorm": _EXPERIMENT,
+    "rmsnorm": _table(ModelSettings(steps=60), colab={}, full={}, smoke={"preset": "pico", "steps": 3}),
     "rope": _EXPERIMENT,
     "attention": _EXPERIMENT,
     "swiglu": _EXPERIMENT,
