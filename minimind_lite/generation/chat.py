@@ -1,0 +1,136 @@
+"""A chat on the terminal with a model folder: streamed answers, a history that fits the context, three commands.
+
+It reads lines and writes text, so it also works in a pipe: ``printf 'hello\\n/quit\\n' | minimind chat DIR``.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from minimind_lite.generation.engine import stream
+from minimind_lite.generation.sampling import GenerationError, SamplingConfig
+from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.transformer import Transformer
+from minimind_lite.tokenizer import Message, Tokenizer
+
+NEEDED = ("config.json", "tokenizer.json")  # and the weights, which load_pretrained looks for
+HELP = "Type a message. /reset forgets the conversation, /help shows this line, /quit (or Ctrl-D) leaves."
+CHAT_SAMPLING = SamplingConfig(temperature=0.7, top_p=0.9)
+
+
+class ChatError(ValueError):
+    """A chat that cannot start; the message says what is missing and the way out."""
+
+
+def load_chat_folder(folder: str | Path, device: str = "cpu") -> tuple[Transformer, Tokenizer]:
+    """Model and tokenizer of a folder. Raises ChatError (or PretrainedError) when something is missing or broken."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ChatError(f"there is no folder {folder}: give the folder of a trained model, such as the course's sft")
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise ChatError(
+            f"{folder} is not a whole model: it lacks {', '.join(missing)}; run the chapter or the training that makes "
+            "it to its end, or copy the file there"
+        )
+    return load_pretrained(folder, device=device), Tokenizer.load(folder)
+
+
+def fit_history(tokenizer: Tokenizer, messages: list[Message], room: int, thinking: bool | None = None) -> list[int]:
+    """The prompt for the next answer, at most ``room`` tokens: the oldest turns go, a system turn and the last stay.
+
+    Drops from ``messages`` itself what no longer fits, a question with its answer. Raises GenerationError when the
+    last message alone is too long.
+    """
+    first = 1 if messages and messages[0]["role"] == "system" else 0
+    while True:
+        prompt = tokenizer.render(messages, add_generation_prompt=True, thinking=thinking).ids
+        if len(prompt) <= room:
+            return prompt
+        if len(messages) - first <= 1:
+            raise GenerationError(f"the message is {len(prompt)} tokens long and there is room for {room}: shorten it")
+        del messages[first : first + 2]
+
+
+def run_chat(
+    folder: str | Path,
+    *,
+    system: str | None = None,
+    sampling: SamplingConfig = CHAT_SAMPLING,
+    max_new_tokens: int = 256,
+    thinking: bool | None = None,
+    device: str = "cpu",
+    source: TextIO | None = None,
+    target: TextIO | None = None,
+) -> None:
+    """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen)."""
+    model, tokenizer = load_chat_folder(folder, device)
+    target = target or _utf8(sys.stdout)
+    source = source or _utf8(sys.stdin)
+    prompting = source.isatty()
+    start: list[Message] = [{"role": "system", "content": system}] if system else []
+    messages = list(start)
+    # At most half of the context goes to an answer; the rest is for what was said before.
+    max_new_tokens = min(max_new_tokens, model.config.max_position_embeddings // 2)
+    if prompting:
+        print(HELP, file=target)
+    for line in _lines(source, target, prompting):
+        if line == "/quit":
+            return
+        if line in ("/reset", "/help"):
+            messages = list(start) if line == "/reset" else messages
+            print("(the conversation is forgotten)" if line == "/reset" else HELP, file=target)
+            continue
+        messages.append({"role": "user", "content": line})
+        answer = _answer(model, tokenizer, messages, sampling, max_new_tokens, thinking, target)
+        if answer:
+            messages.append({"role": "assistant", "content": answer})
+        else:
+            messages.pop()
+
+
+def _answer(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    messages: list[Message],
+    sampling: SamplingConfig,
+    max_new_tokens: int,
+    thinking: bool | None,
+    target: TextIO,
+) -> str:
+    """Stream one answer; Ctrl-C ends it early and keeps what was said."""
+    answer = ""
+    try:
+        prompt = fit_history(tokenizer, messages, model.config.max_position_embeddings - max_new_tokens, thinking)
+        for piece in stream(model, tokenizer, prompt, max_new_tokens=max_new_tokens, sampling=sampling):
+            answer += piece
+            print(piece, end="", flush=True, file=target)
+    except GenerationError as error:
+        print(f"({error})", end="", file=target)
+    except KeyboardInterrupt:
+        print(" …", end="", file=target)
+    print(file=target)
+    return answer
+
+
+def _lines(source: TextIO, target: TextIO, prompting: bool) -> Iterator[str]:
+    """Lines that are not blank, without their ends; a question mark invites the next where a person types."""
+    while True:
+        if prompting:
+            print("> ", end="", flush=True, file=target)
+        try:
+            line = source.readline()
+        except KeyboardInterrupt:
+            line = ""
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _utf8(stream: TextIO) -> TextIO:
+    """Chinese must pass whatever the terminal's code page says (Windows)."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors="replace")
+    return stream
