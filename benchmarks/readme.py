@@ -1,7 +1,7 @@
-"""Write the README's figures from the files that measured them: python benchmarks/readme.py [--course REPORT] [--check].
+"""Write the README's figures from the files that measured them: python benchmarks/readme.py [--course REPORT].
 
 Blocks of the README between ``<!-- name -->`` and ``<!-- /name -->`` are written here and nowhere else. With
-``--course build/course/report.json`` that report first becomes benchmarks/results/course.json.
+``--course build/course/report.json`` that report first becomes benchmarks/results/course.json; ``--check`` only looks.
 """
 
 import argparse
@@ -47,13 +47,11 @@ def chapters_block(course: dict[str, Any]) -> str:
     """The table of chapters with their minutes."""
     lines = ["| | chapter | builds | minutes |", "|---|---|---|---|"]
     for row in course["chapters"]:
-        number, name = row["name"][:2], row["name"]
-        lines.append(
-            f"| {number} | [{title(name)}](notebooks/{name}.ipynb) | {BUILDS[name]} | {row['seconds'] / 60:.1f} |"
-        )
-    return "\n".join(
-        [*lines, f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |", "", f"On: {course['device']}."]
-    )
+        name, minutes = row["name"], row["seconds"] / 60
+        link = f"[{title(name)}](notebooks/{name}.ipynb)"
+        lines.append(f"| {name[:2]} | {link} | {BUILDS[name]} | {minutes:.1f} |")
+    lines.append(f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |")
+    return "\n".join([*lines, "", f"On: {course['device']}."])
 
 
 def results_block(stages: dict[str, Any]) -> str:
