@@ -1,0 +1,229 @@
+"""The written and generated parts of the sample world: identity, medical advice, preferences, sums, exams."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minimind_lite.data.exams import ExamQuestion, read_exam
+from minimind_lite.data.records import read_records
+
+DATA = Path(__file__).parents[1] / "data_samples"
+WRITTEN = DATA / "builder" / "written"
+CONVERSATIONS = [
+    "lora_identity",
+    "lora_identity_heldout",
+    "lora_medical",
+    "lora_medical_heldout",
+    "reason",
+    "reason_direct",
+    "reason_heldout",
+]
+DISCLAIMERS = {
+    "zh": "以上内容仅供参考，不能代替医生的诊断，如有不适请及时就医。",
+    "en": "This is general information and does not replace a doctor's advice; please see a doctor if you are worried.",
+}
+OFFERS = (
+    "随时告诉我。",
+    "再讲得细一些。",
+    "尽管问我。",
+    "随时来问。",
+    "feel free to ask.",
+    "explain more if you like.",
+    "else I can do for you.",
+    "welcome to ask again.",
+)
+THINKING = re.compile(r"<think>\n(.+)\n</think>\n<answer>\n(\d+)\n</answer>", re.DOTALL)
+
+
+@cache
+def turns(name: str) -> list[list[dict[str, Any]]]:
+    """The messages of every conversation in a file, which must hold valid records only."""
+    return [record.messages for record in read_records(DATA / f"{name}.jsonl", "conversation", strict=True)]
+
+
+def exchanges(name: str) -> Iterator[tuple[str, str]]:
+    """(what the user asks, what the assistant answers) of the one-round conversations in a file."""
+    for messages in turns(name):
+        *_, user, assistant = messages
+        assert (user["role"], assistant["role"]) == ("user", "assistant")
+        yield user["content"], assistant["content"]
+
+
+def is_chinese(text: str) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
+
+
+def bare(text: str) -> str:
+    """The letters and digits alone."""
+    return re.sub(r"[\W_]", "", text).casefold()
+
+
+def addends(question: str) -> tuple[int, ...]:
+    """The numbers of a sum in any order."""
+    return tuple(sorted(map(int, re.findall(r"\d+", question))))
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_every_line_is_one_valid_round(name: str) -> None:
+    assert all(question and answer for question, answer in exchanges(name))
+
+
+@pytest.mark.parametrize("name", ["lora_identity", "lora_medical", "reason"])
+def test_held_out_questions_are_new(name: str) -> None:
+    trained = {bare(question) for question, _ in exchanges(name)}
+    assert not [question for question, _ in exchanges(f"{name}_heldout") if bare(question) in trained]
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_no_question_is_asked_twice(name: str) -> None:
+    asked = Counter(question for question, _ in exchanges(name))
+    assert asked.most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize(("language", "chinese"), [("zh", True), ("en", False)])
+def test_identity_has_enough_phrasings_and_few_exact_answers(language: str, chinese: bool) -> None:
+    mine = [(ask, reply) for ask, reply in exchanges("lora_identity") if is_chinese(ask) is chinese]
+    heldout = [(ask, reply) for ask, reply in exchanges("lora_identity_heldout") if is_chinese(ask) is chinese]
+    assert len(mine) >= 60 and len(heldout) >= 20
+    answers = Counter(reply for _, reply in mine)
+    assert len(answers) == 5 and min(answers.values()) >= 10
+    assert {reply for _, reply in heldout} == set(answers)
+    assert all(is_chinese(reply) is chinese for reply in answers)
+
+
+def test_identity_is_not_taught_before_lora() -> None:
+    spoken = [message["content"] for messages in turns("sft") for message in messages]
+    assert not [text for text in spoken if "minimind" in text.casefold()]
+
+
+@pytest.mark.parametrize("name", ["lora_medical", "lora_medical_heldout"])
+def test_medical_answers_end_in_the_disclaimer(name: str) -> None:
+    for question, answer in exchanges(name):
+        assert answer.endswith(DISCLAIMERS["zh" if is_chinese(question) else "en"])
+        assert len(answer) > len(DISCLAIMERS["zh" if is_chinese(question) else "en"]) + 20
+
+
+def preferences(name: str) -> list[Any]:
+    return list(read_records(DATA / f"{name}.jsonl", "preference", strict=True))
+
+
+def test_preference_prompts_are_disjoint_and_counted() -> None:
+    asked = {name: [record.chosen[-2].content for record in preferences(name)] for name in ("dpo", "dpo_heldout")}
+    assert (len(asked["dpo"]), len(asked["dpo_heldout"])) == (500, 120)
+    assert len(set(asked["dpo"] + asked["dpo_heldout"])) == 620
+    heldout_of_sft = {messages[-2]["content"] for messages in turns("sft_heldout")}
+    assert not heldout_of_sft & set(asked["dpo"] + asked["dpo_heldout"])
+
+
+@pytest.mark.parametrize("name", ["dpo", "dpo_heldout"])
+def test_preference_cannot_be_told_by_length(name: str) -> None:
+    pairs = [(len(record.chosen[-1].content), len(record.rejected[-1].content)) for record in preferences(name)]
+    chosen_longer = sum(chosen > rejected for chosen, rejected in pairs) / len(pairs)
+    assert 0.4 <= chosen_longer <= 0.6
+    lengths = sorted({length for pair in pairs for length in pair})
+    best = max(
+        sum((chosen >= bound) + (rejected < bound) for chosen, rejected in pairs) / (2 * len(pairs))
+        for bound in lengths
+    )
+    assert best <= 0.7  # no threshold on one answer's length tells the two apart
+
+
+@pytest.mark.parametrize("name", ["dpo", "dpo_heldout"])
+def test_chosen_answers_offer_help_and_the_offer_alone_is_not_enough(name: str) -> None:
+    records = preferences(name)
+    assert all(record.chosen[-1].content.endswith(OFFERS) for record in records)
+    also_offered = sum(record.rejected[-1].content.endswith(OFFERS) for record in records) / len(records)
+    assert 0.03 <= also_offered <= 0.15
+
+
+def check_thought(numbers: tuple[int, ...], thought: str) -> None:
+    """Work the sum out column by column and compare every line: digits, carry, sum, result so far."""
+    carry, so_far = 0, ""
+    lines = thought.splitlines()
+    for place, line in enumerate(lines):
+        terms, total, said = re.search(r"((?:\d\+)+\d)=(\d+)\D+(\d+)", line).groups()  # type: ignore[union-attr]
+        digits = sorted(str(number)[-1 - place] for number in numbers)
+        shown = terms.split("+")
+        assert sorted(shown[: len(digits)]) == digits and shown[len(digits) :] == [str(carry)] * bool(carry), line
+        assert int(total) == sum(map(int, shown)), line
+        carry, written = (0, total) if line == lines[-1] else (int(total) // 10, total[-1])
+        so_far = written + so_far
+        assert said == so_far and bool(carry) is bool(re.search(r"(?:进|carry )\d$", line)), line
+    assert int(so_far) == sum(numbers)
+
+
+@pytest.mark.parametrize("name", ["reason", "reason_heldout"])
+def test_sums_and_every_step_are_right(name: str) -> None:
+    for question, answer in exchanges(name):
+        found = THINKING.fullmatch(answer)
+        assert found, answer
+        check_thought(addends(question), found[1])
+        assert int(found[2]) == sum(addends(question)), question
+
+
+def test_held_out_sums_are_new_in_any_order() -> None:
+    train = [addends(question) for question, _ in exchanges("reason")]
+    heldout = [addends(question) for question, _ in exchanges("reason_heldout")]
+    assert (len(train), len(heldout)) == (1500, 300)
+    assert len(set(train)) == 1500 and len(set(heldout)) == 300
+    assert not set(train) & set(heldout)
+    assert {len(item) for item in heldout} == {2, 3}
+
+
+def test_direct_answers_belong_to_the_same_sums() -> None:
+    thinking = {question: THINKING.fullmatch(answer) for question, answer in exchanges("reason")}
+    direct = dict(exchanges("reason_direct"))
+    assert direct.keys() == thinking.keys()
+    for question, found in thinking.items():
+        assert found and direct[question] == f"<answer>\n{found[2]}\n</answer>"
+
+
+def splits() -> dict[str, list[ExamQuestion]]:
+    """All questions of each exam file, by LAYOUT/SPLIT/FILE."""
+    exam = DATA / "exam"
+    return {file.relative_to(exam).as_posix(): read_exam(file) for file in sorted(exam.rglob("*.csv"))}
+
+
+def test_exams_have_their_sizes_and_even_letters() -> None:
+    sizes = {"ceval": {"dev": 5, "val": 15, "test": 25}, "cmmlu": {"dev": 5, "test": 25}}
+    for name, questions in splits().items():
+        layout, split, _ = name.split("/")
+        assert len(questions) == sizes[layout][split]
+        counts = Counter(question.answer for question in questions)
+        assert set(counts) == set("ABCD") and max(counts.values()) - min(counts.values()) <= 1
+        if layout == "ceval":
+            assert all(bool(question.explanation) is (split == "dev") for question in questions)
+    assert sum(map(len, splits().values())) == 240
+
+
+def test_exam_choices_differ_and_no_question_comes_twice() -> None:
+    questions = [question for items in splits().values() for question in items]
+    assert all(len({choice.casefold() for choice in question.choices}) == 4 for question in questions)
+    assert len({question.question for question in questions}) == len(questions)
+
+
+def test_exam_words_its_questions_in_its_own_way() -> None:
+    asked = {bare(message["content"]) for name in ("sft", "sft_heldout") for turn in turns(name) for message in turn}
+    assert not [question for items in splits().values() for question in items if bare(question.question) in asked]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_modern_texts_are_many_different_and_of_one_size(language: str) -> None:
+    files = sorted(WRITTEN.glob(f"modern_{language}_*.jsonl"))
+    texts = [record.text for file in files for record in read_records(file, "text", strict=True)]
+    assert len(texts) >= 215 and len(set(texts)) == len(texts)
+    assert 90_000 <= sum(len(text.encode("utf-8")) for text in texts) <= 110_000
+    assert all(115 <= len(text) <= 540 for text in texts)
+    openings = Counter(text[:12] for text in texts)
+    assert openings.most_common(1)[0][1] <= 3
+
+
+@pytest.mark.parametrize("path", sorted(WRITTEN.glob("*")), ids=lambda path: path.name)
+def test_chinese_is_punctuated_as_chinese(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.findall(r"[\u4e00-\u9fff][,;:?!]|[,;?!][\u4e00-\u9fff]", text)
