@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .cleaning import clean_text
+from .notebooks import read, tagged
+from .parameters import assigned_names
 from .settings import CourseError
 
 Listener = Callable[[str, int, int], None]  # (the heading reached, cells done, cells in all)
@@ -36,7 +38,8 @@ def execute(source: Path, target: Path, parameters: dict[str, Any], listener: Li
     start, error = time.monotonic(), ""
     try:
         papermill.execute_notebook(
-            source, target, parameters=parameters, engine_name=ENGINE, kernel_name="python3", progress_bar=False,
+            source, target, parameters=parameters, engine_name=ENGINE, kernel_name="python3",
+            language="python", progress_bar=False,
             cwd=cwd, listener=listener, extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )  # fmt: skip
     except PapermillExecutionError as failure:
@@ -63,10 +66,8 @@ def explain(failure: Any, name: str, target: Path) -> str:
 
 def declared_parameters(path: Path) -> list[str]:
     """Names that the notebook's parameters cell declares."""
-    import papermill
-
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    return list(papermill.inspect_notebook(str(path)))
+    cell = tagged(read(path), "parameters")
+    return assigned_names(cell.source) if cell is not None else []
 
 
 def check_parameters(paths: list[Path], parameters: dict[str, Any]) -> dict[Path, dict[str, Any]]:

@@ -43,6 +43,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class TokenizerSettings(Settings):
+    """Chapter 01."""
+
     vocab_size: int = 4096  # entries, specials and the 256 bytes included
     max_token_bytes: int = 9  # keeps unspaced Chinese from becoming whole sentences in one token
     max_characters: int = 4_000_000  # how much text the trained tokenizer sees at most
@@ -51,12 +53,23 @@ class TokenizerSettings(Settings):
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
+    """The chapters that build one layer, 02–05, and the whole model, 07."""
+
     preset: str = "nano"  # a name from minimind_lite.config.PRESETS
     steps: int = 200  # length of the chapter's small experiments
 
 
 @dataclass(frozen=True)
+class TransformerSettings(ModelSettings):
+    """Chapter 07."""
+
+    load_smollm2: bool = True  # hear SmolLM2-135M answer, where its package is installed
+
+
+@dataclass(frozen=True)
 class TrainingSettings(Settings):
+    """What every training stage has; names as in training.config.TrainConfig."""
+
     preset: str = "nano"
     block_size: int = 256  # tokens in one packed row
     micro_batch_size: int = 4  # rows in one forward pass
@@ -75,11 +88,15 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
+    """Chapter 08."""
+
     eval_documents: int = 200  # held-out documents that are measured
 
 
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
+    """Chapter 10."""
+
     learning_rate: float = 1.5e-3
     eval_questions: int = 200  # held-out questions that are asked
     max_new_tokens: int = 64  # an answer's longest length
@@ -87,6 +104,8 @@ class SFTSettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class WelcomeSettings(TrainingSettings):
+    """Chapter 00: all stages at toy size."""
+
     preset: str = "pico"
     vocab_size: int = 1024
     total_steps: int = 150  # pretraining
@@ -96,5 +115,7 @@ class WelcomeSettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class GenerationSettings(Settings):
+    """Chapter 09."""
+
     max_new_tokens: int = 64
     repeats: int = 3  # timings are medians of this many

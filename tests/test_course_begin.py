@@ -1,0 +1,132 @@
+"""What a chapter's first cells rely on: profiles, folders, figures, and errors that say what to do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from minimind_lite import course
+from minimind_lite.course import profiles
+from minimind_lite.course.paths import repository_root, resolve_output, write_atomically
+from minimind_lite.course.profiles import CourseError
+
+
+@pytest.fixture(autouse=True)
+def real_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
+
+
+def test_every_stage_has_every_size() -> None:
+    for stage, sizes in profiles.SETTINGS.items():
+        assert set(sizes) == {*profiles.PROFILES, "smoke"}, stage
+        assert len({type(one) for one in sizes.values()}) == 1
+        assert stage in profiles.MINUTES
+
+
+def test_full_trains_minimind2_small_as_published() -> None:
+    full = profiles.settings_for("pretrain", "full")
+    assert full.preset == "minimind2-small"
+    assert full.micro_batch_size * full.gradient_accumulation_steps * full.block_size == 32 * 8 * 512
+
+
+def test_an_unknown_profile_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match=r"'huge'.*quick, colab, full"):
+        course.begin("08_pretrain", profile="huge", output_dir=tmp_path)
+
+
+def test_an_unknown_setting_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match=r"pretrain has no setting called steps;.*total_steps"):
+        course.begin("08_pretrain", output_dir=tmp_path, steps=3)
+
+
+def test_none_takes_the_profiles_value_and_a_number_replaces_it(tmp_path: Path) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path, total_steps=None, learning_rate=1)
+    assert chapter.settings.total_steps == profiles.settings_for("pretrain", "quick").total_steps
+    assert chapter.settings.learning_rate == 1.0
+
+
+@pytest.mark.parametrize("value", ["100", 1.5, True])
+def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(CourseError, match=r"total_steps must be of type int"):
+        course.begin("08_pretrain", output_dir=tmp_path, total_steps=value)
+
+
+def test_smoke_size_only_by_the_variable_and_never_over_real_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = profiles.settings_for("pretrain", "quick")
+    assert resolve_output() == repository_root() / "build/course/artifacts"
+    monkeypatch.setenv("MINIMIND_SMOKE", "1")
+    smoke = profiles.settings_for("pretrain", "quick")
+    assert smoke.total_steps < real.total_steps
+    assert resolve_output() == repository_root() / "build/smoke"
+    assert resolve_output("elsewhere") == repository_root() / "elsewhere"
+
+
+def test_begin_seeds_the_random_numbers(tmp_path: Path) -> None:
+    course.begin("02_rmsnorm", output_dir=tmp_path)
+    first = torch.rand(3)
+    course.begin("02_rmsnorm", output_dir=tmp_path)
+    assert torch.equal(first, torch.rand(3))
+
+
+def test_record_merges_plain_numbers(tmp_path: Path) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path)
+    chapter.record(loss=torch.tensor(1.5), tokens=np.int64(3))
+    chapter.record(loss=1.25, name="nano", curve=[1, 2.5])
+    stored = json.loads((tmp_path / "pretrain" / "results.json").read_text(encoding="utf-8"))
+    assert stored["stage"] == "pretrain"
+    assert stored["figures"] == {"loss": 1.25, "tokens": 3, "name": "nano", "curve": [1, 2.5]}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, {"a": 1}, torch.tensor(float("nan"))])
+def test_record_refuses_what_a_report_cannot_show(tmp_path: Path, value: object) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path)
+    with pytest.raises(CourseError, match="figure loss"):
+        chapter.record(loss=value)
+    assert not (tmp_path / "pretrain" / "results.json").exists()
+
+
+def test_require_says_which_chapter_makes_what_is_missing(tmp_path: Path) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path)
+    with pytest.raises(CourseError, match=r"tokenizer/tokenizer.json.*01_tokenizer.*minimind course run --to 01"):
+        chapter.require("tokenizer")
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}", encoding="utf-8")
+    assert chapter.require("tokenizer") == tmp_path / "tokenizer"
+
+
+def test_data_finds_samples_and_names_what_there_is(tmp_path: Path) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path)
+    assert chapter.data("pretrain").exists()
+    assert chapter.data("tokenizer_train") == chapter.data("pretrain")
+    with pytest.raises(CourseError, match=r"no 'novels'; it holds: .*pretrain"):
+        chapter.data("novels")
+
+
+def test_full_without_its_data_says_where_to_get_it(tmp_path: Path) -> None:
+    if (repository_root() / "dataset" / "pretrain_hq.jsonl").exists():
+        pytest.skip("the published data is here")
+    chapter = course.begin("08_pretrain", profile="full", output_dir=tmp_path)
+    with pytest.raises(CourseError, match=r"dataset/pretrain_hq.jsonl.*gongjy/minimind_dataset.*jingyaogong"):
+        chapter.data("pretrain")
+
+
+def test_the_device_is_the_cpu_unless_there_is_a_card_or_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIMIND_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert course.pick_device().type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert course.pick_device().type == "cuda"
+    monkeypatch.setenv("MINIMIND_DEVICE", "mps")
+    assert course.pick_device().type == "mps"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.json"
+    write_atomically(path, "old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, "new")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["results.json"]

@@ -1,0 +1,75 @@
+"""A parameter that a chapter does not have stops it: in the runner, and under papermill itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import papermill
+import pytest
+from course_kit import PARAMETERS, write_chapter
+from papermill.exceptions import PapermillExecutionError
+
+from minimind_lite.course.execute import check_parameters
+from minimind_lite.course.parameters import assigned_names, parse_parameters, unknown_parameters
+from minimind_lite.course.settings import CourseError
+
+
+def test_assigned_names() -> None:
+    assert assigned_names("a = 1\nb: int = 2\nc, d = 3, 4\nif True:\n    e = 1") == ["a", "b"]
+    assert assigned_names("%matplotlib inline") == []
+
+
+@pytest.mark.parametrize(
+    ("history", "unknown"),
+    [
+        (["", PARAMETERS], []),
+        ([PARAMETERS, "# Parameters\ncount = 5\n"], []),
+        ([PARAMETERS, "# Parameters\ncuont = 5\n"], ["cuont"]),
+        ([PARAMETERS, "# Parameters\ncuont = 5\n", "x = 1"], ["cuont"]),
+        # In Jupyter: somebody added the name to the parameters cell and ran it again.
+        ([PARAMETERS, "# Parameters\nextra = 5\n", PARAMETERS + "\nextra = 1"], []),
+        (["# Parameters\nnope = 1", PARAMETERS], []),  # a cell of the reader's own, before the parameters
+    ],
+)
+def test_unknown_parameters(history: list[str], unknown: list[str]) -> None:
+    assert unknown_parameters(history)[0] == unknown
+
+
+def test_papermill_stops_at_an_unknown_parameter(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path, "00_toy", "open('reached', 'w').close()\n" + "chapter.record(score=1)", real=True)
+    given = {"cuont": 5, "output_dir": str(tmp_path / "out")}
+    with pytest.raises(
+        PapermillExecutionError, match=r"unknown parameter cuont; this chapter has: count, learning_rate"
+    ):
+        papermill.execute_notebook(
+            path, tmp_path / "run.ipynb", parameters=given, kernel_name="python3", progress_bar=False, cwd=tmp_path
+        )
+    assert not (tmp_path / "reached").exists()
+
+
+def test_papermill_command_line_runs_a_chapter_and_stops_at_an_unknown_profile(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path, "00_toy", real=True)
+    command = [sys.executable, "-m", "papermill", "-k", "python3", str(path), str(tmp_path / "run.ipynb")]
+    options = ["-p", "output_dir", str(tmp_path / "out"), "-p", "count", "4", "-p", "profile"]
+    good = subprocess.run([*command, *options, "quick"], capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stderr
+    assert '"score": 2.0' in (tmp_path / "out" / "toy" / "results.json").read_text(encoding="utf-8")
+    bad = subprocess.run([*command, *options, "huge"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert "no profile is called 'huge'; there are: quick, colab, full" in bad.stderr
+
+
+def test_the_runner_refuses_before_anything_runs(tmp_path: Path) -> None:
+    paths = [write_chapter(tmp_path, "00_toy"), write_chapter(tmp_path, "01_other", parameters=PARAMETERS + "\nx = 1")]
+    assert check_parameters(paths, {"x": 2}) == {paths[0]: {}, paths[1]: {"x": 2}}
+    with pytest.raises(CourseError, match=r"unknown parameter 'cuont'.*: count, learning_rate, x"):
+        check_parameters(paths, {"cuont": 2})
+    with pytest.raises(CourseError, match="--output-dir"):
+        check_parameters(paths, {"output_dir": "x"})
+
+
+def test_parse_parameters() -> None:
+    given = parse_parameters(["a=1", "b=1e-3", "c=text", "d=True", "e=None", "f=x=y"])
+    assert given == {"a": 1, "b": 0.001, "c": "text", "d": True, "e": None, "f": "x=y"}
+    with pytest.raises(CourseError, match="NAME=VALUE"):
+        parse_parameters(["total_steps"])

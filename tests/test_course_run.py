@@ -1,0 +1,207 @@
+"""The runner: order, skipping what is unchanged, stopping at a failure, and what both leave behind."""
+
+import io
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from course_kit import RECORD, write_chapter
+from rich.console import Console
+
+from minimind_lite.course import progress as progress_module
+from minimind_lite.course import state
+from minimind_lite.course.command import run_and_report, show_status
+from minimind_lite.course.progress import Progress, minutes
+from minimind_lite.course.run import Plan, make_plan, run_course
+from minimind_lite.course.settings import CourseError
+
+PLOT = """import matplotlib.pyplot as plt
+figure, axes = plt.subplots(figsize=(3, 2)); axes.plot([1, 2])
+plt.show()"""
+
+
+class Course:
+    """Three toy chapters: the second needs the first, the third nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.notebooks, self.out = folder / "notebooks", folder / "out"
+        write_chapter(self.notebooks, "00_one", RECORD, PLOT)
+        write_chapter(self.notebooks, "01_two", 'chapter.require("one")\n' + RECORD)
+        write_chapter(self.notebooks, "02_three", RECORD)
+
+    def plan(self, *parameters: str, first: str | None = None, last: str | None = None) -> Plan:
+        return make_plan("quick", first, last, parameters, self.out, self.notebooks)
+
+    def statuses(self, *parameters: str) -> list[str]:
+        return [status for _, status, _ in run_course(self.plan(*parameters), console=log()).chapters]
+
+
+def log() -> Console:
+    return Console(file=io.StringIO(), force_terminal=False, width=100)
+
+
+def printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def no_trained_model_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
+
+
+def test_runs_skips_and_runs_again_what_changed(tmp_path: Path) -> None:
+    course, console = Course(tmp_path), log()
+    assert run_and_report(course.plan(), console=console)
+    assert "[2/3] 01_two: starts" in printed(console)
+    assert "[3/3] 02_three: done in" in printed(console)
+    report = json.loads((course.out / "report.json").read_text(encoding="utf-8"))
+    assert set(report) == {"commit", "profile", "device", "total_seconds", "chapters", "figures"}
+    assert [chapter["name"] for chapter in report["chapters"]] == ["00_one", "01_two", "02_three"]
+    assert report["figures"]["one.score"] == 1.5
+    assert report["figures"]["total_seconds"] == report["total_seconds"] > 0
+    page = (course.out / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 1
+    assert "http" not in page.replace("http-equiv", "")
+    # A second run has nothing to do, and still reports the seconds of the first.
+    assert course.statuses() == ["skipped"] * 3
+    assert run_and_report(course.plan(), console=log())
+    again = json.loads((course.out / "report.json").read_text(encoding="utf-8"))
+    assert again["total_seconds"] == report["total_seconds"]
+    # A change of code, and a change of an upstream result, make chapters stale; nothing else does.
+    write_chapter(course.notebooks, "00_one", "count += 1\n" + RECORD)
+    assert course.statuses() == ["done", "done", "skipped"]
+
+
+def test_parameters_reach_the_chapters_and_are_inputs(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    plan = course.plan("count=5", first="02")
+    assert [status for _, status, _ in run_course(plan, console=log()).chapters] == ["done"]
+    assert json.loads(plan.results(plan.chapters[0]).read_text(encoding="utf-8"))["figures"]["score"] == 2.5
+    console = log()
+    show_status(course.plan(), console)
+    lines = printed(console).splitlines()
+    assert [line.split()[1] for line in lines] == ["missing", "missing", "done"]
+    assert plan.verdict(plan.chapters[0], state.load(plan.state_file)) == "done"
+    other = course.plan("count=6", first="02")
+    assert other.verdict(plan.chapters[0], state.load(plan.state_file)) == "stale"
+
+
+def test_a_failure_stops_shows_where_and_is_reported(tmp_path: Path) -> None:
+    course, console = Course(tmp_path), log()
+    write_chapter(course.notebooks, "01_two", "x = {}\nx['missing key'] + 1", RECORD)
+    assert not run_and_report(course.plan(), console=console)
+    text = printed(console)
+    assert "01_two: cell In [5] stopped with KeyError" in text
+    assert "line: 2 x['missing key'] + 1" in text
+    assert "minimind course run --from 01" in text
+    report = json.loads((course.out / "report.json").read_text(encoding="utf-8"))
+    assert [chapter["status"] for chapter in report["chapters"]] == ["done", "failed", "not run"]
+    assert "missing key" in (course.out / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_missing_upstream_names_its_chapter_without_a_traceback(tmp_path: Path) -> None:
+    course, console = Course(tmp_path), log()
+    write_chapter(course.notebooks, "01_two", 'chapter.require("tokenizer")', real=True)
+    assert not run_and_report(course.plan(first="01", last="01"), console=console)
+    assert "01_tokenizer" in printed(console)
+    assert "traceback" not in printed(console)
+
+
+def test_a_chapter_without_figures_has_failed(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "00_one", "x = 1")
+    run = run_course(make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks"), console=log())
+    assert "recorded no figures" in run.error
+
+
+def test_a_dead_kernel_is_explained(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "00_one", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    run = run_course(make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks"), console=log())
+    assert "memory ran out" in run.error
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_an_interrupt_ends_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "00_one", "import time\nopen('started', 'w').close()\ntime.sleep(60)")
+    plan = make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks")
+
+    def interrupt() -> None:
+        for _ in range(600):
+            if (tmp_path / "notebooks" / "started").exists():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+            threading.Event().wait(0.1)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    run = run_course(plan, console=log())
+    thread.join()
+    assert "interrupted" in run.error
+    assert state.load(plan.state_file)["00_one"].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({"profile": "huge"}, "there are: quick, colab, full"),
+        ({"first": "42"}, "no chapter is called '42'; there are: 00_one, 01_two, 02_three"),
+        ({"first": "02", "last": "00"}, "--from 02 comes after --to 00"),
+        ({"parameters": ["cuont=1"]}, "unknown parameter 'cuont'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_chapter(tmp_path: Path, ask: dict, message: str) -> None:
+    course = Course(tmp_path)
+    with pytest.raises(CourseError, match=message):
+        make_plan(**ask, output_dir=course.out, folder=course.notebooks)
+    assert not course.out.exists()
+
+
+def test_only_what_a_run_of_ours_made_is_removed_and_a_cut_off_run_goes_on(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    by_hand = course.out / "one" / "checkpoint"
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_text("made in Jupyter", encoding="utf-8")
+    plan = course.plan(last="00")
+    run_course(plan, console=log())
+    assert by_hand.exists()
+    records = state.load(plan.state_file)
+    cut_off = state.Record("failed", 0.0, records["00_one"].inputs, "quick", {})
+    state.save(plan.state_file, {"00_one": cut_off})
+    run_course(plan, console=log())
+    assert by_hand.exists()  # the same inputs: training may go on from here
+    run_course(plan, force=True, console=log())
+    assert not by_hand.exists()
+
+
+def test_the_time_left_follows_what_the_machine_really_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    progress = Progress({"a": 10.0, "b": 20.0, "c": 30.0}, log())
+    progress.start("a", 1, 3)
+    assert progress.time_left() == 60
+    now[0] = 4.0
+    assert progress.time_left() == 56
+    progress.finish("a", 20.0)  # twice as long as expected
+    assert progress.time_left() == 100
+    progress.start("b", 2, 3)
+    now[0] = 500.0
+    assert progress.time_left() == 60  # b is late; c is still to come
+
+
+def test_the_live_line_has_chapter_heading_and_time() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Progress({"00_one": 65.0}, console) as progress:
+        progress.start("00_one", 1, 1)
+        progress.listen("Look at a vector", 2, 4)
+        progress.live.refresh()
+    text = printed(console)
+    assert "[1/1] 00_one" in text
+    assert "Look at a vector" in text
+    assert "1 min 05 s left" in text
+
+
+def test_minutes() -> None:
+    assert [minutes(one) for one in (0.4, 59.4, 60, 125)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]
