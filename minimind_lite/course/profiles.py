@@ -16,6 +16,7 @@ from .settings import (
     Settings,
     SFTSettings,
     TokenizerSettings,
+    TransformerSettings,
     WelcomeSettings,
     changed,
 )
@@ -49,7 +50,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rope": _EXPERIMENT,
     "attention": _EXPERIMENT,
     "swiglu": _EXPERIMENT,
-    "transformer": _EXPERIMENT,
+    "transformer": _table(
+        TransformerSettings(), colab={}, full={}, smoke={"preset": "pico", "steps": 3, "load_smollm2": False}
+    ),
     "pretrain": _table(
         PretrainSettings(),
         colab=_GPU | {"micro_batch_size": 32, "total_steps": 1500, "learning_rate": 1e-3, "precision": "fp16"},

@@ -63,8 +63,8 @@ def bars(x: Tensor, rms: Tensor, layer: Tensor) -> Any:
     """One vector of a few dimensions as bars: as it comes, after RMSNorm, after LayerNorm."""
     figure, axes = subplots(1, 3, width=8.4, height=2.6)
     names, colours = ("as_they_come", "rmsnorm", "layernorm"), (GREY, BLUE, ORANGE)
-    for axis, name, values, colour in zip(axes, names, (x, rms, layer), colours, strict=True):
-        values = np.asarray(values)
+    for axis, name, vector, colour in zip(axes, names, (x, rms, layer), colours, strict=True):
+        values = np.asarray(vector)
         axis.bar(range(len(values)), values, color=colour)
         axis.axhline(float(values.mean()), color=RED, linewidth=1, linestyle="--")
         size = float(np.sqrt((values**2).mean()))
