@@ -11,6 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,21 @@ class Question:
     explanation: str
 
 
+def gives_away(fact: Fact) -> bool:
+    """Whether the question shows the answer, as 埃及 shows 埃及镑 and Indiana shows Indianapolis."""
+    size = 1 if fact.language == "zh" else 4
+    subject, value = fact.subject.casefold(), fact.value.casefold()
+    return any(subject[start : start + size] in value for start in range(len(subject) - size + 1))
+
+
 def chosen_facts(facts: list[Fact], subject: dict[str, Any], count: int, chance: random.Random) -> list[Fact]:
-    """``count`` facts of a subject, its relations in turn, so that none fills the exam alone."""
+    """``count`` facts of a subject, its relations in turn, those that give their answer away only if others run out."""
     pools = []
     for name in subject["relations"]:
         pool = [fact for fact in facts if (fact.language, fact.relation) == (subject["language"], name)]
         pools.append(chance.sample(pool, len(pool)))
-    chosen: list[Fact] = []
-    while len(chosen) < count:
-        chosen += [pool.pop() for pool in pools if pool]
-    return chosen[:count]
+    in_turn = [fact for row in zip_longest(*pools) for fact in row if fact]
+    return sorted(in_turn, key=gives_away)[:count]
 
 
 def questions(facts: list[Fact], subject: dict[str, Any], count: int, chance: random.Random) -> Iterator[Question]:
