@@ -84,18 +84,16 @@ def stamp(notebook: Any, name: str) -> Any:
 
 
 def give_ids(notebook: Any, name: str) -> None:
-    """Give every cell a lasting id, made from its first source; an id once given is kept."""
+    """Give every cell a lasting id, made from its first source; an id once given is kept. Reading renames doubles."""
     taken = {cell.get("id") for cell in notebook.cells if _OUR_ID.match(cell.get("id", ""))}
-    seen: set[str] = set()
     for cell in notebook.cells:
-        if not _OUR_ID.match(cell.get("id", "")) or cell.id in seen:
+        if not _OUR_ID.match(cell.get("id", "")):
             kind = "md" if cell.cell_type == "markdown" else "code"
             digest = hashlib.sha256((name + cell.source).encode()).hexdigest()
             base = f"{kind}-{digest[:8]}"
             names = (base if number == 1 else f"{base}-{number}" for number in range(1, 1000))
             cell.id = next(one for one in names if one not in taken)
             taken.add(cell.id)
-        seen.add(cell.id)
 
 
 def problems(path: Path) -> list[str]:
@@ -105,7 +103,6 @@ def problems(path: Path) -> list[str]:
     found += _structure_problems(notebook, name)
     ids = [cell.get("id", "") for cell in notebook.cells]
     found += [f"cell {i}: id {one!r} is not one of ours" for i, one in enumerate(ids) if not _OUR_ID.match(one)]
-    found += [f"id {one!r} stands twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
     if set(notebook.metadata) - set(NOTEBOOK_METADATA):
         found.append(f"metadata {sorted(set(notebook.metadata) - set(NOTEBOOK_METADATA))} must not be stored")
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]

@@ -1,0 +1,264 @@
+"""Chapters as files: what is stamped, cleaned away, and found by the check; and the stored chapters themselves."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nbformat
+import pytest
+from course_kit import RECORD, write_chapter
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from minimind_lite.course import cleaning, colab, notebooks, refresh
+from minimind_lite.course.paths import repository_root
+from minimind_lite.course.settings import CourseError
+
+STORED = notebooks.chapter_paths()
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_stored_chapters_are_in_order(path: Path) -> None:
+    assert notebooks.problems(path) == []
+
+
+def test_the_setup_cell_is_the_same_everywhere_and_short() -> None:
+    one, other = colab.setup_cell("03_rope"), colab.setup_cell("10_sft")
+    assert one.replace("03_rope", "10_sft") == other
+    assert len(one.splitlines()) <= 8
+    assert max(map(len, one.splitlines())) <= 120
+    assert f"--branch {colab.release_tag()} {colab.repository_url()}" in one
+
+
+def run_setup(cell: str, shell: str, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Execute the setup cell as IPython would, its shell lines only noted."""
+
+    class Shell:
+        def __str__(self) -> str:
+            return shell
+
+        def system(self, command: str) -> None:
+            commands.append(command)
+
+        def run_line_magic(self, name: str, line: str) -> None:
+            commands.append(f"%{name} {line}")
+
+    source = TransformerManager().transform_cell(cell)
+    exec(compile(source, "setup", "exec"), {"get_ipython": Shell})
+
+
+def test_the_setup_cell_clones_on_colab_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    greeted: list[str] = []
+    monkeypatch.setattr(colab, "setup", greeted.append)
+    local: list[str] = []
+    run_setup(colab.setup_cell("03_rope"), "<ipykernel.zmqshell.ZMQInteractiveShell>", local, monkeypatch)
+    away: list[str] = []
+    run_setup(colab.setup_cell("03_rope"), "<google.colab._shell.Shell>", away, monkeypatch)
+    assert (local, greeted) == ([], ["03_rope"] * 2)
+    folder = colab.repository_url().rpartition("/")[2]
+    assert away[0].startswith("git clone -q --depth 1 --branch v")
+    assert away[1] == f"%cd -q /content/{folder}"
+
+
+def test_the_setup_cell_says_what_to_do_where_the_course_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "minimind_lite.course", None)
+    monkeypatch.setitem(sys.modules, "minimind_lite.course.colab", None)
+    with pytest.raises(ImportError, match="make lab"):
+        run_setup(colab.setup_cell("03_rope"), "local", [], monkeypatch)
+
+
+def test_colab_keeps_its_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commands: list[list[str]] = []
+    pins: list[str] = []
+
+    def run(command: list[str], check: bool) -> None:
+        commands.append(command)
+        pins.extend(Path(command[command.index("-c") + 1]).read_text().split() if "-c" in command else [])
+
+    have = {"torch": "2.5.0+cu124", "numpy": "2.0.2"}
+
+    def version(name: str) -> str:
+        if name not in have:
+            raise colab.importlib.metadata.PackageNotFoundError(name)
+        return have[name]
+
+    monkeypatch.setattr(colab.importlib.metadata, "version", version)
+    monkeypatch.setattr(colab.subprocess, "run", run)
+    colab.install_on_colab(tmp_path)
+    assert "--no-deps" in commands[0]
+    wanted = commands[1][commands[1].index("-c") + 2 :]
+    assert pins == ["torch==2.5.0+cu124", "numpy==2.0.2"]
+    assert not [one for one in wanted if one.startswith(("torch", "numpy", "ipykernel"))]
+    assert [one for one in wanted if one.startswith("einops")]
+
+
+def test_setup_installs_only_on_colab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    installed: list[Path] = []
+    monkeypatch.setattr(colab, "install_on_colab", installed.append)
+    monkeypatch.setattr(colab.os, "chdir", lambda _: None)
+    colab.setup("03_rope")
+    assert installed == []
+    assert "torch" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    colab.setup("03_rope")
+    assert installed == [repository_root()]
+
+
+def test_stamping_is_idempotent_and_keeps_ids_through_edits(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path, "00_toy")
+    refresh.stamp_chapters([path])
+    first = path.read_bytes()
+    ids = [cell.id for cell in notebooks.read(path).cells]
+    refresh.stamp_chapters([path])
+    assert path.read_bytes() == first
+    notebook = notebooks.read(path)
+    notebook.cells[4].source = "## Other words"
+    notebook.cells.insert(5, new_markdown_cell("New"))
+    nbformat.write(notebook, path)
+    refresh.stamp_chapters([path])
+    after = [cell.id for cell in notebooks.read(path).cells]
+    assert after[:5] + after[6:] == ids
+    assert len(set(after)) == len(after)
+
+
+def test_equal_cells_get_different_ids() -> None:
+    notebook = new_notebook(cells=[new_code_cell("x = 1"), new_code_cell("x = 1")])
+    notebooks.give_ids(notebook, "00_toy")
+    first, second = (cell.id for cell in notebook.cells)
+    assert second == f"{first}-2"
+
+
+def test_refresh_executes_cleans_and_stores(tmp_path: Path) -> None:
+    noisy = "import sys; print(sys.prefix, object()); print('50%|#####     | 5/10', file=sys.stderr)"
+    widget = "import ipywidgets; ipywidgets.IntSlider()"
+    path = write_chapter(tmp_path / "notebooks", "00_toy", noisy, widget, RECORD, real=True)
+    refresh.refresh([path], output_dir=tmp_path / "out")
+    assert refresh.check([path]) == []
+    text = path.read_text(encoding="utf-8")
+    assert sys.prefix not in text
+    assert "papermill" not in text
+    assert "widget-view" not in text
+    assert "5/10" not in text.replace(json.dumps(noisy)[1:-1], "")
+    assert '"execution": {' not in text
+
+
+def test_a_failing_chapter_is_not_stored(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path / "notebooks", "00_toy", "1 / 0")
+    refresh.stamp_chapters([path])
+    before = path.read_bytes()
+    with pytest.raises(CourseError, match="ZeroDivisionError"):
+        refresh.refresh([path], output_dir=tmp_path / "out")
+    assert path.read_bytes() == before
+
+
+def test_a_chapter_over_500_kb_is_refused(tmp_path: Path) -> None:
+    notebook = new_notebook(cells=[new_markdown_cell("# Big\n" + "x" * 500_000)])
+    with pytest.raises(CourseError, match="under 500 KB"):
+        notebooks.write(notebook, tmp_path / "00_big.ipynb")
+
+
+def output(**data: Any) -> Any:
+    return new_output("display_data", data=data)
+
+
+def test_cleaning_keeps_what_matters() -> None:
+    slider = output(**{"application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider()"})
+    stream = [new_output("stream", name="stdout", text=one) for one in ("a\n", f"at {Path.home()}/x/y.py\n")]
+    bar = new_output("stream", name="stderr", text="\r 10%|# | 1/10\r100%|##| 10/10 [00:01<00:00]\n")
+    kept = cleaning.clean_outputs([slider, *stream, bar, output(**{"text/plain": "<f at 0x7f00aabbccdd>"})])
+    assert [one.output_type for one in kept] == ["stream", "display_data"]
+    assert kept[0].text == "a\nat x/y.py\n"
+    assert kept[1].data["text/plain"] == "<f at 0x…>"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("/tmp/ipykernel_12/345.py:3: UserWarning", "cell:3: UserWarning"),
+        ("a/b and 3/4 stay", "a/b and 3/4 stay"),
+        ("https://arxiv.org/home/x", "https://arxiv.org/home/x"),
+        ("at /home/someone/course/x.py", "at …"),
+        (r"at C:\Users\me\x.py", "at …"),
+    ],
+)
+def test_clean_text(text: str, cleaned: str) -> None:
+    assert cleaning.clean_text(text) == cleaned
+
+
+def planted(path: Path, kind: str) -> None:
+    """Make one mistake in a good chapter."""
+    notebook = nbformat.read(path, as_version=4)
+    cells = notebook.cells
+    if kind == "badge":
+        cells[0].source = "# The chapter toy"
+    elif kind == "setup cell":
+        cells[1].source += "\nimport os"
+    elif kind == "parameters":
+        cells[2].source = "x = 1"
+    elif kind == "course.begin":
+        cells[3].source = "x = 1"
+    elif kind == "not one of ours":
+        cells[4].id = "abc"
+    elif kind == "'papermill' must not be stored":
+        cells[3].metadata["papermill"] = {"duration": 1}
+    elif kind == "'widgets'":
+        notebook.metadata["widgets"] = {}
+    elif kind == "execution counts":
+        cells[3].execution_count = 9
+    elif kind == "no cell has an output":
+        for cell in cells:
+            cell.outputs = []
+    elif kind == "path of one machine":
+        cells[3].outputs = [new_output("stream", name="stdout", text="/home/someone/x")]
+    elif kind == "stored with an error":
+        cells[3].outputs = [new_output("error", ename="ValueError", evalue="no", traceback=[])]
+    elif kind == "widget view":
+        cells[3].outputs = [output(**{"application/vnd.jupyter.widget-view+json": {}})]
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def good_chapter(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A chapter as the tool stores it, without the time a kernel takes."""
+    path = write_chapter(tmp_path_factory.mktemp("good"), "00_toy", real=True)
+    notebook = notebooks.read(path)
+    for number, cell in enumerate([cell for cell in notebook.cells if cell.cell_type == "code"], 1):
+        cell.execution_count = number
+        cell.outputs = [new_output("stream", name="stdout", text="hello\n")]
+    notebooks.write(notebooks.stamp(notebook, path.stem), path)
+    assert notebooks.problems(path) == []
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["badge", "setup cell", "parameters", "course.begin", "not one of ours",
+     "'papermill' must not be stored", "'widgets'", "execution counts", "no cell has an output",
+     "path of one machine", "stored with an error", "widget view"],
+)  # fmt: skip
+def test_the_check_finds_each_planted_mistake(tmp_path: Path, good_chapter: bytes, kind: str) -> None:
+    path = tmp_path / "00_toy.ipynb"
+    path.write_bytes(good_chapter)
+    planted(path, kind)
+    assert any(kind in line for line in notebooks.problems(path))
+
+
+def test_badges_point_to_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = (repository_root() / "pyproject.toml").read_text(encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(copy, encoding="utf-8")
+    monkeypatch.setattr(colab, "repository_root", lambda: tmp_path)
+    colab.change_repository("my-class/course.2026")
+    assert colab.repository_url() == "https://github.com/my-class/course.2026"
+    assert "github.com/my-class/course.2026 /content/course.2026" in colab.setup_cell("03_rope")
+    assert "/github/my-class/course.2026/blob/v" in colab.badge("03_rope")
+    for wrong in ("no-slash", "a/b/c", "a b/c", "/x", "a/", 'a/b"'):
+        with pytest.raises(CourseError, match="OWNER/NAME"):
+            colab.change_repository(wrong)
+
+
+def test_the_public_address_stands_in_one_place() -> None:
+    root, address = repository_root(), colab.repository_url()
+    sources = [path for path in (root / "minimind_lite").rglob("*.py") if address in path.read_text(encoding="utf-8")]
+    assert sources == []

@@ -1,0 +1,137 @@
+"""The report: the page's numbers, its pictures, and three questions that nobody picked."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from course_kit import write_chapter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from minimind_lite.course import questions, report
+from minimind_lite.course.page import ChapterView, figure_table, page, shown
+from minimind_lite.course.paths import repository_root
+from minimind_lite.course.questions import Answer, pick_questions
+from minimind_lite.course.run import CourseRun, make_plan
+
+PIXEL = base64.b64encode(b"\x89PNG main").decode()
+OTHER = base64.b64encode(b"\x89PNG other").decode()
+DATA = {"commit": "abc", "profile": "quick", "device": "cpu, 2 cores", "total_seconds": 61.0, "chapters": [],
+        "figures": {}}  # fmt: skip
+
+
+def view(status: str = "done", **figures: object) -> ChapterView:
+    return ChapterView(Path("08_pretrain.ipynb"), "Pretraining <small>", status, 61.0, figures, "")
+
+
+def test_before_and_after_stand_in_one_row() -> None:
+    table = figure_table(
+        {"exact_match_before": 0.02, "exact_match": 0.93, "tokens": 1200345, "name": "a<b", "curve": [1]}
+    )
+    assert table.count("<tr>") == 3
+    assert "0.02 → </span>0.93" in table
+    assert "1,200,345" in table
+    assert "a&lt;b" in table
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.23456, "1.235"), (12345.6, "12,346"), (0.000123456, "0.0001235"), (True, "True"), (25829888, "25,829,888")],
+)
+def test_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+class Strict(HTMLParser):
+    """Knows which elements are open, and what the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+        self.loads += [value or "" for name, value in attributes if name in ("src", "srcset", "data") or tag == "link"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("status", ["done", "skipped", "failed", "stale", "missing", "not run"])
+def test_the_page_is_well_formed_and_loads_nothing(status: str) -> None:
+    one = ChapterView(Path("a.ipynb"), "A & B", status, 3.0, {"x": 1}, f"data:image/png;base64,{PIXEL}")
+    text = page(DATA, [one], [Answer("问<b>？", "", "答。")], "KeyError: '<x>'" if status == "failed" else "")
+    parser = Strict()
+    parser.feed(text)
+    assert parser.open == []
+    assert parser.loads == [f"data:image/png;base64,{PIXEL}"]
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "问&lt;b&gt;？" in text
+    assert f" {status}</span>" in text
+    assert "prefers-color-scheme: dark" in text
+    assert all("alt=" in image for image in re.findall("<img[^>]*>", text))
+
+
+def test_dollar_signs_and_braces_in_content_survive() -> None:
+    assert "$x {y}" in page(DATA, [], [Answer("$x {y}", "$5", "$6")], "")
+
+
+def executed(path: Path, *tagged: bool) -> Path:
+    cells = []
+    for tag in tagged:
+        picture = new_output("display_data", data={"image/png": PIXEL if tag or not any(tagged) else OTHER})
+        cells.append(new_code_cell("x", outputs=[picture], metadata={"tags": ["main-plot"]} if tag else {}))
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def test_the_main_plot_is_the_tagged_one(tmp_path: Path) -> None:
+    assert report.main_plot(executed(tmp_path / "a.ipynb", True, False)).endswith(PIXEL)
+    assert report.main_plot(executed(tmp_path / "b.ipynb", False, False)).endswith(PIXEL)
+    assert report.main_plot(tmp_path / "none.ipynb") == ""
+
+
+def test_figures_are_numbers_by_stage_and_name(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "00_one")
+    plan = make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks")
+    stored = {"stage": "one", "figures": {"loss": 1.5, "name": "nano", "curve": [1, 2], "good": True}}
+    plan.results(plan.chapters[0]).parent.mkdir(parents=True)
+    plan.results(plan.chapters[0]).write_text(json.dumps(stored), encoding="utf-8")
+    made = report.make_report(CourseRun(plan, [("00_one", "done", 12.34)]), [])
+    assert made.data["figures"] == {"one.loss": 1.5, "total_seconds": 12.3}
+    assert made.data["chapters"] == [{"name": "00_one", "status": "done", "seconds": 12.3}]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", made.data["commit"])
+
+
+def test_questions_are_held_out_chinese_and_english() -> None:
+    path = repository_root() / "data_samples" / "sft_heldout.jsonl"
+    chosen = pick_questions(path)
+    assert len(set(chosen)) == 3
+    assert not chosen[0][0].isascii()
+    assert chosen[1][0].isascii()
+    trained = (path.parent / "sft.jsonl").read_text(encoding="utf-8")
+    assert not [question for question, _ in chosen if json.dumps(question, ensure_ascii=False) in trained]
+
+
+def test_questions_wait_for_the_model(tmp_path: Path) -> None:
+    assert questions.ask_trained_model(tmp_path) == []
+
+
+def test_questions_are_answered_by_the_model_in_the_folder(tmp_path: Path) -> None:
+    from minimind_lite.config import preset
+    from minimind_lite.model.pretrained import save_pretrained
+    from minimind_lite.model.transformer import Transformer
+    from minimind_lite.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.train(["湖南的省会是长沙。The capital of France is Paris."] * 3, 400)
+    save_pretrained(Transformer(preset("pico", vocab_size=tokenizer.vocab_size)), tokenizer, tmp_path / "sft")
+    answers = questions.ask_trained_model(tmp_path)
+    assert [one.question for one in answers] == [one for one, _ in pick_questions(
+        repository_root() / "data_samples" / "sft_heldout.jsonl")]  # fmt: skip
+    assert all(isinstance(one.answer, str) and one.expected for one in answers)
