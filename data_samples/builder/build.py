@@ -43,6 +43,11 @@ def build_written(output: Path) -> None:
         texts.write_texts(output, f"modern_{language}", ([item] for item in items))
 
 
+def prompt(chat: dict[str, Any]) -> str:
+    """All turns of a chat but the last answer: two chats with the same prompt would teach two answers to it."""
+    return json.dumps(chat["conversations"][:-1], ensure_ascii=False)
+
+
 def language_of(text: str) -> str:
     """ "zh", "en" or "zh+en": which of the two scripts makes up a tenth of the letters at least."""
     chinese_letters = sum("\u4e00" <= letter <= "\u9fff" for letter in text)
@@ -97,7 +102,7 @@ def build_own(output: Path) -> None:
     facts = load_facts()
     build_written(output)
     chats = read_chats(FOLDER / "chats") + read_lines(sorted(WRITTEN.glob("chat*.jsonl")))
-    closed_book.build(output, facts, chats)
+    closed_book.build(output, facts, list({prompt(chat): chat for chat in reversed(chats)}.values()))
     for name in GENERATORS:
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name).build(output, facts)

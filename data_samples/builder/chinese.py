@@ -1,6 +1,7 @@
 """Chinese texts from chinese-poetry: Tang and Song poems, and classical prose, in simplified characters."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +11,8 @@ from opencc import OpenCC
 from sources import POETRY, read_json
 from texts import NearDuplicates, chunks, sentences, write_texts
 
-POETRY_BYTES = 560_000
+POETRY_BYTES = 420_000
+COMMON = 2_500  # characters: what uses a rarer one is left out, because a small vocabulary must spell it byte by byte
 TANG = (
     "李白 杜甫 白居易 王维 孟浩然 王昌龄 高适 岑参 刘禹锡 柳宗元 韩愈 李商隐 杜牧 "
     "温庭筠 韦应物 刘长卿 贾岛 张籍 王建 元稹 李贺 孟郊 张九龄 许浑 韦庄 罗隐"
@@ -76,17 +78,23 @@ def poems_of(data: dict[str, Any], names: str, dynasty: str) -> Iterator[str | N
         yield from (poems[turn] for poems in found if turn < len(poems))
 
 
+def with_common_characters(texts: list[str]) -> list[str]:
+    """The texts that use only the ``COMMON`` characters that are most frequent in all of them."""
+    counts = Counter(character for text in texts for character in text)
+    common = {character for character, _ in counts.most_common(COMMON)}
+    return [text for text in texts if common.issuperset(text)]
+
+
 def build_poetry(folder: Path, data: dict[str, Any]) -> None:
     """Write poetry.jsonl: the anthologies, then Tang and Song poets in turn, while there is room."""
-    fresh, poems, size = NearDuplicates(), [], 0
     tang, song = poems_of(data, TANG, "唐"), poems_of(data, SONG, "宋")
     more = (poem for pair in zip(tang, tang, song, strict=False) for poem in pair)
-    for stream in (collected_poems(data), more):
-        for poem in stream:
-            if size < POETRY_BYTES and poem and fresh.add(poem.split("\n", 2)[2]):
-                poems.append(poem)
-                size += len(poem.encode("utf-8"))
-    write_texts(folder, "poetry", ([poem] for poem in poems))
+    fresh, poems, size = NearDuplicates(), [], 0
+    for poem in with_common_characters([poem for stream in (collected_poems(data), more) for poem in stream if poem]):
+        if size < POETRY_BYTES and fresh.add(poem.split("\n", 2)[2]):
+            poems.append([poem])
+            size += len(poem.encode("utf-8"))
+    write_texts(folder, "poetry", poems)
 
 
 def classic_items(data: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -108,28 +116,28 @@ def classic_items(data: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield f"弟子规·{chapter['chapter']}", [line.replace(" ", "，") + "。" for line in chapter["paragraphs"]]
     for chapter in data["dist/mengxue/zengguangxianwen.json"]["content"]:
         yield f"增广贤文·{chapter['chapter']}", chapter["paragraphs"]
-    for volume in data["dist/mengxue/shenglvqimeng.json"]["content"]:
-        for chapter in volume["content"]:
-            yield f"声律启蒙·{chapter['chapter']}", chapter["paragraphs"]
-    for volume in data["dist/mengxue/guwenguanzhi.json"]["content"][4:]:  # from the Han on
-        for essay in volume["content"]:
-            yield essay["chapter"], essay["paragraphs"]
 
 
 def build_classics(folder: Path, data: dict[str, Any]) -> None:
     """Write classics.jsonl: chapters cut at paragraph and sentence ends, every cut headed by its title."""
-    items = [list(item_texts(title, paragraphs)) for title, paragraphs in classic_items(data)]
+    chapters = [(title, [readable(paragraph) for paragraph in paragraphs]) for title, paragraphs in classic_items(data)]
+    common = set(with_common_characters([text for _, texts in chapters for text in texts if text]))
+    items = [list(item_texts(title, [text if text in common else None for text in texts])) for title, texts in chapters]
     write_texts(folder, "classics", filter(None, items))
 
 
-def item_texts(title: str, paragraphs: list[str]) -> Iterator[str]:
-    """One chapter's texts. A paragraph that cannot be trusted is left out, and no text reaches across it."""
+def readable(paragraph: str) -> str | None:
+    """A paragraph in simplified characters without spaces, or None where it cannot be trusted."""
+    return simplified(re.sub(r"\s", "", paragraph))
+
+
+def item_texts(title: str, paragraphs: list[str | None]) -> Iterator[str]:
+    """One chapter's texts. A paragraph that is left out (None) is a break: no text reaches across it."""
     heading = _CONVERTER.convert(title)
-    joint = "" if all(len(paragraph) <= 40 for paragraph in paragraphs) else "\n"
-    clean = [simplified(re.sub(r"\s", "", paragraph)) for paragraph in paragraphs]
-    for readable, run in groupby(clean, lambda text: text is not None):
+    joint = "" if all(len(paragraph or "") <= 40 for paragraph in paragraphs) else "\n"
+    for present, run in groupby(paragraphs, lambda text: text is not None):
         pieces = [piece for text in run if text for piece in ([text] if len(text) <= 450 else sentences(text))]
-        for text in chunks(pieces, joint, 480) if readable else ():
+        for text in chunks(pieces, joint, 480) if present else ():
             if len(text) >= 30:
                 yield f"{heading}\n{text}"
 

@@ -1,4 +1,4 @@
-"""What is made from the facts: statements for pretraining, questions and answers for SFT, held-out phrasings.
+"""What is made from the facts: flash cards for pretraining, questions and answers for SFT, held-out phrasings.
 
 Every fact is taught in five of its training phrasings, a different five from fact to fact. The held-out questions
 use phrasings that no training question has, so a right answer shows that the fact was learned, not the question.
@@ -13,6 +13,7 @@ from facts import LANGUAGES, Fact, Relation, load_relations
 from texts import write_lines
 
 PHRASINGS_PER_FACT = 5
+VERSIONS = 5  # of each flash card in the pretraining text
 HELDOUT_QUESTIONS = 500
 ROUNDS = {"zh": 150, "en": 110}  # conversations that ask two or three things
 SYSTEM = {
@@ -34,18 +35,21 @@ def relation_of(fact: Fact) -> Relation:
     return load_relations()[fact.language, fact.relation]
 
 
-def statements(facts: list[Fact], language: str) -> Iterator[str]:
-    """Every wording of every fact, one a text, and for each subject with several facts a text that joins them."""
-    mine = [fact for fact in facts if fact.language == language]
-    about: dict[tuple[str, str], list[str]] = {}
-    for index, fact in enumerate(mine):
-        relation = relation_of(fact)
-        for template in relation.statements:
-            yield fact.render(template)
-        said = fact.render(relation.statements[index % 2])
-        about.setdefault((relation.table, fact.subject), []).append(said)
+def entries(facts: list[Fact], language: str, chance: random.Random) -> Iterator[str]:
+    """Flash cards: all that is known about one subject, in every wording, shuffled, in several versions.
+
+    A model learns to copy a name, and what belongs to the name, from texts that say both again and again. With single
+    sentences instead, a model of 1.2M parameters answered under 1 % of the questions after the same training.
+    """
+    about: dict[tuple[str, str], list[Fact]] = {}
+    for fact in facts:
+        if fact.language == language:
+            about.setdefault((relation_of(fact).table, fact.subject), []).append(fact)
     joint = "" if language == "zh" else " "
-    yield from (joint.join(said) for said in about.values() if len(said) > 1)
+    for known in about.values():
+        said = [fact.render(wording) for fact in known for wording in relation_of(fact).statements]
+        for _ in range(VERSIONS):
+            yield joint.join(chance.sample(said, len(said)))
 
 
 def questions(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any]]:
@@ -81,10 +85,10 @@ def heldout(facts: list[Fact]) -> Iterator[dict[str, Any]]:
 
 
 def build(folder: Path, facts: list[Fact], chats: list[dict[str, Any]]) -> None:
-    """Write the statements, sft.jsonl (questions, rounds and the written chats, shuffled) and sft_heldout.jsonl."""
+    """Write the flash cards, sft.jsonl (questions, rounds and the written chats, shuffled) and sft_heldout.jsonl."""
     chance = random.Random(0)
     for language in LANGUAGES:
-        texts = list(statements(facts, language))
+        texts = list(entries(facts, language, chance))
         chance.shuffle(texts)
         write_lines(folder / "pretrain" / f"facts_{language}.jsonl", ({"text": text} for text in texts))
     records = [*questions(facts, chance), *rounds(facts, chance), *chats]

@@ -7,8 +7,8 @@ from sources import ENGLISH, read_json
 from texts import chunks, sentences, write_texts
 
 SPEECH_YEARS = range(1934, 2001)
-SPEECH_BYTES = 9_000  # of each address, from its start
-MOBY_DICK_CHAPTERS = 52
+SPEECH_BYTES = 6_000  # of each address, from its start
+MOBY_DICK_CHAPTERS = 40
 
 
 def clean(text: str) -> str:

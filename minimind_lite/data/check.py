@@ -1,7 +1,7 @@
 """Check a folder of data: every record valid, nothing held out that is trained on, every file as the manifest says.
 
-``X_heldout.jsonl`` is held out from ``X.jsonl``, the folder ``X_heldout/`` from the folder ``X/``; of the exams (CSV)
-the ``dev``, ``val`` and ``test`` questions are held out from each other.
+``X_heldout.jsonl`` is held out from ``X.jsonl`` and ``X_….jsonl``, the folder ``X_heldout/`` from the folder ``X/``; of
+the exams (CSV) the ``dev``, ``val`` and ``test`` questions are held out from each other.
 """
 
 import hashlib
@@ -137,9 +137,10 @@ def _pairs(files: list[FileReport]) -> Iterator[tuple[str, Items, str, Items]]:
         name = f"{file.name.split('/')[0]} {split[1]}" if split else file.name.split("/")[0]
         groups.setdefault(name, []).append(file)
     for name, group in groups.items():
-        train = name.replace("_heldout", "")
-        if train != name and train in groups:
-            yield train, _items(groups[train]), name, _items(group)
+        base = name.replace("_heldout", "").removesuffix(".jsonl")
+        for train in groups if "_heldout" in name else ():
+            if "_heldout" not in train and re.fullmatch(f"{re.escape(base)}(_.*)?", train.removesuffix(".jsonl")):
+                yield train, _items(groups[train]), name, _items(group)
     exams = [name for name in groups if name.endswith((" dev", " val", " test"))]
     for first, second in combinations(exams, 2):
         yield first, _items(groups[first]), second, _items(groups[second])
