@@ -50,9 +50,7 @@ def pretrain(seed: int, tokenizer: Tokenizer, folder: Path) -> tuple[dict[str, f
     trigram = TrigramModel(stage.data.documents, tokenizer.vocab_size)
     return {
         "bits_per_byte": bits_per_byte(stage.model, tokenizer, texts, block_size=settings.block_size),
-        "trigram_bits_per_byte": TrigramModel(stage.data.documents, tokenizer.vocab_size).bits_per_byte(
-            documents, size
-        ),
+        "trigram_bits_per_byte": trigram.bits_per_byte(*documents_of(texts, tokenizer)),
         "fill_share": stage.data.fill_share,
         "train_seconds": stage.training.seconds,
         "tokens_per_second": stage.training.items / stage.training.seconds,

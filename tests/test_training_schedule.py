@@ -37,21 +37,21 @@ def test_the_shortest_runs_have_a_rate_too(total: int, warmup: int) -> None:
 
 def test_only_the_matrices_of_layers_decay() -> None:
     model = tiny_model()
-    decayed, rest = parameter_groups(model, 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed_names = {names[id(parameter)] for parameter in decayed["params"]}  # type: ignore[attr-defined]
-    rest_names = {names[id(parameter)] for parameter in rest["params"]}  # type: ignore[attr-defined]
-    assert decayed["weight_decay"] == 0.1 and rest["weight_decay"] == 0
-    assert all(name.endswith("proj.weight") for name in decayed_names)
-    assert {name for name in rest_names if "norm" not in name} == {"model.embed_tokens.weight"}
-    assert len(decayed_names) + len(rest_names) == len(names)
+    groups = parameter_groups(model, 0.1, embedding_lr_ratio=4.0)
+    matrices, embeddings, norms = ([names[id(one)] for one in group["params"]] for group in groups)  # type: ignore[attr-defined]
+    assert [(group["weight_decay"], group["lr_ratio"]) for group in groups] == [(0.1, 1), (0, 4), (0, 1)]
+    assert all(name.endswith("proj.weight") for name in matrices)
+    assert embeddings == ["model.embed_tokens.weight"]
+    assert all("norm" in name for name in norms)
+    assert len(matrices) + len(embeddings) + len(norms) == len(names)
 
 
 def test_frozen_parameters_stay_out_of_the_optimizer() -> None:
     model = tiny_model()
     model.requires_grad_(False)
     model.model.norm.weight.requires_grad_(True)
-    adamw = make_adamw(model, 1e-3, 0.1, (0.9, 0.95), torch.device("cpu"))
+    adamw = make_adamw(model, TrainConfig(), torch.device("cpu"))
     assert [len(group["params"]) for group in adamw.param_groups] == [1]
 
 

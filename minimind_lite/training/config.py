@@ -21,6 +21,7 @@ class TrainConfig:
     """
 
     learning_rate: float = 5e-4  # at the peak
+    embedding_lr_ratio: float = 1.0  # the embeddings learn at this multiple of it
     total_steps: int = 0  # 0 means: as many as `epochs` need
     epochs: float = 1.0  # passes over the data, when total_steps is 0
     warmup_ratio: float = 0.05  # share of the steps in which the learning rate rises

@@ -87,7 +87,7 @@ class Trainer:
         config, examples = self.config, len(self.train_data)
         self.accelerator = make_accelerator(config, self.output_dir)
         device, rank, ranks = (getattr(self.accelerator, x) for x in ("device", "process_index", "num_processes"))
-        adamw = make_adamw(self.model.to(device), config.learning_rate, config.weight_decay, config.betas, device)
+        adamw = make_adamw(self.model.to(device), config, device)
         self.module, self.optimizer = self.accelerator.prepare(ModelWithLoss(self.model, self.loss_fn), adamw)
         accumulation = config.gradient_accumulation_steps
         self.order = DataOrder(examples, config.micro_batch_size, accumulation, config.seed, rank, ranks)
@@ -149,8 +149,9 @@ class Trainer:
         self.module.train()
         warmup = round(self.config.warmup_ratio * self.total_steps)
         factor = warmup_cosine(step, self.total_steps, warmup, self.config.min_lr_ratio)
+        rate = self.config.learning_rate * factor
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
+            group["lr"] = rate * group["lr_ratio"]
         losses = []
         for number, batch in enumerate(batches, start=1):
             # Only the last backward pass of a step exchanges gradients between processes.
@@ -167,7 +168,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self.items += int(items)
         metrics = {"step": step + 1, "epoch": round((step + 1) / self.order.steps_per_epoch, 4)}
-        metrics |= {"loss": total / max(items, 1.0), "learning_rate": group["lr"], "grad_norm": norm}
+        metrics |= {"loss": total / max(items, 1.0), "learning_rate": rate, "grad_norm": norm}
         extras = {name: self._sum(loss.extras[name] for loss in losses) for name in losses[0].extras}
         return metrics | {name: value / max(items, 1.0) for name, value in extras.items()}
 
