@@ -10,7 +10,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 # Changing these does not change what is learned, so a run may be continued with other values (of `epochs` and
 # `total_steps`, the number of steps that follows from them is compared).
-_FREE = {"epochs", "log_every", "eval_every", "save_every", "num_workers", "device", "trackers", "progress"}
+_FREE = {
+    "epochs", "log_every", "eval_every", "eval_batches", "save_every", "num_workers", "device", "trackers", "progress",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class TrainConfig:
     seed: int = 0  # of the order of the data
     log_every: int = 10  # steps between lines of metrics.jsonl
     eval_every: int = 0  # steps between held-out evaluations; there is always one at the end
+    eval_batches: int = 0  # micro-batches in an evaluation, always the same ones; 0 means all there are
     save_every: int = 0  # steps between checkpoints; 0 means none at all
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda where there is one, else cpu

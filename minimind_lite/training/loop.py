@@ -206,7 +206,8 @@ class Trainer:
             if self.eval_data is not None:
                 order = DataOrder(len(self.eval_data), self.config.micro_batch_size, 1, 0)
                 total = items = 0.0
-                for _, batches in order.batches(self.eval_data, 0, order.steps_per_epoch, self.collate):
+                count = min(self.config.eval_batches or order.steps_per_epoch, order.steps_per_epoch)
+                for _, batches in order.batches(self.eval_data, 0, count, self.collate):
                     loss = self.module(send_to_device(batches[0], self.accelerator.device))
                     total, items = total + float(loss.total), items + float(loss.items)
                 values["eval_loss"] = total / max(items, 1.0)
