@@ -5,8 +5,9 @@ It reads lines and writes text, so it also works in a pipe: ``printf 'hello\\n/q
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from minimind_lite.generation.engine import stream
 from minimind_lite.generation.sampling import GenerationError, SamplingConfig
@@ -53,65 +54,82 @@ def fit_history(tokenizer: Tokenizer, messages: list[Message], room: int, thinki
         del messages[first : first + 2]
 
 
+@dataclass
+class Chat:
+    """One conversation on a terminal: what it is held with, where it is written, and what was said so far."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    target: TextIO
+    system: str | None = None
+    sampling: SamplingConfig = CHAT_SAMPLING
+    max_new_tokens: int = 256
+    thinking: bool | None = None
+    messages: list[Message] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # At most half of the context goes to an answer; the rest is for what was said before.
+        self.context = self.model.config.max_position_embeddings
+        self.max_new_tokens = min(self.max_new_tokens, self.context // 2)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the system turn."""
+        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+
+    def hear(self, line: str) -> bool:
+        """Obey a command or answer a message; False when the chat is over."""
+        if line == "/reset":
+            self.reset()
+            print("(the conversation is forgotten)", file=self.target)
+        elif line == "/help":
+            print(HELP, file=self.target)
+        elif line != "/quit":
+            self.answer(line)
+        return line != "/quit"
+
+    def answer(self, message: str) -> None:
+        """Stream the answer to ``message``; Ctrl-C ends it early and keeps what was said."""
+        said = ""
+        self.messages.append({"role": "user", "content": message})
+        try:
+            prompt = fit_history(self.tokenizer, self.messages, self.context - self.max_new_tokens, self.thinking)
+            options: Any = {"max_new_tokens": self.max_new_tokens, "sampling": self.sampling}
+            for piece in stream(self.model, self.tokenizer, prompt, **options):
+                said += piece
+                print(piece, end="", flush=True, file=self.target)
+        except GenerationError as error:
+            print(f"({error})", end="", file=self.target)
+        except KeyboardInterrupt:
+            print(" …", end="", file=self.target)
+        print(file=self.target)
+        if said:
+            self.messages.append({"role": "assistant", "content": said})
+        else:
+            self.messages.pop()
+
+
 def run_chat(
     folder: str | Path,
     *,
-    system: str | None = None,
-    sampling: SamplingConfig = CHAT_SAMPLING,
-    max_new_tokens: int = 256,
-    thinking: bool | None = None,
     device: str = "cpu",
     source: TextIO | None = None,
     target: TextIO | None = None,
+    **settings: Any,
 ) -> None:
-    """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen)."""
-    model, tokenizer = load_chat_folder(folder, device)
+    """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen).
+
+    settings: ``system``, ``sampling``, ``max_new_tokens`` and ``thinking`` of ``Chat``.
+    """
     target = target or _utf8(sys.stdout)
     source = source or _utf8(sys.stdin)
+    chat = Chat(*load_chat_folder(folder, device), target, **settings)
     prompting = source.isatty()
-    start: list[Message] = [{"role": "system", "content": system}] if system else []
-    messages = list(start)
-    # At most half of the context goes to an answer; the rest is for what was said before.
-    max_new_tokens = min(max_new_tokens, model.config.max_position_embeddings // 2)
     if prompting:
         print(HELP, file=target)
     for line in _lines(source, target, prompting):
-        if line == "/quit":
+        if not chat.hear(line):
             return
-        if line in ("/reset", "/help"):
-            messages = list(start) if line == "/reset" else messages
-            print("(the conversation is forgotten)" if line == "/reset" else HELP, file=target)
-            continue
-        messages.append({"role": "user", "content": line})
-        answer = _answer(model, tokenizer, messages, sampling, max_new_tokens, thinking, target)
-        if answer:
-            messages.append({"role": "assistant", "content": answer})
-        else:
-            messages.pop()
-
-
-def _answer(
-    model: Transformer,
-    tokenizer: Tokenizer,
-    messages: list[Message],
-    sampling: SamplingConfig,
-    max_new_tokens: int,
-    thinking: bool | None,
-    target: TextIO,
-) -> str:
-    """Stream one answer; Ctrl-C ends it early and keeps what was said."""
-    answer = ""
-    try:
-        prompt = fit_history(tokenizer, messages, model.config.max_position_embeddings - max_new_tokens, thinking)
-        for piece in stream(model, tokenizer, prompt, max_new_tokens=max_new_tokens, sampling=sampling):
-            answer += piece
-            print(piece, end="", flush=True, file=target)
-    except GenerationError as error:
-        print(f"({error})", end="", file=target)
-    except KeyboardInterrupt:
-        print(" …", end="", file=target)
-    print(file=target)
-    return answer
 
 
 def _lines(source: TextIO, target: TextIO, prompting: bool) -> Iterator[str]:
