@@ -31,10 +31,12 @@ class ExactMatch:
 
     @property
     def share(self) -> float:
+        """The share of answers that are exactly right."""
         return sum(answer.right for answer in self.answers) / len(self.answers)
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The share's 95 % confidence interval (Wilson)."""
         return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
 
     def __str__(self) -> str:

@@ -36,7 +36,8 @@ class PretrainedError(ValueError):
 class SavesItself(Protocol):
     """A tokenizer, as far as this module needs one."""
 
-    def save(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None:
+        """Write its files into ``folder``."""
 
 
 def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: str | Path) -> None:

@@ -24,11 +24,14 @@ class StopTraining(Exception):
 class Callback:
     """Called by the loop. ``trainer.step`` counts finished steps, ``trainer.row`` holds this step's metrics."""
 
-    def before_fit(self, trainer: "Trainer") -> None: ...
+    def before_fit(self, trainer: "Trainer") -> None:
+        """Once, before the first step."""
 
-    def after_step(self, trainer: "Trainer") -> None: ...
+    def after_step(self, trainer: "Trainer") -> None:
+        """After each step."""
 
-    def after_fit(self, trainer: "Trainer") -> None: ...
+    def after_fit(self, trainer: "Trainer") -> None:
+        """Once, after the last step."""
 
 
 class ProgressBar(Callback):

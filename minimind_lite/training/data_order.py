@@ -33,6 +33,7 @@ class DataOrder:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Steps that see every example once; the last may be smaller."""
         return -(-self.length // self._per_step)
 
     @property
