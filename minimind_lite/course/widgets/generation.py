@@ -43,9 +43,9 @@ def sampling_explorer(tokenizer: Tokenizer, logits: Mapping[str, Tensor]) -> Any
         display(side_by_side({prompt: candidates(tokenizer, logits[prompt], config)}))
 
     def slider(name: str, value: float, low: float, high: float, step: float) -> Any:
-        return ipywidgets.FloatSlider(
-            value=value, min=low, max=high, step=step, description=label(name), continuous_update=False
-        )
+        numbers = {"value": value, "min": low, "max": high, "step": step}
+        wide = {"description_width": "90px"}  # the default cuts "temperature" short
+        return ipywidgets.FloatSlider(**numbers, description=label(name), continuous_update=False, style=wide)
 
     return ipywidgets.interactive(
         show,
