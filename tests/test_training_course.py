@@ -1,0 +1,98 @@
+"""The band around a loss curve, and the pictures and controls of chapters 08 and 10."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minimind_lite.course.bands import expected_band, inside, make_band
+from minimind_lite.course.figures import sft as sft_figures
+from minimind_lite.course.figures import training as figures
+from minimind_lite.course.settings import PretrainSettings
+from minimind_lite.course.widgets import sft as sft_widgets
+from minimind_lite.course.widgets import training as widgets
+from minimind_lite.data.documents import Document
+from minimind_lite.evaluation.closed_book import Answer, ExactMatch
+from minimind_lite.tokenizer import Tokenizer
+
+
+def noisy_run(seed: int, length: int = 80, noise: float = 0.1) -> list[dict]:
+    chance = random.Random(seed)
+    return [{"step": 10 * i, "loss": 3 + 5 * 0.95**i + chance.gauss(0, noise)} for i in range(1, length + 1)]
+
+
+def test_nineteen_of_twenty_steps_of_another_seed_lie_in_the_band() -> None:
+    band = make_band([noisy_run(seed) for seed in (1, 2, 3)], PretrainSettings(), (1, 2, 3))
+    shares = [inside(noisy_run(seed), band) for seed in range(10, 40)]
+    assert 0.92 < sum(shares) / len(shares) < 0.98
+    higher = [row | {"loss": row["loss"] + 0.5} for row in noisy_run(50)]
+    assert inside(higher, band) < 0.1
+
+
+def test_a_band_holds_for_its_own_settings_only(tmp_path: Path) -> None:
+    settings, file = PretrainSettings(), tmp_path / "bands.json"
+    band = make_band([noisy_run(seed) for seed in (1, 2)], settings, (1, 2))
+    file.write_text(json.dumps({"pretrain": band}), encoding="utf-8")
+    assert expected_band("pretrain", replace(settings, seed=7, save_every=1), file) == json.loads(json.dumps(band))
+    assert expected_band("pretrain", replace(settings, learning_rate=1.0), file) is None
+    assert expected_band("sft", settings, file) is None
+    assert expected_band("pretrain", settings, tmp_path / "missing.json") is None
+
+
+LENGTHS = [30, 60, 20, 100, 70, 5, 64]
+DOCUMENTS = [Document(np.arange(length + 1)) for length in LENGTHS]
+
+
+def test_the_waste_is_what_counting_gives() -> None:
+    padded, packed = figures.fill_shares(LENGTHS, 128)
+    assert padded == sum(LENGTHS) / (7 * 128)
+    assert packed == sum(LENGTHS) / (3 * 128)
+
+
+def test_the_pictures_of_chapter_08_draw(tmp_path: Path) -> None:
+    history = [row | ({"eval_loss": 4.0} if row["step"] % 200 == 0 else {}) for row in noisy_run(1)]
+    band = make_band([noisy_run(2), noisy_run(3)], PretrainSettings(), (2, 3))
+    drawn = [
+        figures.waste(LENGTHS, [64, 128], 128),
+        figures.schedule(100, 3e-3, [0.0, 0.1], 0.1),
+        figures.loss_band(history, band),
+        figures.loss_band(noisy_run(1), None),
+        figures.lines({"a": [1.0, 2.0], "b": [2.0, 3.0]}),
+        figures.bits({"untrained": 4.0, "trigram": 2.5, "trained": 2.3}, best="trained"),
+    ]
+    for number, figure in enumerate(drawn):
+        figure.savefig(tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").stat().st_size < 60_000
+
+
+def test_the_controls_of_chapter_08_redraw(capsys: pytest.CaptureFixture[str]) -> None:
+    meter = widgets.waste_meter(DOCUMENTS)
+    block_size, packed = meter.children[:2]
+    block_size.value = 128
+    meter.update()
+    assert "61.0%" in _said(meter, capsys)
+    packed.value = True
+    meter.update()
+    assert "9.1%" in _said(meter, capsys)
+    widgets.schedule_slider(100, 3e-3).update()
+
+
+def _said(widget: object, capsys: pytest.CaptureFixture[str]) -> str:
+    """Outside a notebook an Output widget lets prints through."""
+    return capsys.readouterr().out
+
+
+def test_chapter_10_shows_answers_and_masks() -> None:
+    old = ExactMatch([Answer("capital?", "Rome", "no <b>idea</b>"), Answer("2 + 2", "4", "5")])
+    new = ExactMatch([Answer("capital?", "Rome", "Rome"), Answer("2 + 2", "4", "")])
+    assert sft_figures.shares({"before": old, "after": new}).axes[0].get_xlim()[1] > 100
+    table = sft_figures.answers(old.answers, new.answers).data
+    assert "✓ Rome" in table and "✗ ∅" in table and "<b>" not in table
+    tokenizer = Tokenizer.train(["hello world"] * 3, vocab_size=280)
+    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "world"}]
+    viewer = sft_widgets.mask_viewer(tokenizer, {"one": turns, "two": turns * 2})
+    viewer.children[1].value = 5
+    viewer.update()
