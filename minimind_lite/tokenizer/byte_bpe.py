@@ -7,6 +7,7 @@ spaces, and on repeated sentences BPE would otherwise merge until a whole senten
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
@@ -56,3 +57,11 @@ def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) 
     for token in state["added_tokens"]:  # a tag is part of the answer: it stays when special tokens are left out
         token["special"] = token["content"] not in TAGS
     return tokenizers.Tokenizer.from_str(json.dumps(state))
+
+
+def without_special_tokens(state: dict[str, Any]) -> tokenizers.Tokenizer:
+    """The twin for text: the same merges, and no way to reach a control token's id."""
+    model = state["model"] | {"unk_token": None}
+    model["vocab"] = {token: token_id for token, token_id in model["vocab"].items() if token not in SPECIAL_TOKENS}
+    twin = state | {"model": model, "added_tokens": [], "post_processor": None}
+    return tokenizers.Tokenizer.from_str(json.dumps(twin))

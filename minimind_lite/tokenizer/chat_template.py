@@ -59,12 +59,16 @@ def conversation_pieces(
         if add_generation_prompt or messages[-1]["role"] != "assistant":
             raise ValueError("continue_final_message needs an assistant's message at the end and no generation prompt")
         del pieces[-2:]  # the end of the turn and its newline
-    if add_generation_prompt:
-        pieces += [Piece(TURN_START, control=True), Piece("assistant\n")]
-        if thinking is not None:
-            pieces += [Piece("<think>", control=True), Piece("\n" if thinking else "\n\n")]
-        if thinking is False:
-            pieces += [Piece("</think>", control=True), Piece("\n\n")]
+    return pieces + (_prompt(thinking) if add_generation_prompt else [])
+
+
+def _prompt(thinking: bool | None) -> list[Piece]:
+    """The start of an assistant's turn, for the model to go on."""
+    pieces = [Piece(TURN_START, control=True), Piece("assistant\n")]
+    if thinking is not None:
+        pieces += [Piece("<think>", control=True), Piece("\n" if thinking else "\n\n")]
+    if thinking is False:
+        pieces += [Piece("</think>", control=True), Piece("\n\n")]
     return pieces
 
 
@@ -139,60 +143,3 @@ def _parsed(message: Message, field: str, index: int) -> list[dict[str, Any]]:
         reason = f"a call lacks {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"message {index} ({message['role']}): cannot read {field}: {reason}") from error
     return value
-
-
-def jinja_template(default_system: str | None = None) -> str:
-    """The same layout as Jinja for `tokenizer_config.json`; `{% generation %}` marks the training targets.
-
-    It takes ``messages``, ``add_generation_prompt`` and ``enable_thinking`` (our ``thinking``). Jinja cannot parse
-    JSON: ``tools`` and ``tool_calls`` must be lists here.
-    """
-    system = (
-        "{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\n' + "
-        + json.dumps(default_system, ensure_ascii=False)
-        + " + '<|im_end|>\\n' }}{% endif %}"
-    )
-    return (system if default_system is not None else "") + _JINJA.replace(
-        "TOOLS_INTRODUCTION", json.dumps("\n\n" + TOOLS_INTRODUCTION)
-    )
-
-
-_JINJA = """\
-{%- for message in messages %}
-    {%- if message.role not in ['system', 'user', 'assistant', 'tool'] %}
-        {{- raise_exception('unknown role: ' + message.role) }}
-    {%- endif %}
-    {%- set content = message.content or '' %}
-    {{- '<|im_start|>' + message.role + '\\n' }}
-    {%- if message.role == 'assistant' %}
-        {%- generation %}
-        {%- if message.reasoning_content %}
-            {{- '<think>\\n' + message.reasoning_content + '\\n</think>\\n\\n' }}
-        {%- endif %}
-        {{- content }}
-        {%- for call in message.tool_calls or [] %}
-            {%- set call = call.function or call %}
-            {{- '<tool_call>\\n{"name": ' + (call.name | tojson) + ', "arguments": ' }}
-            {{- call.arguments if call.arguments is string else (call.arguments | tojson) }}
-            {{- '}\\n</tool_call>' }}
-        {%- endfor %}
-        {{- '<|im_end|>' }}
-        {%- endgeneration %}
-    {%- elif message.role == 'tool' %}
-        {{- '<tool_response>\\n' + content + '\\n</tool_response><|im_end|>' }}
-    {%- else %}
-        {{- content }}
-        {%- if message.tools %}
-            {{- TOOLS_INTRODUCTION }}
-            {%- for tool in message.tools %}{{- (tool | tojson) + '\\n' }}{%- endfor %}
-        {%- endif %}
-        {{- '<|im_end|>' }}
-    {%- endif %}
-    {{- '\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-    {%- if enable_thinking is defined and enable_thinking is not none %}
-        {{- '<think>\\n' if enable_thinking else '<think>\\n\\n</think>\\n\\n' }}
-    {%- endif %}
-{%- endif %}"""

@@ -11,21 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 
-from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe
+from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe, without_special_tokens
 from minimind_lite.tokenizer.chat_template import (
     END_OF_TEXT,
-    SPECIAL_TOKENS,
     TURN_END,
     TURN_START,
     Message,
     Piece,
     conversation_pieces,
-    jinja_template,
 )
+from minimind_lite.tokenizer.jinja import tokenizer_config
 
 _BYTE_OF = byte_alphabet()
 _CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
@@ -61,7 +59,7 @@ class Tokenizer:
         self._hidden = {token["id"] for token in state["added_tokens"] if token["special"]}
         self.end_of_text_id = self.pad_id = self._specials[END_OF_TEXT]
         self.bos_id, self.eos_id = self._specials[TURN_START], self._specials[TURN_END]
-        self._plain = _without_special_tokens(state)
+        self._plain = without_special_tokens(state)
 
     @classmethod
     def train(
@@ -96,19 +94,7 @@ class Tokenizer:
         """Write `tokenizer.json` and `tokenizer_config.json`, which transformers' AutoTokenizer reads."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": TURN_START,
-            "eos_token": TURN_END,
-            "pad_token": END_OF_TEXT,
-            "unk_token": END_OF_TEXT,
-            "model_max_length": 32768,
-            "clean_up_tokenization_spaces": False,
-            "chat_template": jinja_template(self.default_system),
-        }
-        if self.default_system is not None:
-            config["default_system"] = self.default_system
-        text = json.dumps(config, ensure_ascii=False, indent=2)
+        text = json.dumps(tokenizer_config(self.default_system), ensure_ascii=False, indent=2)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
         (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
 
@@ -207,11 +193,3 @@ class Tokenizer:
             else bytes(_BYTE_OF[character] for character in token)
             for token, token_id in self._vocabulary.items()
         }
-
-
-def _without_special_tokens(state: dict[str, Any]) -> tokenizers.Tokenizer:
-    """The twin for text: the same merges, and no way to reach a control token's id."""
-    model = state["model"] | {"unk_token": None}
-    model["vocab"] = {token: token_id for token, token_id in model["vocab"].items() if token not in SPECIAL_TOKENS}
-    twin = state | {"model": model, "added_tokens": [], "post_processor": None}
-    return tokenizers.Tokenizer.from_str(json.dumps(twin))
