@@ -1,6 +1,7 @@
 """What a chapter's first cells rely on: profiles, folders, figures, and errors that say what to do."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,13 @@ def test_the_device_is_the_cpu_unless_there_is_a_card_or_one_is_named(monkeypatc
     assert course.pick_device().type == "cuda"
     monkeypatch.setenv("MINIMIND_DEVICE", "mps")
     assert course.pick_device().type == "mps"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_what_is_written_others_may_read(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "results.json", "x")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "results.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

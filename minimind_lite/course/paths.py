@@ -1,7 +1,6 @@
 """Where things lie: the repository's root, the folder of artifacts, and files that are whole or not there."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from .profiles import CourseError, is_smoke
@@ -42,15 +41,13 @@ def shown(path: Path) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write the whole file or leave the old one: a temporary neighbour, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed below, before it is renamed
-        "w", encoding="utf-8", newline="\n", dir=path.parent, suffix=".tmp", delete=False
-    )
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # plain open: a file that others may read, too
     try:
-        with file:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        partial.replace(path)
     except BaseException:
-        Path(file.name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
