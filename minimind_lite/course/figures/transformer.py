@@ -24,17 +24,8 @@ def block_diagram(config: ModelConfig) -> Any:
     axis.text(
         4.9, -0.38, label("residual_stream").format(width=config.hidden_size), ha="center", color=BLUE, fontsize=9
     )
-    branches = ((2.35, label("attention"), ORANGE, 4.65), (5.15, label("swiglu"), GREEN, 7.45))
-    for left, name, colour, plus in branches:
-        axis.plot([left, left], [0, 1.1], color=GREY, linewidth=1.4)
-        _arrow(axis, (left, 1.1), (left + 0.12, 1.1), GREY)
-        _box(axis, left + 0.14, 1.1, 0.9, label("rmsnorm_short"), SKY)
-        _box(axis, left + 1.14, 1.1, 0.95, name, colour)
-        axis.plot([left + 2.09, plus], [1.1, 1.1], color=GREY, linewidth=1.4)
-        _arrow(axis, (plus, 1.1), (plus, 0.16), GREY)
-        axis.text(
-            plus, 0, "+", ha="center", va="center", fontsize=12, bbox={"boxstyle": "circle", "fc": "w", "ec": BLUE}
-        )
+    _branch(axis, 2.35, 4.65, label("attention"), ORANGE)
+    _branch(axis, 5.15, 7.45, label("swiglu"), GREEN)
     axis.text(-0.05, 0, label("token_ids"), ha="right", va="center")
     _box(axis, 0.5, 0, 1.05, f"{label('embedding')}\n{config.vocab_size} × {config.hidden_size}", "#e8e8e8")
     _box(axis, 8.05, 0, 0.9, label("rmsnorm_short"), SKY)
@@ -44,10 +35,27 @@ def block_diagram(config: ModelConfig) -> Any:
     return figure
 
 
+def _branch(axis: Any, left: float, plus: float, name: str, colour: str) -> None:
+    """Off the stream at ``left``, through a norm and a layer, and back onto it at ``plus``."""
+    axis.plot([left, left], [0, 1.1], color=GREY, linewidth=1.4)
+    _arrow(axis, (left, 1.1), (left + 0.12, 1.1), GREY)
+    _box(axis, left + 0.14, 1.1, 0.9, label("rmsnorm_short"), SKY)
+    _box(axis, left + 1.14, 1.1, 0.95, name, colour)
+    axis.plot([left + 2.09, plus], [1.1, 1.1], color=GREY, linewidth=1.4)
+    _arrow(axis, (plus, 1.1), (plus, 0.16), GREY)
+    circle = {"boxstyle": "circle", "facecolor": "white", "edgecolor": BLUE}
+    axis.text(plus, 0, "+", ha="center", va="center", fontsize=12, bbox=circle)
+
+
 def _rounded(x: float, y: float, width: float, height: float, colour: str, line: str = "-") -> Any:
     from matplotlib.patches import FancyBboxPatch
 
-    look = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": colour, "edgecolor": "#888", "linestyle": line}
+    look: Any = {
+        "boxstyle": "round,pad=0,rounding_size=0.08",
+        "facecolor": colour,
+        "edgecolor": "#888",
+        "linestyle": line,
+    }
     return FancyBboxPatch((x, y), width, height, **look)
 
 
