@@ -31,9 +31,9 @@ def _table(quick: Any, *, colab: dict[str, Any], full: dict[str, Any], smoke: di
 
 
 _EXPERIMENT = _table(ModelSettings(), colab={}, full={}, smoke={"preset": "pico", "steps": 3})
-_GPU = {"block_size": 512, "eval_every": 250, "save_every": 500}
+_GPU = {"block_size": 512, "eval_every": 250, "eval_batches": 0, "save_every": 500, "embedding_lr_ratio": 1.0}
 _SMOKE = {"preset": "pico", "block_size": 128, "micro_batch_size": 2, "total_steps": 4, "log_every": 1,
-          "eval_every": 2, "save_every": 2}  # fmt: skip
+          "eval_every": 2, "eval_batches": 2, "save_every": 2}  # fmt: skip
 
 # One row a stage. `full` follows MiniMind2's published recipe (batch 32 x 8 x 512 tokens, one pass over pretrain_hq).
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -75,13 +75,15 @@ class TrainingSettings(Settings):
     micro_batch_size: int = 4  # rows in one forward pass
     gradient_accumulation_steps: int = 1  # forward passes in one optimizer step
     total_steps: int = 400  # optimizer steps
-    learning_rate: float = 3e-3  # its peak
+    learning_rate: float = 1e-3  # its peak
+    embedding_lr_ratio: float = 20.0  # the embeddings' peak is this many times as high
     warmup_ratio: float = 0.05  # share of the steps that warm up
     min_lr_ratio: float = 0.1  # the cosine ends at this share of the peak
     weight_decay: float = 0.1
     max_grad_norm: float = 1.0
     log_every: int = 10
-    eval_every: int = 50
+    eval_every: int = 150
+    eval_batches: int = 16  # micro-batches in an evaluation along the way
     save_every: int = 100
     precision: str = "fp32"  # fp32, fp16 or bf16
 
@@ -109,8 +111,14 @@ class WelcomeSettings(TrainingSettings):
     preset: str = "pico"
     vocab_size: int = 1024
     total_steps: int = 150  # pretraining
-    sft_steps: int = 150
-    max_new_tokens: int = 48
+    sft_steps: int = 120
+    learning_rate: float = 8e-3
+    sft_learning_rate: float = 5e-3
+    embedding_lr_ratio: float = 1.0
+    max_new_tokens: int = 32
+    log_every: int = 2
+    eval_every: int = 0
+    save_every: int = 0
 
 
 @dataclass(frozen=True)
