@@ -30,7 +30,7 @@ def simplified(text: str) -> str | None:
 
     Trusted means: no ambiguous character, and every character is in GB 2312, so nothing traditional or garbled is left.
     """
-    converted = _CONVERTER.convert(text).translate(_PUNCTUATION)
+    converted = _CONVERTER.convert(text).translate(_PUNCTUATION).replace("？。", "？").replace("！。", "！")
     try:
         converted.replace("·", "").encode("gb2312")
     except UnicodeEncodeError:

@@ -15,8 +15,8 @@ def clean(text: str) -> str:
     """Remove the reporters' notes, even out spaces and quotation marks."""
     text = re.sub(r"[\[(](?:applause|laughter|audience)[^\])]*[\])]", " ", text, flags=re.IGNORECASE)
     text = text.replace("‘", "'").replace("’", "'").replace("“", '"').replace("”", '"')
-    text = re.sub(r"(?:\. ){2,}\.?", "... ", text)
-    return re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", re.sub(r"\s*\.(?:\s?\.){2,}", "...", text))
+    return re.sub(r" (?=[.,;:?!](?:\s|$))", "", text).strip()
 
 
 def build_speeches(folder: Path, sources: Path) -> None:
@@ -26,7 +26,8 @@ def build_speeches(folder: Path, sources: Path) -> None:
     items = []
     for speech in addresses:
         opening = clean(speech["text"])[:SPEECH_BYTES]
-        items.append(list(chunks(sentences(opening)[:-1], " ")))  # the last sentence is cut off
+        whole = [sentence for sentence in sentences(opening)[:-1] if not re.search(r"[\[\]]", sentence)]
+        items.append(list(chunks(whole, " ")))  # without the last sentence, which is cut off, and editors' additions
     write_texts(folder, "speeches", items)
 
 

@@ -1,0 +1,219 @@
+"""The sample world: checked, rebuilt to the same bytes where that needs no package, and worded as a person would."""
+
+import importlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from minimind_lite.data.check import check_folder
+from minimind_lite.data.overlap import compare
+from minimind_lite.data.records import DataError
+
+SAMPLES = Path(__file__).parents[1] / "data_samples"
+BUILDER = SAMPLES / "builder"
+
+
+@pytest.fixture(scope="module")
+def build() -> Iterator[ModuleType]:
+    """The builder's main module; its folder is on the path only meanwhile."""
+    sys.path.insert(0, str(BUILDER))
+    yield importlib.import_module("build")
+    sys.path.remove(str(BUILDER))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder like data_samples, small enough to break."""
+    (tmp_path / "pretrain").mkdir()
+    (tmp_path / "pretrain_heldout").mkdir()
+    long = "The old clock in the hall had not been wound since the winter before, and nobody in the house minded."
+    write(
+        tmp_path / "pretrain" / "a.jsonl", {"text": long}, {"text": "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。"}
+    )
+    write(tmp_path / "pretrain_heldout" / "a.jsonl", {"text": "Nothing here was ever seen before."})
+    write(tmp_path / "sft.jsonl", talk("What is ice?", "Frozen water."), talk("3+4=?", "7"))
+    write(tmp_path / "sft_heldout.jsonl", talk("What is snow?", "Frozen water."), talk("3-4=?", "-1"))
+    return tmp_path
+
+
+def write(path: Path, *records: object) -> None:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+
+
+def talk(question: str, answer: str) -> dict[str, object]:
+    return {"conversations": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def texts(name: str) -> list[str]:
+    return [json.loads(line)["text"] for line in (SAMPLES / name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_samples_are_in_order() -> None:
+    report = check_folder(SAMPLES)
+    assert report.ok, str(report)
+    held_out = {overlap.heldout for overlap in report.overlaps}
+    assert {"pretrain_heldout", "sft_heldout.jsonl"} <= held_out
+    assert "everything is in order" in str(report)
+
+
+def test_what_the_project_wrote_is_rebuilt_to_the_same_bytes(build: ModuleType, tmp_path: Path) -> None:
+    build.build_own(tmp_path)
+    built = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(built) > 10
+    for path in built:
+        assert path.read_bytes() == (SAMPLES / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_the_manifest_describes_the_files(build: ModuleType, tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES, tmp_path / "copy", ignore=shutil.ignore_patterns("builder", "MANIFEST.json"))
+    build.write_manifest(tmp_path / "copy")
+    assert (tmp_path / "copy" / "MANIFEST.json").read_bytes() == (SAMPLES / "MANIFEST.json").read_bytes()
+
+
+def test_a_folder_without_a_manifest_is_fine(small: Path) -> None:
+    report = check_folder(small)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "said"),
+    [
+        ("sft_heldout.jsonl", talk("WHAT is ice", "Frozen."), "sft_heldout.jsonl: 1 of 3 items stand in sft.jsonl too"),
+        (
+            "pretrain_heldout/a.jsonl",
+            {"text": "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少！"},
+            "1 of 2 items stand in pretrain",
+        ),
+        (
+            "pretrain_heldout/a.jsonl",
+            {"text": "Listen. The old clock in the hall had not been wound since the winter before, and then it rang."},
+            "1 of 2 items stand in pretrain",
+        ),
+    ],
+)
+def test_planted_overlap_is_found(small: Path, name: str, record: object, said: str) -> None:
+    with (small / name).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    report = check_folder(small)
+    assert not report.ok
+    assert any(said in problem for problem in report.problems), report.problems
+
+
+def test_a_bad_line_is_named_with_file_line_and_field(small: Path) -> None:
+    with (small / "sft.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"conversations": [{"role": "robot", "content": "hm"}]}\n')
+    [problem] = check_folder(small).problems
+    assert re.search(r"sft\.jsonl, line 3, field conversations\[0\]\.role", problem)
+
+
+def test_an_unknown_format_is_named(small: Path) -> None:
+    write(small / "other.jsonl", {"story": "once"})
+    [problem] = check_folder(small).problems
+    assert "other.jsonl, line 1" in problem
+    assert "conversations" in problem
+
+
+def test_no_data_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="minimind data build"):
+        check_folder(tmp_path)
+
+
+def test_changed_missing_added_and_large_files_are_noticed(build: ModuleType, small: Path) -> None:
+    build.write_manifest(small)
+    assert check_folder(small).ok
+    shutil.copy(small / "sft.jsonl", small / "new.jsonl")
+    (small / "pretrain_heldout" / "a.jsonl").unlink()
+    path = small / "sft.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"ice", b"ICE"))
+    manifest = json.loads((small / "MANIFEST.json").read_text(encoding="utf-8"))
+    (small / "MANIFEST.json").write_text(json.dumps(manifest | {"limits": {"file_bytes": 9, "total_bytes": 9}}))
+    problems = "\n".join(check_folder(small).problems)
+    for said in ("new.jsonl: it is not in", "a.jsonl: there is no such file", "SHA-256", "a file may have 9", "in all"):
+        assert said in problems
+
+
+def test_signs_of_arithmetic_count_and_every_part_must_be_seen() -> None:
+    train = [["12+30=?"], ["Hello!", "And then?"]]
+    assert compare("a", train, "b", [["12-30=?"]]).exact == 0
+    assert compare("a", train, "b", [["12 + 30 = ?"]]).exact == 1
+    assert compare("a", train, "b", [["Hello!", "Why?"], ["hello", "and then"]]).exact == 1
+
+
+def test_facts_have_one_answer_and_their_wordings_are_whole_sentences(build: ModuleType) -> None:
+    facts, relations = build.load_facts(), build.closed_book.load_relations()
+    assert len({(fact.language, fact.relation, fact.subject) for fact in facts}) == len(facts)
+    assert all(sum(fact.language == language for fact in facts) >= 250 for language in ("zh", "en"))
+    for fact in facts:
+        assert fact.value not in fact.pool
+        relation = relations[fact.language, fact.relation]
+        for template in (*relation.statements, *relation.questions, *relation.heldout, relation.answer):
+            said = fact.render(template)
+            assert not re.search(r"[{}]|\s\s|\.\.|None|\ba [aeiou]\w+let\b", said), said
+            assert said.endswith(("。", "？", "?", ".")), said
+            assert fact.language == "zh" or said[0].isupper() or not said[0].isalpha(), said
+
+
+def test_heldout_phrasings_are_never_trained_on(build: ModuleType) -> None:
+    relations = build.closed_book.load_relations()
+    for relation in relations.values():
+        assert len(relation.questions) >= 7
+        assert len(relation.heldout) == 2
+        assert not set(relation.heldout) & set(relation.questions)
+    stated = {fact.render(text) for fact in build.load_facts() for text in build.closed_book.relation_of(fact).heldout}
+    trained = (SAMPLES / "sft.jsonl").read_text(encoding="utf-8")
+    assert not [question for question in stated if json.dumps(question, ensure_ascii=False) in trained]
+
+
+def test_every_heldout_fact_is_taught_in_other_words() -> None:
+    def answers(name: str) -> set[str]:
+        lines = (SAMPLES / name).read_text(encoding="utf-8").splitlines()
+        return {
+            turn["content"]
+            for line in lines
+            for turn in json.loads(line)["conversations"]
+            if turn["role"] == "assistant"
+        }
+
+    assert answers("sft_heldout.jsonl") <= answers("sft.jsonl")
+
+
+def test_chinese_texts_are_simplified_and_whole() -> None:
+    poems = texts("pretrain/poetry.jsonl")
+    assert all(len(text) <= 500 for text in poems)
+    for text in poems + texts("pretrain/classics.jsonl"):
+        text.replace("·", "").encode("gb2312")  # raises on traditional or broken characters
+        assert not re.search(r"[「」□]", text)
+    assert any("床前明月光" in text for text in poems)
+    assert any("宫阙通群帝，乾坤到十洲" in text for text in poems)  # 乾 stays where it is no "dry"
+
+
+def test_sentences_are_cut_where_they_end(build: ModuleType) -> None:
+    sentences = importlib.import_module("texts").sentences
+    assert sentences('He saw Mr. Starbuck. "Aye!" he said.') == ["He saw Mr. Starbuck.", '"Aye!" he said.']
+    assert sentences("子曰：“学而时习之，不亦说乎？”又曰：“有朋自远方来。”") == [
+        "子曰：“学而时习之，不亦说乎？”",
+        "又曰：“有朋自远方来。”",
+    ]
+
+
+def test_chats_are_read_with_their_turns(build: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(
+        "# note\nS: Be brief.\nU: A poem?\nA: One line,\nand another.\n\nU: Hi\nA: Hi\n", "utf-8"
+    )
+    first, second = importlib.import_module("chats").read_chats(tmp_path)
+    assert [turn["role"] for turn in first["conversations"]] == ["system", "user", "assistant"]
+    assert first["conversations"][2]["content"] == "One line,\nand another."
+    assert len(second["conversations"]) == 2
+
+
+def test_a_package_that_is_not_the_pinned_one_is_refused(build: ModuleType, tmp_path: Path) -> None:
+    sources = importlib.import_module("sources")
+    (tmp_path / sources.POETRY.archive).write_bytes(b"something else")
+    with pytest.raises(sources.SourceError, match=r"chinese-poetry@2\.0\.1"):
+        sources.fetch(tmp_path)
