@@ -1,18 +1,22 @@
 """The runner: order, skipping what is unchanged, stopping at a failure, and what both leave behind."""
 
+import asyncio
 import io
 import json
 import os
 import signal
 import threading
 from pathlib import Path
+from queue import Empty
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from course_kit import RECORD, write_chapter
 from rich.console import Console
 
 from minimind_lite.course import progress as progress_module
-from minimind_lite.course import state
+from minimind_lite.course import execute, state
 from minimind_lite.course.command import run_and_report, show_status
 from minimind_lite.course.progress import Progress, minutes
 from minimind_lite.course.run import Plan, make_plan, run_course
@@ -205,3 +209,25 @@ def test_the_live_line_has_chapter_heading_and_time() -> None:
 
 def test_minutes() -> None:
     assert [minutes(one) for one in (0.4, 59.4, 60, 125)] == ["0 s", "59 s", "1 min 00 s", "2 min 05 s"]
+
+
+def test_a_lost_wake_up_does_not_stop_a_run_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that arrives unnoticed is found at the next look; a wait with a limit still ends at its limit."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Channel:
+        waits: ClassVar[list[float | None]] = []
+
+        async def get_msg(self, timeout: float | None = None) -> str:
+            self.waits.append(timeout)
+            if len(self.waits) < 3 or timeout == 7:
+                raise Empty
+            return "reply"
+
+    channel = Channel()
+    monkeypatch.setattr(AsyncKernelManager, "client", lambda self, **options: SimpleNamespace(shell_channel=channel))
+    patient = execute._patient_manager()().client().shell_channel
+    assert asyncio.run(patient.get_msg()) == "reply"
+    assert channel.waits == [1, 1, 1]
+    with pytest.raises(Empty):
+        asyncio.run(patient.get_msg(timeout=7))

@@ -4,8 +4,10 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from .cleaning import clean_text
@@ -97,9 +99,37 @@ def _register_engine() -> None:
                 plain_start(cell, cell_index, **rest)
 
             nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **more)
+            return super().execute_managed_notebook(
+                nb_man, kernel_name, kernel_manager_class=_patient_manager(), **more
+            )
 
     papermill_engines.register(ENGINE, ListeningEngine)
+
+
+def _patient_manager() -> type:
+    """A kernel manager whose client looks for a reply once a second instead of sleeping until it is woken.
+
+    In a cell with a widget nbclient sends on the socket on which it waits, and the wake-up can be lost: the cell has
+    finished, and the run waits for ever (nbclient issue 312).
+    """
+    from jupyter_client.manager import AsyncKernelManager
+
+    class PatientManager(AsyncKernelManager):
+        def client(self, **options: Any) -> Any:
+            client = super().client(**options)
+            channel = client.shell_channel
+            wait = channel.get_msg
+
+            async def get_msg(timeout: float | None = None) -> Any:
+                while timeout is None:
+                    with suppress(Empty):
+                        return await wait(timeout=1)
+                return await wait(timeout=timeout)
+
+            channel.get_msg = get_msg
+            return client
+
+    return PatientManager
 
 
 def _headings(cells: list[Any]) -> list[str]:
