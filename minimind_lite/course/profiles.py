@@ -59,7 +59,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         full=_GPU
         | {"preset": "minimind2-small", "micro_batch_size": 32, "gradient_accumulation_steps": 8}
         | {"total_steps": 3500, "learning_rate": 5e-4, "precision": "bf16", "eval_documents": 2000},
-        smoke=_SMOKE | {"eval_documents": 4},
+        smoke=_SMOKE | {"block_size": 512, "eval_documents": 4},
     ),
     "generation": _table(
         GenerationSettings(), colab={}, full={"max_new_tokens": 256}, smoke={"max_new_tokens": 8, "repeats": 1}
