@@ -62,10 +62,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], recipe: dict
     except (OSError, RuntimeError) as error:  # torch's writer turns a failed write into a RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
         last = max((path.name for path in folder.glob("step-*")), default="none")
-        raise CheckpointError(
-            f"the checkpoint of step {step} could not be written to {folder}: {error}. The last one that is whole: "
-            f"{last}. Free some disk space and run the same command again: it goes on from there"
-        ) from error
+        reason = f"the checkpoint of step {step} could not be written to {folder}: {error}. The last whole one is "
+        raise CheckpointError(f"{reason}{last}. Free some disk space and run the same command again") from error
     for old in sorted(folder.glob("step-*"))[:-keep]:
         _remove(old)
     return final

@@ -25,23 +25,9 @@ from minimind_lite.training.data_order import DataOrder
 from minimind_lite.training.device import make_accelerator
 from minimind_lite.training.loss import Loss, LossFn, ModelWithLoss, next_token_loss
 from minimind_lite.training.optimizer import make_adamw
+from minimind_lite.training.result import TrainingDiverged, TrainResult
 from minimind_lite.training.resume import Resume, recipe_of, restore_run, save_run
 from minimind_lite.training.schedule import warmup_cosine
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss or gradient that is not a number; the message names the step and the examples."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run went; steps, items and seconds include what was done before a resume."""
-
-    history: list[dict[str, Any]]  # the rows of metrics.jsonl
-    steps: int  # optimizer steps
-    items: int  # what the loss function counted: trained tokens, or pairs
-    seconds: float  # wall time of the steps
-    resumed_from: int | None  # the step at which this call took up an earlier run
 
 
 def train(
@@ -148,8 +134,7 @@ class Trainer:
         """One update of the weights; returns its metrics."""
         self.module.train()
         warmup = round(self.config.warmup_ratio * self.total_steps)
-        factor = warmup_cosine(step, self.total_steps, warmup, self.config.min_lr_ratio)
-        rate = self.config.learning_rate * factor
+        rate = self.config.learning_rate * warmup_cosine(step, self.total_steps, warmup, self.config.min_lr_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_ratio"]
         losses = []
