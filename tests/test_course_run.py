@@ -15,8 +15,8 @@ import pytest
 from course_kit import RECORD, write_chapter
 from rich.console import Console
 
-from minimind_lite.course import progress as progress_module
 from minimind_lite.course import execute, state
+from minimind_lite.course import progress as progress_module
 from minimind_lite.course.command import run_and_report, show_status
 from minimind_lite.course.progress import Progress, minutes
 from minimind_lite.course.run import Plan, make_plan, run_course

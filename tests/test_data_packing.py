@@ -68,10 +68,9 @@ def test_short_documents_fill_97_percent_of_the_positions():
 
 
 def test_a_packed_batch_gives_the_loss_of_each_document_alone():
+    from minimind_lite.config import preset
     from minimind_lite.model.attention import document_mask
     from minimind_lite.model.transformer import Transformer
-
-    from minimind_lite.config import preset
 
     torch.manual_seed(0)
     model = Transformer(preset("pico", vocab_size=60_000))
