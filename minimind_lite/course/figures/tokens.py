@@ -56,7 +56,7 @@ def loss_mask(tokenizer: Tokenizer, rendered: Rendered) -> Any:
         if tokenizer.token_bytes(token) == b"\n":
             lines.append("")
     colours = {"target": TARGET, "control": CONTROL, "context": CONTEXT}
-    legend = " ".join(chip(label(name), colour) for name, colour in colours.items())
+    legend = " ".join(chip(label(name).replace(" ", "\u00a0"), colour) for name, colour in colours.items())
     share = f"{sum(rendered.loss_mask)} / {len(rendered.ids)} {label('tokens_trained')}"
     return html("<br>".join(filter(None, lines)) + f'<div style="margin-top:8px">{legend} {escape(share)}</div>')
 
