@@ -74,7 +74,7 @@ class TrainingSettings(Settings):
     block_size: int = 256  # tokens in one packed row
     micro_batch_size: int = 4  # rows in one forward pass
     gradient_accumulation_steps: int = 1  # forward passes in one optimizer step
-    total_steps: int = 400  # optimizer steps
+    total_steps: int = 1000  # optimizer steps
     learning_rate: float = 1e-3  # its peak
     embedding_lr_ratio: float = 20.0  # the embeddings' peak is this many times as high
     warmup_ratio: float = 0.05  # share of the steps that warm up
@@ -99,7 +99,6 @@ class PretrainSettings(TrainingSettings):
 class SFTSettings(TrainingSettings):
     """Chapter 10."""
 
-    learning_rate: float = 1.5e-3
     eval_questions: int = 200  # held-out questions that are asked
     max_new_tokens: int = 64  # an answer's longest length
 
