@@ -99,7 +99,7 @@ class PretrainSettings(TrainingSettings):
 class SFTSettings(TrainingSettings):
     """Chapter 10."""
 
-    eval_questions: int = 200  # held-out questions that are asked
+    eval_questions: int = 500  # held-out questions that are asked
     max_new_tokens: int = 64  # an answer's longest length
 
 
