@@ -92,13 +92,15 @@ class TrainingSettings(Settings):
 class PretrainSettings(TrainingSettings):
     """Chapter 08."""
 
-    eval_documents: int = 200  # held-out documents that are measured
+    eval_documents: int = 1000  # held-out documents that are measured, at most
 
 
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     """Chapter 10."""
 
+    learning_rate: float = 3e-3
+    embedding_lr_ratio: float = 6.0
     eval_questions: int = 500  # held-out questions that are asked
     max_new_tokens: int = 64  # an answer's longest length
 
