@@ -31,7 +31,7 @@ ROWS = [  # words, figure, figure before or to beat, format
     ("Tokenizer: characters a token, English", "tokenizer.chars_per_token_en", None, "{:.2f}"),
     ("Pretraining: bits per byte (beside it: an interpolated trigram model fitted on the same tokens)",
      "pretrain.bits_per_byte", "pretrain.trigram_bits_per_byte", "{:.3f}"),
-    ("SFT: closed-book questions answered exactly, in phrasings never trained on (beside it: before SFT)",
+    ("SFT: closed-book questions answered word for word, in phrasings never trained on (beside it: before SFT)",
      "sft.exact_match", "sft.exact_match_before", "{:.1%}"),
 ]  # fmt: skip
 
@@ -54,11 +54,12 @@ def chapters_block(course: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"On: {course['device']}."])
 
 
-def results_block(stages: dict[str, Any]) -> str:
-    """The held-out figures, mean of the seeds, beside what they are compared with."""
+def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
+    """The held-out figures beside what they compare with: mean of the seeds, or the course's where no seed plays."""
+    figures = course["figures"] | stages["mean"]
     lines = ["| held-out measurement | model | beside it |", "|---|---|---|"]
     for words, name, other, form in ROWS:
-        beside = form.format(stages["mean"][other]) if other else ""
+        beside = form.format(figures[other]) if other else ""
         lines.append(f"| {words} | {form.format(stages['mean'][name])} | {beside} |")
     return "\n".join(lines)
 
@@ -73,7 +74,11 @@ def filled(readme: str) -> str:
     """The README with every block written from the result files."""
     course = json.loads((RESULTS / "course.json").read_text(encoding="utf-8"))
     stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
-    blocks = {"answers": answers_block(course), "results": results_block(stages), "chapters": chapters_block(course)}
+    blocks = {
+        "answers": answers_block(course),
+        "results": results_block(stages, course),
+        "chapters": chapters_block(course),
+    }
     for name, text in blocks.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
         if not pattern.search(readme):

@@ -99,8 +99,6 @@ class PretrainSettings(TrainingSettings):
 class SFTSettings(TrainingSettings):
     """Chapter 10."""
 
-    learning_rate: float = 3e-3
-    embedding_lr_ratio: float = 6.0
     eval_questions: int = 500  # held-out questions that are asked
     max_new_tokens: int = 64  # an answer's longest length
 
