@@ -37,9 +37,23 @@ def test_before_and_after_stand_in_one_row() -> None:
     assert "a&lt;b" in table
 
 
+def test_an_after_belongs_to_its_before_and_many_figures_are_folded() -> None:
+    table = figure_table({f"f{n}": n for n in range(20)} | {"loss_before": 6.5, "loss_after": 0.5})
+    assert table.index("6.5 → </span>0.5") < table.index(">f0<")
+    assert "<summary>15 more figures</summary>" in table
+    assert table.count("<tr>") == 21
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.23456, "1.235"), (12345.6, "12,346"), (0.000123456, "0.0001235"), (True, "True"), (25829888, "25,829,888")],
+    [
+        (1.23456, "1.235"),
+        (12345.6, "12,346"),
+        (0.000123456, "0.0001235"),
+        (True, "True"),
+        (25829888, "25,829,888"),
+        ("a" * 64, "a" * 16 + "…"),
+    ],
 )
 def test_shown(value: object, text: str) -> None:
     assert shown(value) == text

@@ -88,25 +88,44 @@ def _card(view: ChapterView) -> str:
     )
 
 
-def figure_table(figures: dict[str, Any]) -> str:
-    """Figures as a table; where ``x_before`` stands beside ``x``, one row shows before → after."""
-    rows = []
-    for key, value in figures.items():
+def figure_table(figures: dict[str, Any], at_once: int = 6) -> str:
+    """Figures as a table: first those with a before and an after, in one row each; all beyond ``at_once`` folded away.
+
+    ``x_before`` belongs to ``x`` or to ``x_after``. Lists are for pictures and are left out.
+    """
+    plain = {key: value for key, value in figures.items() if not isinstance(value, (list, tuple))}
+    pairs: list[str] = []
+    single: list[str] = []
+    for key, value in plain.items():
         base = key.removesuffix("_before")
-        if (base != key and base in figures) or isinstance(value, (list, tuple)):
+        if base != key and (base in plain or f"{base}_after" in plain):
             continue
-        before = f"{shown(figures[f'{key}_before'])} → " if f"{key}_before" in figures else ""
-        rows.append(
-            f'<tr><th scope="row">{escape(label(key))}</th>'
-            f'<td class="number"><span class="quiet">{before}</span>{shown(value)}</td></tr>'
-        )
+        before = plain.get(f"{key.removesuffix('_after')}_before")
+        if before is None:
+            single.append(_row(key, "", value))
+        else:
+            pairs.append(_row(key.removesuffix("_after"), f"{shown(before)} → ", value))
+    rows = pairs + single
+    if len(rows) <= at_once + 2:
+        return _table(rows)
+    more = f"<summary>{len(rows) - at_once} more figures</summary>{_table(rows[at_once:])}"
+    return f"{_table(rows[:at_once])}<details>{more}</details>"
+
+
+def _row(key: str, before: str, value: Any) -> str:
+    text = f'<span class="quiet">{before}</span>{shown(value)}'
+    return f'<tr><th scope="row">{escape(label(key))}</th><td class="number">{text}</td></tr>'
+
+
+def _table(rows: list[str]) -> str:
     return f'<table class="figures"><tbody>{"".join(rows)}</tbody></table>' if rows else ""
 
 
 def shown(value: Any) -> str:
-    """A figure as a reader wants it: whole numbers grouped, others to four significant digits."""
+    """A figure as a reader wants it: whole numbers grouped, others to four significant digits, long words cut."""
     if isinstance(value, (bool, str)):
-        return escape(str(value))
+        text = str(value)
+        return escape(text if len(text) <= 32 else f"{text[:16]}…")
     if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1000):
         return f"{int(value):,}"
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
