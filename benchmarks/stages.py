@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from minimind_lite.config import preset
-from minimind_lite.course import use_all_cores
+from minimind_lite.course import use_one_thread
 from minimind_lite.course.bands import FILE, make_band
 from minimind_lite.course.data_files import data_path
 from minimind_lite.course.paths import repository_root, write_atomically
@@ -32,19 +32,20 @@ from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.pretrain import run_pretrain
+from minimind_lite.training.resume import Resume
 from minimind_lite.training.sft import run_sft
 from minimind_lite.training.stage import StageResult
 
 SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make says little about it
 
 
-def pretrain(seed: int, tokenizer: Tokenizer, folder: Path) -> tuple[dict[str, float], StageResult]:
+def pretrain(seed: int, tokenizer: Tokenizer, folder: Path, resume: Resume) -> tuple[dict[str, float], StageResult]:
     """One run of chapter 08 and its figures."""
     settings = settings_for("pretrain", "quick", seed=seed)
     stage = run_pretrain(
         data_path("pretrain", "quick"), tokenizer, folder, preset(settings.preset, vocab_size=tokenizer.vocab_size),
         TrainConfig.from_settings(settings), block_size=settings.block_size,
-        eval_data=data_path("pretrain_heldout", "quick"), resume="if_unfinished",
+        eval_data=data_path("pretrain_heldout", "quick"), resume=resume,
     )  # fmt: skip
     texts = [record.text for record in read_records(data_path("pretrain_heldout", "quick"), "text")]
     trigram = TrigramModel(stage.data.documents, tokenizer.vocab_size)
@@ -57,7 +58,7 @@ def pretrain(seed: int, tokenizer: Tokenizer, folder: Path) -> tuple[dict[str, f
     }, stage
 
 
-def sft(seed: int, base: Path, folder: Path) -> tuple[dict[str, float], StageResult]:
+def sft(seed: int, base: Path, folder: Path, resume: Resume) -> tuple[dict[str, float], StageResult]:
     """One run of chapter 10 and its figures."""
     settings = settings_for("sft", "quick", seed=seed)
     questions = [record.messages for record in read_records(data_path("sft_heldout", "quick"), "conversation")]
@@ -65,7 +66,7 @@ def sft(seed: int, base: Path, folder: Path) -> tuple[dict[str, float], StageRes
     before = exact_match(load_pretrained(base), tokenizer, questions, max_new_tokens=limit)
     stage = run_sft(
         data_path("sft", "quick"), base, folder, TrainConfig.from_settings(settings), block_size=settings.block_size,
-        eval_data=data_path("sft_heldout", "quick"), resume="if_unfinished",
+        eval_data=data_path("sft_heldout", "quick"), resume=resume,
     )  # fmt: skip
     after = exact_match(stage.model, tokenizer, questions, max_new_tokens=limit)
     return {
@@ -106,8 +107,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--work", type=Path, default=repository_root() / "build" / "evidence")
+    parser.add_argument("--resume", action="store_true", help="take up what an earlier call left, finished or not")
     options = parser.parse_args()
-    use_all_cores()
+    resume: Resume = "strict" if options.resume else "never"
+    use_one_thread()
     where, begun = machine(), time.perf_counter()
     tokenizer = make_tokenizer(options.work)
     runs: dict[str, list[dict[str, float]]] = {"pretrain": [], "sft": []}
@@ -115,8 +118,8 @@ def main() -> None:
     for seed in options.seeds:
         base = options.work / f"pretrain-{seed}"
         for name, (figures, stage) in (
-            ("pretrain", pretrain(seed, tokenizer, base)),
-            ("sft", sft(seed, base, options.work / f"sft-{seed}")),
+            ("pretrain", pretrain(seed, tokenizer, base, resume)),
+            ("sft", sft(seed, base, options.work / f"sft-{seed}", resume)),
         ):
             runs[name].append(figures)
             histories[name].append(stage.training.history)
@@ -128,7 +131,8 @@ def main() -> None:
     }
     settings = {name: settings_for(name, "quick") for name in runs}
     result = where | {
-        "profile": "quick", "seeds": list(options.seeds), "total_seconds": time.perf_counter() - begun,
+        "profile": "quick", "seeds": list(options.seeds), "resumed": options.resume,
+        "total_seconds": time.perf_counter() - begun,
         "mean": means, "per_seed": runs, "settings": {name: asdict(one) for name, one in settings.items()},
     }  # fmt: skip
     results = repository_root() / "benchmarks" / "results" / "stages.json"

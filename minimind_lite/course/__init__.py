@@ -97,7 +97,7 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     settings = settings_for(stage, profile, **parameters)
     folder = resolve_output(output_dir)
     chapter = Chapter(name, profile, folder, settings, pick_device())
-    use_all_cores()
+    use_one_thread()
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002  libraries that a chapter compares with use the old generator
     torch.manual_seed(settings.seed)
@@ -109,7 +109,7 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
 
 def hello(name: str) -> None:
     """What the setup cell prints: the device, the versions, and the minutes the chapter takes."""
-    use_all_cores()
+    use_one_thread()
     stage = name.partition("_")[2]
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
     device = pick_device()
@@ -126,11 +126,14 @@ def pick_device() -> torch.device:
     return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def use_all_cores() -> None:
-    """Let torch use every core this process may use, unless OMP_NUM_THREADS has already said how many."""
+def use_one_thread() -> None:
+    """One thread for torch on the CPU, unless OMP_NUM_THREADS has said how many.
+
+    The course's models are so small that a second thread gains a sixth, and costs sevenfold as soon as another
+    program wants that core: both threads wait for each other many times a step.
+    """
     if "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores))
+        torch.set_num_threads(1)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "total_seconds": total,
         "chapters": [{"name": name, "status": status, "seconds": round(seconds, 1)} for name, status, seconds in rows],
         "figures": figures | {"total_seconds": total},
+        "answers": [asdict(answer) for answer in answers],
     }
     views = [
         ChapterView(path, title_of(path), status, seconds, results[path.stem], main_plot(run.plan.home / path.name))
