@@ -38,8 +38,7 @@ def relation_of(fact: Fact) -> Relation:
 def entries(facts: list[Fact], language: str, chance: random.Random) -> Iterator[str]:
     """Flash cards: all that is known about one subject, in every wording, shuffled, in several versions.
 
-    A model learns to copy a name, and what belongs to the name, from texts that say both again and again. With single
-    sentences instead, a model of 1.2M parameters answered under 1 % of the questions after the same training.
+    A small model learns to copy a name, and what belongs to the name, from texts that say both again and again.
     """
     about: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
