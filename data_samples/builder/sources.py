@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,23 @@ ENGLISH = Package(
 )  # fmt: skip
 
 
+OPENCC_VERSION = "1.4.2"
+
+
 class SourceError(RuntimeError):
     """A package is missing or is not the one that was pinned."""
+
+
+def require_opencc() -> None:
+    """Refuse another version of OpenCC: its dictionaries change, and with them the bytes."""
+    try:
+        found = metadata.version("opencc")
+    except metadata.PackageNotFoundError:
+        found = "none"
+    if found != OPENCC_VERSION:
+        raise SourceError(
+            f"opencc {OPENCC_VERSION} is needed and {found} is installed: pip install opencc=={OPENCC_VERSION}"
+        )
 
 
 def fetch(folder: Path) -> None:

@@ -19,6 +19,7 @@ from minimind_lite.data.records import DataError, Kind, read_records
 
 MANIFEST = "MANIFEST.json"
 _KINDS: dict[str, Kind] = {"text": "text", "conversations": "conversation", "chosen": "preference"}
+_CACHES = {"__pycache__", ".ruff_cache"}
 _SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
 
 
@@ -76,7 +77,7 @@ def check_folder(path: str | Path) -> Report:
         )
     report = Report(folder)
     report.total_bytes = sum(
-        file.stat().st_size for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+        file.stat().st_size for file in folder.rglob("*") if file.is_file() and not _CACHES & set(file.parts)
     )
     report.files = [_read(folder, name, report.problems) for name in names]
     report.overlaps = [compare(*pair) for pair in _pairs(report.files)]
