@@ -129,8 +129,8 @@ def pick_device() -> torch.device:
 def use_one_thread() -> None:
     """One thread for torch on the CPU, unless OMP_NUM_THREADS has said how many.
 
-    The course's models are so small that a second thread gains a sixth, and costs sevenfold as soon as another
-    program wants that core: both threads wait for each other many times a step.
+    The course's models are so small that two threads wait for each other many times a step: a second one gains about
+    half on an idle machine, and costs sevenfold as soon as another program wants its core.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)

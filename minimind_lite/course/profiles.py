@@ -76,16 +76,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 # Minutes a chapter takes. quick: measured on 2 CPU cores; colab (one T4) and full (one 24 GB card): estimates.
 MINUTES: dict[str, tuple[float, float, float]] = {
-    "welcome": (1.0, 1.0, 1.0),
+    "welcome": (0.5, 1.0, 1.0),
     "tokenizer": (0.5, 1.0, 5.0),
     "rmsnorm": (0.3, 0.3, 0.3),
     "rope": (0.3, 0.3, 0.3),
-    "attention": (0.3, 0.3, 0.3),
-    "swiglu": (0.3, 0.3, 0.3),
-    "transformer": (0.5, 0.5, 0.5),
-    "pretrain": (2.5, 10.0, 70.0),
-    "generation": (0.5, 0.5, 0.5),
-    "sft": (2.0, 8.0, 65.0),
+    "attention": (0.5, 0.3, 0.3),
+    "swiglu": (0.5, 0.3, 0.3),
+    "transformer": (1.0, 0.5, 0.5),
+    "pretrain": (4.0, 10.0, 70.0),
+    "generation": (0.3, 0.5, 0.5),
+    "sft": (3.0, 8.0, 65.0),
 }
 
 
