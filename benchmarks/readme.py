@@ -60,7 +60,7 @@ def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
     lines = ["| held-out measurement | model | beside it |", "|---|---|---|"]
     for words, name, other, form in ROWS:
         beside = form.format(figures[other]) if other else ""
-        lines.append(f"| {words} | {form.format(stages['mean'][name])} | {beside} |")
+        lines.append(f"| {words} | {form.format(figures[name])} | {beside} |")
     return "\n".join(lines)
 
 
