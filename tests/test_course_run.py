@@ -139,9 +139,13 @@ def test_an_interrupt_ends_the_run_and_says_how_to_go_on(tmp_path: Path) -> None
                 return
             threading.Event().wait(0.1)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores the signal
     thread = threading.Thread(target=interrupt)
     thread.start()
-    run = run_course(plan, console=log())
+    try:
+        run = run_course(plan, console=log())
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert "interrupted" in run.error
     assert state.load(plan.state_file)["00_one"].status == "failed"
