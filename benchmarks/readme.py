@@ -21,10 +21,17 @@ BUILDS = {  # what of the library each chapter builds
     "03_rope": "`model/rope.py`",
     "04_attention": "`model/attention.py`",
     "05_swiglu": "`model/swiglu.py`",
+    "06_moe": "`model/moe.py`",
     "07_transformer": "`model/transformer.py`",
     "08_pretrain": "`data/`, `training/loop.py`, `training/pretrain.py`",
     "09_generation": "`generation/`",
     "10_sft": "`training/sft.py`, `evaluation/closed_book.py`",
+    "11_lora": "`model/lora.py`, `training/lora.py`",
+    "12_dpo": "`training/logprobs.py`, `training/dpo.py`",
+    "13_distill": "`training/distill.py`",
+    "14_reason": "`training/reason.py`",
+    "15_grpo": "`training/grpo.py`, `training/rewards.py`",
+    "15b_ppo": "`training/ppo.py`",
 }
 ROWS = [  # words, figure, figure before or to beat, format
     ("Tokenizer: characters a token, Chinese", "tokenizer.chars_per_token_zh", None, "{:.2f}"),
@@ -40,7 +47,8 @@ def title(chapter: str) -> str:
     """The first heading of the chapter's notebook."""
     notebook = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
     heads = ["".join(c["source"]).splitlines()[0] for c in notebook["cells"] if c["cell_type"] == "markdown"]
-    return re.sub(r"^(chapter\s+)?\d+\s*[.:·—-]*\s*", "", next(h for h in heads if h.startswith("# "))[2:], flags=re.I)
+    first = next(head for head in heads if head.startswith("# "))[2:]
+    return re.sub(r"^(chapter\s+)?\d+b?\s*[.:·—-]*\s*", "", first, flags=re.I)
 
 
 def chapters_block(course: dict[str, Any]) -> str:
@@ -49,7 +57,7 @@ def chapters_block(course: dict[str, Any]) -> str:
     for row in course["chapters"]:
         name, minutes = row["name"], row["seconds"] / 60
         link = f"[{title(name)}](notebooks/{name}.ipynb)"
-        lines.append(f"| {name[:2]} | {link} | {BUILDS[name]} | {minutes:.1f} |")
+        lines.append(f"| {name.partition('_')[0]} | {link} | {BUILDS[name]} | {minutes:.1f} |")
     lines.append(f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |")
     return "\n".join([*lines, "", f"On: {course['device']}."])
 

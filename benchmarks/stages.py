@@ -1,8 +1,9 @@
 """`make evidence`: the training stages at the quick profile with three seeds, measured on held-out items.
 
-Writes benchmarks/results/stages.json (what ran where, figures of each seed and their mean) and the bands in which the
-losses lay, minimind_lite/course/assets/bands.json, which chapters 08 and 10 draw under the learner's curve.
-The tokenizer is the one that chapter 01 makes. Takes about five minutes a seed on two cores.
+Each stage and seed leaves its figures in build/evidence/STAGE-SEED/evidence.json (so two calls may share the work);
+together they become benchmarks/results/stages.json (what ran where, figures of each seed and their mean) and the bands
+in which the losses lay, minimind_lite/course/assets/bands.json, which the training chapters draw under the learner's
+curve. The tokenizer is the one that chapter 01 makes. Takes about a quarter of an hour a seed on one core.
 """
 
 import argparse
@@ -11,86 +12,37 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from evidence import Run  # the folder beside this file
 
-from minimind_lite.config import preset
 from minimind_lite.course import use_one_thread
 from minimind_lite.course.bands import FILE, make_band
-from minimind_lite.course.data_files import data_path
 from minimind_lite.course.paths import repository_root, write_atomically
 from minimind_lite.course.profiles import settings_for
 from minimind_lite.course.run import make_plan, run_course
-from minimind_lite.data.records import read_records
-from minimind_lite.evaluation.closed_book import exact_match
-from minimind_lite.evaluation.ngram import TrigramModel
-from minimind_lite.evaluation.perplexity import bits_per_byte, documents_of
-from minimind_lite.model.pretrained import load_pretrained
-from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.pretrain import run_pretrain
-from minimind_lite.training.resume import Resume
-from minimind_lite.training.sft import run_sft
-from minimind_lite.training.stage import StageResult
 
+STAGES = ("pretrain", "sft", "moe", "lora", "dpo", "distill", "reason", "grpo")
 SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make says little about it
 
 
-def pretrain(seed: int, tokenizer: Tokenizer, folder: Path, resume: Resume) -> tuple[dict[str, float], StageResult]:
-    """One run of chapter 08 and its figures."""
-    settings = settings_for("pretrain", "quick", seed=seed)
-    stage = run_pretrain(
-        data_path("pretrain", "quick"), tokenizer, folder, preset(settings.preset, vocab_size=tokenizer.vocab_size),
-        TrainConfig.from_settings(settings), block_size=settings.block_size,
-        eval_data=data_path("pretrain_heldout", "quick"), resume=resume,
-    )  # fmt: skip
-    texts = [record.text for record in read_records(data_path("pretrain_heldout", "quick"), "text")]
-    trigram = TrigramModel(stage.data.documents, tokenizer.vocab_size)
-    return {
-        "bits_per_byte": bits_per_byte(stage.model, tokenizer, texts, block_size=settings.block_size),
-        "trigram_bits_per_byte": trigram.bits_per_byte(*documents_of(texts, tokenizer)),
-        "fill_share": stage.data.fill_share,
-        "train_seconds": stage.training.seconds,
-        "tokens_per_second": stage.training.items / stage.training.seconds,
-    }, stage
-
-
-def sft(seed: int, base: Path, folder: Path, resume: Resume) -> tuple[dict[str, float], StageResult]:
-    """One run of chapter 10 and its figures."""
-    settings = settings_for("sft", "quick", seed=seed)
-    questions = [record.messages for record in read_records(data_path("sft_heldout", "quick"), "conversation")]
-    tokenizer, limit = Tokenizer.load(base), settings.max_new_tokens
-    before = exact_match(load_pretrained(base), tokenizer, questions, max_new_tokens=limit)
-    stage = run_sft(
-        data_path("sft", "quick"), base, folder, TrainConfig.from_settings(settings), block_size=settings.block_size,
-        eval_data=data_path("sft_heldout", "quick"), resume=resume,
-    )  # fmt: skip
-    after = exact_match(stage.model, tokenizer, questions, max_new_tokens=limit)
-    return {
-        "exact_match_before": before.share,
-        "exact_match": after.share,
-        "exact_match_low": after.interval[0],
-        "exact_match_high": after.interval[1],
-        "questions": len(questions),
-        "train_seconds": stage.training.seconds,
-    }, stage
-
-
-def make_tokenizer(folder: Path) -> Tokenizer:
+def make_tokenizer(folder: Path) -> None:
     """Run chapter 01, so that the tokenizer is the learner's."""
     if not (folder / "tokenizer" / "tokenizer.json").is_file():
         run_course(make_plan("quick", "01", "01", (), folder))
-    return Tokenizer.load(folder / "tokenizer")
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Where figures come from."""
     root = repository_root()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=False)
+    source = ["git", "status", "--porcelain", "--", "minimind_lite", "data_samples", "benchmarks/evidence"]
+    changed = subprocess.run(source, cwd=root, capture_output=True, text=True, check=False)
     return {
         "commit": commit.stdout.strip() or "unknown",
         "uncommitted_changes": bool(changed.stdout.strip()),
@@ -102,44 +54,62 @@ def machine() -> dict[str, Any]:
     }
 
 
+def measure(stage: str, run: Run) -> None:
+    """Run one stage with one seed and keep what came out."""
+    where, begun = machine(), time.perf_counter()
+    figures, history = import_module(f"evidence.{stage}").measure(run)
+    seconds = time.perf_counter() - begun
+    result = {"machine": where | {"seconds": round(seconds, 1)}, "figures": figures, "history": history}
+    result["settings"] = asdict(settings_for(stage, "quick"))
+    write_atomically(run.folder(stage) / "evidence.json", json.dumps(result) + "\n")
+    print(stage, run.seed, {name: round(value, 4) for name, value in figures.items()}, flush=True)
+
+
+def collect(work: Path, stages: Iterable[str], seeds: list[int]) -> dict[str, Any]:
+    """Write stages.json and bands.json from the stages that every seed has; returns the mean figures."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for stage in stages:
+        files = [work / f"{stage}-{seed}" / "evidence.json" for seed in seeds]
+        if all(file.is_file() for file in files):
+            found[stage] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    means = {
+        f"{stage}.{name}": sum(one["figures"][name] for one in runs) / len(runs)
+        for stage, runs in found.items()
+        for name in runs[0]["figures"]
+    }
+    result = {
+        "profile": "quick", "seeds": seeds, "mean": means,
+        "per_seed": {stage: [one["figures"] for one in runs] for stage, runs in found.items()},
+        "settings": {stage: runs[0]["settings"] for stage, runs in found.items()},
+        "machines": {stage: [one["machine"] for one in runs] for stage, runs in found.items()},
+    }  # fmt: skip
+    write_atomically(repository_root() / "benchmarks" / "results" / "stages.json", json.dumps(result, indent=1) + "\n")
+    bands = {
+        stage: make_band([one["history"] for one in runs], settings_for(stage, "quick"), seeds)
+        for stage, runs in found.items()
+    }
+    write_atomically(FILE, json.dumps(bands) + "\n")
+    return means
+
+
 def main() -> None:
-    """Run all seeds, write the results, print the means."""
+    """Run what was asked for, write the results, print the means."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stages", nargs="*", choices=STAGES, default=STAGES, help="none: only collect")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--work", type=Path, default=repository_root() / "build" / "evidence")
-    parser.add_argument("--resume", action="store_true", help="take up what an earlier call left, finished or not")
+    parser.add_argument(
+        "--resume", action="store_true", help="take up what an earlier call left; skip what is measured"
+    )
     options = parser.parse_args()
-    resume: Resume = "strict" if options.resume else "never"
     use_one_thread()
-    where, begun = machine(), time.perf_counter()
-    tokenizer = make_tokenizer(options.work)
-    runs: dict[str, list[dict[str, float]]] = {"pretrain": [], "sft": []}
-    histories: dict[str, list[list[dict[str, Any]]]] = {"pretrain": [], "sft": []}
+    make_tokenizer(options.work)
     for seed in options.seeds:
-        base = options.work / f"pretrain-{seed}"
-        for name, (figures, stage) in (
-            ("pretrain", pretrain(seed, tokenizer, base, resume)),
-            ("sft", sft(seed, base, options.work / f"sft-{seed}", resume)),
-        ):
-            runs[name].append(figures)
-            histories[name].append(stage.training.history)
-            print(name, seed, {key: round(value, 4) for key, value in figures.items()}, flush=True)
-    means = {
-        f"{name}.{key}": sum(one[key] for one in all_runs) / len(all_runs)
-        for name, all_runs in runs.items()
-        for key in all_runs[0]
-    }
-    settings = {name: settings_for(name, "quick") for name in runs}
-    result = where | {
-        "profile": "quick", "seeds": list(options.seeds), "resumed": options.resume,
-        "total_seconds": time.perf_counter() - begun,
-        "mean": means, "per_seed": runs, "settings": {name: asdict(one) for name, one in settings.items()},
-    }  # fmt: skip
-    results = repository_root() / "benchmarks" / "results" / "stages.json"
-    write_atomically(results, json.dumps(result, indent=1) + "\n")
-    bands = {name: make_band(histories[name], settings[name], options.seeds) for name in runs}
-    write_atomically(FILE, json.dumps(bands) + "\n")
-    print(json.dumps(means, indent=1))
+        run = Run(seed, options.work, "strict" if options.resume else "never")
+        for stage in options.stages:
+            if not (options.resume and (run.folder(stage) / "evidence.json").is_file()):
+                measure(stage, run)
+    print(json.dumps(collect(options.work, STAGES, list(SEEDS)), indent=1))
 
 
 if __name__ == "__main__":

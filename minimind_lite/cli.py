@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from .cli_tools import clean_errors, new_app
+from .cli_train import Changes, train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
 course_app = new_app("Run the chapters, see what is done, keep them in shape. Example: minimind course run --to 03")
-train_app = new_app("Train without the notebooks. Example: minimind train pretrain DATA TOKENIZER runs/pretrain")
 data_app = new_app("The sample data. Example: minimind data check")
 app.add_typer(course_app, name="course")
 app.add_typer(train_app, name="train")
@@ -19,7 +19,6 @@ app.add_typer(data_app, name="data")
 
 Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; relative to the repository.")]
 Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
-Changes = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a setting; repeatable.")]
 
 
 @course_app.command(epilog="Example: minimind course run --from 08 --to 10 -p total_steps=100")
@@ -100,66 +99,6 @@ def chat(
 
     sampling = SamplingConfig(temperature=temperature, top_p=top_p)
     run_chat(folder, system=system, sampling=sampling, max_new_tokens=max_new_tokens, device=str(pick_device()))
-
-
-@train_app.command(epilog="Example: minimind train tokenizer data_samples/pretrain runs/tokenizer --vocab-size 3072")
-@clean_errors
-def tokenizer(data: Path, output: Path, vocab_size: int = 6400) -> None:
-    """Train a tokenizer on the texts of DATA."""
-    from minimind_lite.data.records import read_records
-    from minimind_lite.tokenizer import Tokenizer
-
-    trained = Tokenizer.train((record.text for record in read_records(data, "text")), vocab_size)
-    trained.save(output)
-    typer.echo(f"{trained.vocab_size} entries in {output}")
-
-
-@train_app.command(
-    epilog="Example: minimind train pretrain data_samples/pretrain runs/tokenizer runs/pretrain -p total_steps=300"
-)
-@clean_errors
-def pretrain(
-    data: Annotated[Path, typer.Argument(help='JSON Lines of {"text": …}, or a folder of them.')],
-    tokenizer_folder: Annotated[Path, typer.Argument(metavar="TOKENIZER", help="A tokenizer's folder.")],
-    output: Annotated[Path, typer.Argument(help="Where the model goes.")],
-    preset: Annotated[str, typer.Option(help="A name from config.PRESETS.")] = "nano",
-    block_size: Annotated[int, typer.Option(help="Tokens in one packed row.")] = 512,
-    eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
-    changes: Changes = None,
-) -> None:
-    """Pretrain a new model. A run that was stopped goes on where it was. Settings for -p: those of TrainConfig."""
-    from minimind_lite import config
-    from minimind_lite.course.command import train_config
-    from minimind_lite.tokenizer import Tokenizer
-    from minimind_lite.training.pretrain import run_pretrain
-
-    words = Tokenizer.load(tokenizer_folder)
-    shape = config.preset(preset, vocab_size=words.vocab_size)
-    options = {"block_size": block_size, "eval_data": eval_data, "strict": strict}
-    run_pretrain(data, words, output, shape, train_config(changes), **options)  # type: ignore[arg-type]
-    typer.echo(f"trained: {output}")
-
-
-@train_app.command(
-    epilog="Example: minimind train sft data_samples/sft.jsonl runs/pretrain runs/sft -p learning_rate=1.5e-3"
-)
-@clean_errors
-def sft(
-    data: Annotated[Path, typer.Argument(help='JSON Lines of {"conversations": …}, or a folder of them.')],
-    base: Annotated[Path, typer.Argument(help="The pretrained model's folder.")],
-    output: Annotated[Path, typer.Argument(help="Where the model goes.")],
-    block_size: Annotated[int, typer.Option(help="Tokens in one packed row.")] = 512,
-    eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
-    changes: Changes = None,
-) -> None:
-    """Fine-tune a model on conversations. A run that was stopped goes on. Settings for -p: those of TrainConfig."""
-    from minimind_lite.course.command import train_config
-    from minimind_lite.training.sft import run_sft
-
-    run_sft(data, base, output, train_config(changes), block_size=block_size, eval_data=eval_data, strict=strict)
-    typer.echo(f"trained: {output}")
 
 
 @data_app.command(epilog="Example: minimind data check data_samples")

@@ -28,8 +28,9 @@ __all__ = ["DEFAULT_OUTPUT", "PROFILES", "Chapter", "CourseError", "begin", "hel
 ARTIFACTS = {"tokenizer": "tokenizer.json", "pretrain": "model.safetensors", "sft": "model.safetensors"}
 CHAPTERS = {
     "welcome": "00_welcome", "tokenizer": "01_tokenizer", "rmsnorm": "02_rmsnorm", "rope": "03_rope",
-    "attention": "04_attention", "swiglu": "05_swiglu", "transformer": "07_transformer", "pretrain": "08_pretrain",
-    "generation": "09_generation", "sft": "10_sft",
+    "attention": "04_attention", "swiglu": "05_swiglu", "moe": "06_moe", "transformer": "07_transformer",
+    "pretrain": "08_pretrain", "generation": "09_generation", "sft": "10_sft", "lora": "11_lora", "dpo": "12_dpo",
+    "distill": "13_distill", "reason": "14_reason", "grpo": "15_grpo", "ppo": "15b_ppo",
 }  # fmt: skip
 
 
@@ -63,7 +64,7 @@ class Chapter:
             raise CourseError(
                 f"{self.name} needs {stage}/{ARTIFACTS.get(stage, 'results.json')} in {self.output_dir}, which chapter "
                 f"{maker} makes. Run notebooks/{maker}.ipynb first, with the same output_dir, or: "
-                f"minimind course run --to {maker[:2]} --profile {self.profile}"
+                f"minimind course run --to {maker.partition('_')[0]} --profile {self.profile}"
             )
         return folder
 

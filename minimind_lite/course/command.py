@@ -12,7 +12,7 @@ from .progress import minutes
 from .questions import Answer, ask_trained_model
 from .report import make_report, status_row, write_report
 from .run import Plan, run_course
-from .settings import changed
+from .settings import CourseError, changed
 
 
 def run_and_report(plan: Plan, *, force: bool = False, console: Console | None = None) -> bool:
@@ -54,3 +54,20 @@ def train_config(changes: Sequence[str] | None) -> Any:
     from minimind_lite.training.config import TrainConfig
 
     return changed(TrainConfig(save_every=200), parse_parameters(changes or ()), "TrainConfig")
+
+
+def stage_config(changes: Sequence[str] | None, options: type[Any]) -> tuple[Any, Any]:
+    """``-p NAME=VALUE`` sorted into the training settings and the stage's own options: (TrainConfig, options).
+
+    Raises CourseError for a name that neither has.
+    """
+    from minimind_lite.training.config import TrainConfig
+
+    given, own = parse_parameters(changes or ()), options.__dataclass_fields__
+    known = TrainConfig.__dataclass_fields__.keys() | own.keys()
+    if given.keys() - known:
+        names = ", ".join(sorted(given.keys() - known))
+        raise CourseError(f"no setting is called {names}; there are: {', '.join(sorted(known))}")
+    config = {name: value for name, value in given.items() if name not in own}
+    mine = {name: value for name, value in given.items() if name in own}
+    return changed(TrainConfig(save_every=200), config, "TrainConfig"), changed(options(), mine, options.__name__)

@@ -25,7 +25,7 @@ def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> li
 
     Raises CourseError for one that does not exist, with those that do.
     """
-    every = sorted((folder or repository_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    every = sorted((folder or repository_root() / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
     wanted = list(numbers)
     for one in wanted:
         if not any(_is_called(path, one) for path in every):
@@ -35,7 +35,8 @@ def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> li
 
 def _is_called(path: Path, name: str) -> bool:
     stem = Path(name).stem
-    return path.stem == stem or path.stem[:2] == stem.zfill(2) or path.stem[3:] == stem
+    number, _, topic = path.stem.partition("_")
+    return stem in (path.stem, topic, number) or stem.zfill(2) == number
 
 
 def read(path: Path) -> Any:

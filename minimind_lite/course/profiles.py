@@ -5,7 +5,6 @@ change what the other profiles need. A chapter reads ``course.begin(...).setting
 """
 
 import os
-from dataclasses import replace
 from typing import Any
 
 from .settings import (
@@ -20,58 +19,51 @@ from .settings import (
     WelcomeSettings,
     changed,
 )
+from .tables import GPU, SMOKE, table
+from .tuning_profiles import TUNING, TUNING_MINUTES
 
 PROFILES = ("quick", "colab", "full")
 
 
-def _table(quick: Any, *, colab: dict[str, Any], full: dict[str, Any], smoke: dict[str, Any]) -> dict[str, Any]:
-    """The same dataclass at each size; fields that are not named stay as in quick."""
-    changed = {"colab": colab, "full": full, "smoke": smoke}
-    return {"quick": quick} | {name: replace(quick, **changes) for name, changes in changed.items()}
-
-
-_EXPERIMENT = _table(ModelSettings(), colab={}, full={}, smoke={"preset": "pico", "steps": 3})
-_GPU = {"block_size": 512, "eval_every": 250, "eval_batches": 0, "save_every": 500, "embedding_lr_ratio": 1.0}
-_SMOKE = {"preset": "pico", "block_size": 128, "micro_batch_size": 2, "total_steps": 4, "log_every": 1,
-          "eval_every": 2, "eval_batches": 2, "save_every": 2}  # fmt: skip
-
+_EXPERIMENT = table(ModelSettings(), colab={}, full={}, smoke={"preset": "pico", "steps": 3})
 # One row a stage. `full` follows MiniMind2's published recipe (batch 32 x 8 x 512 tokens, one pass over pretrain_hq).
 SETTINGS: dict[str, dict[str, Any]] = {
-    "welcome": _table(
-        WelcomeSettings(), colab={}, full={}, smoke=_SMOKE | {"vocab_size": 512, "sft_steps": 4, "max_new_tokens": 8}
+    "welcome": table(
+        WelcomeSettings(), colab={}, full={}, smoke=SMOKE | {"vocab_size": 512, "sft_steps": 4, "max_new_tokens": 8}
     ),
-    "tokenizer": _table(
+    "tokenizer": table(
         TokenizerSettings(),
         colab={"vocab_size": 6400},
         full={"vocab_size": 6400, "max_characters": 200_000_000},
         smoke={"vocab_size": 512, "max_characters": 60_000, "own_merges": 40},
     ),
-    "rmsnorm": _table(ModelSettings(steps=60), colab={}, full={}, smoke={"preset": "pico", "steps": 3}),
+    "rmsnorm": table(ModelSettings(steps=60), colab={}, full={}, smoke={"preset": "pico", "steps": 3}),
     "rope": _EXPERIMENT,
     "attention": _EXPERIMENT,
     "swiglu": _EXPERIMENT,
-    "transformer": _table(
+    "transformer": table(
         TransformerSettings(), colab={}, full={}, smoke={"preset": "pico", "steps": 3, "load_smollm2": False}
     ),
-    "pretrain": _table(
+    "pretrain": table(
         PretrainSettings(),
-        colab=_GPU | {"micro_batch_size": 32, "total_steps": 1500, "learning_rate": 1e-3, "precision": "fp16"},
-        full=_GPU
+        colab=GPU | {"micro_batch_size": 32, "total_steps": 1500, "learning_rate": 1e-3, "precision": "fp16"},
+        full=GPU
         | {"preset": "minimind2-small", "micro_batch_size": 32, "gradient_accumulation_steps": 8}
         | {"total_steps": 3500, "learning_rate": 5e-4, "precision": "bf16", "eval_documents": 2000},
-        smoke=_SMOKE | {"block_size": 512, "eval_documents": 4},
+        smoke=SMOKE | {"block_size": 512, "eval_documents": 4},
     ),
-    "generation": _table(
+    "generation": table(
         GenerationSettings(), colab={}, full={"max_new_tokens": 256}, smoke={"max_new_tokens": 8, "repeats": 1}
     ),
-    "sft": _table(
+    "sft": table(
         SFTSettings(),
-        colab=_GPU | {"micro_batch_size": 32, "total_steps": 1000, "learning_rate": 5e-4, "precision": "fp16"},
-        full=_GPU
+        colab=GPU | {"micro_batch_size": 32, "total_steps": 1000, "learning_rate": 5e-4, "precision": "fp16"},
+        full=GPU
         | {"preset": "minimind2-small", "micro_batch_size": 16, "gradient_accumulation_steps": 2}
         | {"total_steps": 40_000, "learning_rate": 1e-5, "precision": "bf16", "max_new_tokens": 256},
-        smoke=_SMOKE | {"eval_questions": 4, "max_new_tokens": 8},
+        smoke=SMOKE | {"eval_questions": 4, "max_new_tokens": 8},
     ),
+    **TUNING,
 }
 
 # Minutes a chapter takes. quick: measured on 2 CPU cores; colab (one T4) and full (one 24 GB card): estimates.
@@ -86,6 +78,7 @@ MINUTES: dict[str, tuple[float, float, float]] = {
     "pretrain": (4.0, 10.0, 70.0),
     "generation": (0.3, 0.5, 0.5),
     "sft": (3.0, 8.0, 65.0),
+    **TUNING_MINUTES,
 }
 
 

@@ -45,7 +45,7 @@ class Settings:
 class TokenizerSettings(Settings):
     """Chapter 01."""
 
-    vocab_size: int = 4096  # entries, specials and the 256 bytes included
+    vocab_size: int = 5120  # entries, specials and the 256 bytes included
     max_token_bytes: int = 9  # keeps unspaced Chinese from becoming whole sentences in one token
     max_characters: int = 4_000_000  # how much text the trained tokenizer sees at most
     own_merges: int = 300  # merges of the byte-pair encoding that the chapter writes itself
@@ -99,6 +99,9 @@ class PretrainSettings(TrainingSettings):
 class SFTSettings(TrainingSettings):
     """Chapter 10."""
 
+    total_steps: int = 800
+    learning_rate: float = 3e-3
+    embedding_lr_ratio: float = 6.0
     eval_questions: int = 500  # held-out questions that are asked
     max_new_tokens: int = 64  # an answer's longest length
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from minimind_lite.config import ConfigError
 
@@ -15,8 +15,18 @@ _FREE = {
 }  # fmt: skip
 
 
+class FromSettings:
+    """A dataclass of options that can be taken out of a larger one."""
+
+    @classmethod
+    def from_settings(cls, settings: object, **changes: Any) -> Self:
+        """Take every field that ``settings`` has under the same name; ``changes`` come on top."""
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)} | changes)
+
+
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(FromSettings):
     """Settings of the loop; a *step* is one update of the weights.
 
     Raises ConfigError for a value that cannot work.
@@ -57,12 +67,6 @@ class TrainConfig:
             raise ConfigError("warmup_ratio and min_lr_ratio are shares, from 0 to 1")
         if self.precision not in ("auto", "fp32", "bf16", "fp16"):
             raise ConfigError(f"precision is {self.precision!r}; there are: auto, fp32, bf16, fp16")
-
-    @classmethod
-    def from_settings(cls, settings: object, **changes: Any) -> "TrainConfig":
-        """Take every field that ``settings`` has under the same name; ``changes`` come on top."""
-        names = {field.name for field in fields(cls)}
-        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)} | changes)
 
     def steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps of the whole run."""

@@ -1,13 +1,10 @@
 """Supervised fine-tuning: the same loss as in pretraining, on the assistant's tokens only."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from minimind_lite.model.pretrained import load_pretrained
-from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.stage import StageResult, token_store, train_stage
+from minimind_lite.training.stage import StageResult, load_base, token_store, train_stage
 
 
 def run_sft(
@@ -28,10 +25,8 @@ def run_sft(
     options: callbacks, measure, resume … as ``training.loop.train`` takes them.
     Raises PretrainedError, DataError, CheckpointError, TrainingDiverged.
     """
-    folder, base = Path(output_dir), Path(base)
-    model, tokenizer = load_pretrained(base), Tokenizer.load(base)
-    with (base / "model.safetensors").open("rb") as weights:
-        identity = {"base": hashlib.file_digest(weights, "sha256").hexdigest()}
+    folder = Path(output_dir)
+    model, tokenizer, identity = load_base(base)
     files = [data] if eval_data is None else [data, eval_data]
     stores = [
         token_store(file, "conversation", tokenizer, folder / "tokens", max_length=block_size + 1, strict=strict)

@@ -11,7 +11,7 @@ from minimind_lite.data.documents import ConversationCounts, Document, conversat
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.data.records import Kind, data_files, read_records
 from minimind_lite.data.store import StoreError, TokenStore
-from minimind_lite.model.pretrained import save_pretrained
+from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.config import TrainConfig
@@ -26,8 +26,19 @@ class StageResult:
 
     model: Transformer
     training: TrainResult
-    data: PackedDataset
+    data: Any  # the dataset: packed blocks, or pairs, or prompts
     folder: Path  # a Hugging Face folder, and metrics.jsonl, checkpoints/, tokens/
+
+
+def load_base(folder: str | Path) -> tuple[Transformer, Tokenizer, dict[str, Any]]:
+    """Model and tokenizer of a folder, and what identifies its weights in the recipe of a run that starts from them.
+
+    Raises PretrainedError, ConfigError or a tokenizer's error, naming the file.
+    """
+    folder = Path(folder)
+    model, tokenizer = load_pretrained(folder), Tokenizer.load(folder)
+    with (folder / "model.safetensors").open("rb") as weights:
+        return model, tokenizer, {"base": hashlib.file_digest(weights, "sha256").hexdigest()}
 
 
 def token_store(

@@ -1,0 +1,27 @@
+"""One module a stage: ``measure(run)`` trains it at the quick profile with one seed, then measures held-out items."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minimind_lite.course.profiles import settings_for
+from minimind_lite.training.resume import Resume
+
+Measured = tuple[dict[str, float], list[dict[str, Any]]]  # named figures, and the rows of metrics.jsonl for the band
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed's run of all stages."""
+
+    seed: int
+    work: Path  # holds one folder a stage and seed, and tokenizer/
+    resume: Resume
+
+    def folder(self, stage: str) -> Path:
+        """Where ``stage`` of this seed lives: what it writes itself, or what an earlier stage left."""
+        return self.work / f"{stage}-{self.seed}"
+
+    def settings(self, stage: str) -> Any:
+        """The stage's quick settings with this seed."""
+        return settings_for(stage, "quick", seed=self.seed)

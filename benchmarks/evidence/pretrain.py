@@ -1,0 +1,31 @@
+"""Chapter 08: bits per byte on held-out texts, beside a trigram model of the same tokens."""
+
+from minimind_lite.config import preset
+from minimind_lite.course.data_files import data_path
+from minimind_lite.data.records import read_records
+from minimind_lite.evaluation.ngram import TrigramModel
+from minimind_lite.evaluation.perplexity import bits_per_byte, documents_of
+from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.pretrain import run_pretrain
+
+from . import Measured, Run
+
+
+def measure(run: Run) -> Measured:
+    """Train and measure."""
+    settings, tokenizer = run.settings("pretrain"), Tokenizer.load(run.work / "tokenizer")
+    stage = run_pretrain(
+        data_path("pretrain", "quick"), tokenizer, run.folder("pretrain"),
+        preset(settings.preset, vocab_size=tokenizer.vocab_size), TrainConfig.from_settings(settings, progress=False),
+        block_size=settings.block_size, eval_data=data_path("pretrain_heldout", "quick"), resume=run.resume,
+    )  # fmt: skip
+    texts = [record.text for record in read_records(data_path("pretrain_heldout", "quick"), "text")]
+    trigram = TrigramModel(stage.data.documents, tokenizer.vocab_size)
+    return {
+        "bits_per_byte": bits_per_byte(stage.model, tokenizer, texts, block_size=settings.block_size),
+        "trigram_bits_per_byte": trigram.bits_per_byte(*documents_of(texts, tokenizer)),
+        "fill_share": stage.data.fill_share,
+        "train_seconds": stage.training.seconds,
+        "tokens_per_second": stage.training.items / stage.training.seconds,
+    }, stage.training.history
