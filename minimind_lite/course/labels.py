@@ -1,4 +1,6 @@
-"""Words that appear in pictures, in one place, so that another language's edition changes only this file."""
+"""Words that appear in pictures, in one place, so that another language's edition changes only this file and the next."""
+
+from .tuning_labels import TUNING_LABELS
 
 LABELS: dict[str, str] = {
     "step": "step",
@@ -162,7 +164,7 @@ LABELS: dict[str, str] = {
     "held_out_nats_per_letter": "held-out loss (nats per letter); further left is better",
     "gate_before": "gates of the trained SwiGLU, before SiLU",
     "inside": "values inside the two MLPs",
-}
+} | TUNING_LABELS
 
 
 def label(name: str) -> str:
