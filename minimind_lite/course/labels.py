@@ -1,4 +1,4 @@
-"""Words that appear in pictures, in one place, so that another language's edition changes only this file and the next."""
+"""Words that appear in pictures, in one place: another language changes this file and tuning_labels.py, no other."""
 
 from .tuning_labels import TUNING_LABELS
 
