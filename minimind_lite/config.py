@@ -5,7 +5,9 @@ A setting that cannot work is refused when it is written down, not an hour later
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+
+BalancePer = Literal["sequence", "batch"]
 
 
 class ConfigError(ValueError):
@@ -48,10 +50,12 @@ class ModelConfig:
     qk_norm: bool = False  # RMSNorm on every query and key head (Qwen3, MiniMind v3)
     tie_word_embeddings: bool = True  # one matrix reads tokens in and scores them going out
     initializer_range: float = 0.02  # standard deviation of the weights at the start
-    num_experts: int = 0  # routed experts in each MLP; 0 means a dense MLP
+    num_experts: int = 0  # routed experts in each MLP, each intermediate_size wide; 0 means a dense MLP
     num_experts_per_tok: int = 0  # experts a token is sent to (top-k)
     num_shared_experts: int = 0  # experts that every token visits
     norm_topk_prob: bool = True  # rescale the chosen experts' weights to sum to 1
+    router_aux_loss_coef: float = 0.1  # how much the balance loss of each MoE layer counts in training
+    router_balance_per: BalancePer = "sequence"  # where loads should be equal: in each sequence, or over a batch
     pad_token_id: int = 0  # <|endoftext|>
     bos_token_id: int = 1  # <|im_start|>
     eos_token_id: int = 2  # <|im_end|>
@@ -101,6 +105,10 @@ class ModelConfig:
             raise ConfigError(
                 f"num_experts_per_tok {self.num_experts_per_tok} must lie between 1 and num_experts {self.num_experts}"
             )
+        if not self.router_aux_loss_coef >= 0:
+            raise ConfigError(f"router_aux_loss_coef must be 0 or more, not {self.router_aux_loss_coef}")
+        if self.router_balance_per not in ("sequence", "batch"):
+            raise ConfigError(f"router_balance_per is {self.router_balance_per!r}; there are: sequence, batch")
 
 
 def default_intermediate_size(hidden_size: int, ratio: float = 8 / 3) -> int:
@@ -128,6 +136,19 @@ def count_parameters(config: ModelConfig) -> int:
     return embeddings + config.num_hidden_layers * block + d  # and the last norm
 
 
+def count_active_parameters(config: ModelConfig) -> int:
+    """The parameters that one token meets: without the routed experts that it is not sent to."""
+    expert = config.num_hidden_layers * 3 * config.hidden_size * config.intermediate_size
+    return count_parameters(config) - (config.num_experts - config.num_experts_per_tok) * expert
+
+
+def dense_twin(config: ModelConfig) -> ModelConfig:
+    """The dense model that costs a token the same, routers apart: its MLP is as wide as all experts a token visits."""
+    visited = config.num_experts_per_tok + config.num_shared_experts
+    width = (visited or 1) * config.intermediate_size
+    return replace(config, num_experts=0, num_experts_per_tok=0, num_shared_experts=0, intermediate_size=width)
+
+
 _MINIMIND2 = ModelConfig()
 _MINIMIND3 = ModelConfig(
     hidden_size=768, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=4,
@@ -138,23 +159,29 @@ _NANO = ModelConfig(
     hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
     intermediate_size=384, max_position_embeddings=2048,
 )  # fmt: skip
+_NANO_MOE = replace(  # a token costs what it costs in nano
+    _NANO, intermediate_size=192, rms_norm_eps=1e-6, qk_norm=True, num_experts=8, num_experts_per_tok=2,
+    router_aux_loss_coef=0.01, router_balance_per="batch",
+)  # fmt: skip
 
 PRESETS: dict[str, ModelConfig] = {
     "minimind2-small": _MINIMIND2,
     "minimind2": replace(_MINIMIND2, hidden_size=768, num_hidden_layers=16, intermediate_size=2048, head_dim=0),
-    "minimind2-moe": replace(
-        replace(_MINIMIND2, hidden_size=640, intermediate_size=1728, head_dim=0),
-        num_experts=4,
-        num_experts_per_tok=2,
-        num_shared_experts=1,
-    ),
+    "minimind2-moe": replace(_MINIMIND2, hidden_size=640, intermediate_size=1728, head_dim=0, num_experts=4,
+                             num_experts_per_tok=2, num_shared_experts=1),
     "minimind3": _MINIMIND3,
-    "minimind3-moe": replace(_MINIMIND3, num_experts=4, num_experts_per_tok=1),
+    "minimind3-moe": replace(
+        _MINIMIND3, num_experts=4, num_experts_per_tok=1, router_aux_loss_coef=5e-4, router_balance_per="batch",
+        norm_topk_prob=False,  # one weight, rescaled to 1, would tell the router nothing
+    ),
     "minimind-v1-small": _MINIMIND_V1,
     "minimind-v1": replace(_MINIMIND_V1, hidden_size=768, num_hidden_layers=16, intermediate_size=2048, head_dim=0),
     "nano": _NANO,  # what the quick profile trains
+    "micro": replace(_NANO, hidden_size=96, num_hidden_layers=2, intermediate_size=256, head_dim=0),  # nano's student
     "pico": replace(_NANO, hidden_size=64, num_hidden_layers=2, intermediate_size=192, head_dim=0),  # tests and toys
-}
+    "nano-moe": _NANO_MOE,
+    "pico-moe": replace(_NANO_MOE, hidden_size=64, num_hidden_layers=2, intermediate_size=96, head_dim=0),
+}  # fmt: skip
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from minimind_lite.config import PRESETS, ConfigError, count_parameters, default_intermediate_size, preset
+from minimind_lite.config import (
+    PRESETS,
+    ConfigError,
+    count_active_parameters,
+    count_parameters,
+    default_intermediate_size,
+    dense_twin,
+    preset,
+)
 from minimind_lite.model.transformer import Transformer
 
 PUBLISHED = {
@@ -23,7 +31,7 @@ def test_count_equals_the_published_number(name: str) -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if not config.num_experts])
+@pytest.mark.parametrize("name", PRESETS)
 def test_count_equals_the_model_that_is_built(name: str, tied: bool) -> None:
     config = preset(name, tie_word_embeddings=tied)
     with torch.device("meta"):
@@ -34,10 +42,17 @@ def test_count_equals_the_model_that_is_built(name: str, tied: bool) -> None:
         assert built == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.num_experts])
-def test_experts_are_refused_until_their_chapter(name: str) -> None:
-    with pytest.raises(ConfigError, match="chapter 06"):
-        Transformer(preset(name))
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_active_parameters_are_those_of_a_model_with_the_visited_experts_only(name: str) -> None:
+    config = preset(name)
+    twin = dense_twin(config)
+    routers = config.num_hidden_layers * config.num_experts * config.hidden_size
+    assert twin.num_experts == 0 and count_active_parameters(config) == count_parameters(twin) + routers
+    assert dense_twin(twin) == twin
+
+
+def test_the_published_active_count_of_minimind3_moe() -> None:
+    assert round(count_active_parameters(preset("minimind3-moe")) / 1e6) == 64
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,8 @@ def test_experts_are_refused_until_their_chapter(name: str) -> None:
         ({"num_experts_per_tok": 2}, "num_experts is 0"),
         ({"num_experts": 4}, "num_experts_per_tok 0 must lie between 1 and num_experts 4"),
         ({"num_experts": 4, "num_experts_per_tok": 5}, "num_experts_per_tok 5"),
+        ({"router_aux_loss_coef": -0.1}, "router_aux_loss_coef must be 0 or more"),
+        ({"router_balance_per": "token"}, "router_balance_per is 'token'"),
         ({"hiden_size": 64}, "no field hiden_size.*it has: vocab_size, hidden_size"),
     ],
 )

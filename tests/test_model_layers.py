@@ -84,7 +84,7 @@ def test_angles_equal_transformers(scaling: YarnScaling | None) -> None:
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    from minimind_lite.model.pretrained import config_to_hf
+    from minimind_lite.model.hf_config import config_to_hf
 
     for name in ("nano", "minimind2-small", "minimind3"):
         config = preset(name, rope_scaling=scaling)

@@ -186,7 +186,7 @@ def test_the_state_dict_is_the_file_format() -> None:
 def test_names_and_shapes_equal_transformers(name: str) -> None:
     from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-    from minimind_lite.model.pretrained import config_to_hf
+    from minimind_lite.model.hf_config import config_to_hf
 
     config = preset(name)
     kind = Qwen3Config if config.qk_norm else LlamaConfig

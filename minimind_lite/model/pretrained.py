@@ -5,28 +5,23 @@ transformers, vLLM and llama.cpp's converter read such a folder as it is. Nothin
 """
 
 import json
-import math
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from minimind_lite.config import ConfigError, ModelConfig, YarnScaling
+from minimind_lite.config import ConfigError, ModelConfig
+from minimind_lite.model.hf_config import OWN_CLASS, OWN_CLASS_NOTE, config_from_hf, config_to_hf
 from minimind_lite.model.transformer import Transformer
 
-_SAME_NAME = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
-    "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "initializer_range",
-    "pad_token_id", "bos_token_id", "eos_token_id",
-)  # fmt: skip
-_REQUIRED = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
-_FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False}
+logger = logging.getLogger(__name__)
 
 
 class PretrainedError(ValueError):
@@ -49,9 +44,9 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
     description = config_to_hf(model.config) | {"dtype": str(model.model.norm.weight.dtype).removeprefix("torch.")}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    with _written_whole(folder / "model.safetensors") as part:
+    with written_whole(folder / "model.safetensors") as part:
         save_file(weights, part, metadata={"format": "pt"})  # transformers refuses a file without the format
-    with _written_whole(folder / "config.json") as part:
+    with written_whole(folder / "config.json") as part:
         part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     if tokenizer is not None:
         tokenizer.save(folder)
@@ -60,12 +55,15 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
 def load_pretrained(
     folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
 ) -> Transformer:
-    """Read a Llama or Qwen3 folder, ours or anyone's, strictly: every tensor must be there and fit.
+    """Read a Llama, Qwen3 or Qwen3-MoE folder, ours or anyone's, strictly: every tensor must be there and fit.
 
-    dtype None keeps the precision of the file. Raises PretrainedError or ConfigError, naming file, tensor and way out.
+    dtype None keeps the precision of the file. Experts that transformers has no
+    class for are read too, with a warning. Raises PretrainedError or ConfigError, naming file, tensor and way out.
     """
     folder = Path(folder)
     config = _read_config(folder / "config.json")
+    if config_to_hf(config)["model_type"] == OWN_CLASS:
+        logger.warning("%s: %s; transformers, vLLM and the like do not", folder, OWN_CLASS_NOTE)
     weights = _read_weights(folder)
     with torch.device("meta"):
         model = Transformer(config)
@@ -75,72 +73,8 @@ def load_pretrained(
     return model
 
 
-def config_to_hf(config: ModelConfig) -> dict[str, Any]:
-    """The content of config.json, in the words of transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters)."""
-    if config.num_experts:
-        raise ConfigError("saving mixture-of-experts models comes with chapter 06; until then num_experts must be 0")
-    rope: dict[str, Any] = {"rope_type": "default"}
-    if config.rope_scaling is not None:
-        rope = {"rope_type": "yarn"} | vars(config.rope_scaling)
-    return {
-        "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
-        "model_type": "qwen3" if config.qk_norm else "llama",
-        **{name: getattr(config, name) for name in _SAME_NAME},
-        **_FIXED,
-        "rope_theta": config.rope_theta,
-        "rope_scaling": rope if config.rope_scaling else None,
-        "rope_parameters": rope | {"rope_theta": config.rope_theta},
-    }
-
-
-def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
-    """A ModelConfig from config.json's content; what is absent takes the default of transformers' Llama or Qwen3.
-
-    Raises ConfigError for anything that this decoder would compute differently from the model's own code.
-    """
-    family = values.get("model_type")
-    if family not in ("llama", "qwen3"):
-        raise ConfigError(f"model_type is {family!r}; this decoder can be 'llama' or 'qwen3' (dense)")
-    for name, wanted in _FIXED.items():
-        if values.get(name, wanted) != wanted:
-            raise ConfigError(f"{name} is {values[name]!r}; this decoder computes only {name} = {wanted!r}")
-    found = {name: values[name] for name in _SAME_NAME if values.get(name) is not None}
-    if _REQUIRED - found.keys():
-        raise ConfigError(f"{', '.join(sorted(_REQUIRED - found.keys()))} missing: a config.json must state them")
-    if isinstance(found.get("eos_token_id"), list):  # Llama 3 stops at any of several; the first ends a text
-        found["eos_token_id"] = found["eos_token_id"][0]
-    end = found.get("eos_token_id", min(2, found["vocab_size"] - 1))
-    defaults = {
-        "num_key_value_heads": found["num_attention_heads"], "head_dim": 128 if family == "qwen3" else 0,
-        "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
-        "max_position_embeddings": 32768 if family == "qwen3" else 2048,
-        "pad_token_id": end, "bos_token_id": end, "eos_token_id": end,
-    }  # fmt: skip
-    theta, scaling = _rope_from_hf(values)
-    return ModelConfig(**(defaults | found), rope_theta=theta, rope_scaling=scaling, qk_norm=family == "qwen3")
-
-
-def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]:
-    rope = dict(values.get("rope_parameters") or values.get("rope_scaling") or {})
-    rope = {name: value for name, value in rope.items() if value is not None}
-    theta = float(rope.pop("rope_theta", None) or values.get("rope_theta") or 10000.0)
-    old_word, new_word = rope.pop("type", "default"), rope.pop("rope_type", None)
-    kind = new_word or old_word
-    if rope.pop("partial_rotary_factor", 1.0) == 1.0:
-        if kind == "default":
-            return theta, None
-        if kind == "yarn" and "factor" in rope and rope.keys() <= set(YarnScaling.__dataclass_fields__):
-            rope.setdefault("attention_factor", 0.1 * math.log(rope["factor"]) + 1)
-            rope.setdefault("original_max_position_embeddings", values.get("max_position_embeddings", 2048))
-            return theta, YarnScaling(**rope)
-    raise ConfigError(
-        f"RoPE of type {kind!r} with {', '.join(sorted(rope)) or 'a partial_rotary_factor'}; this decoder knows "
-        f"'default' and 'yarn' with {', '.join(YarnScaling.__dataclass_fields__)}, on the whole head"
-    )
-
-
 @contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path) -> Iterator[Path]:
     """Yield a name beside ``path`` to write to; on leaving, its content is on the disk and takes ``path``'s name."""
     part = path.with_name(path.name + ".part")
     try:

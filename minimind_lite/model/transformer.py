@@ -2,7 +2,8 @@
 
 Design: pre-norm blocks, RMSNorm, RoPE, grouped-query attention, SwiGLU; no biases, no dropout; tied embeddings unless
 the config says otherwise.
-Parameter names are Hugging Face Llama's (Qwen3's with QK-norm), so ``state_dict()`` is the file format.
+Parameter names are Hugging Face Llama's (Qwen3's with QK-norm, Qwen3-MoE's with experts), so ``state_dict()`` is the
+file format.
 """
 
 import math
@@ -12,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minimind_lite.config import ConfigError, ModelConfig
+from minimind_lite.config import ModelConfig
 from minimind_lite.model.attention import Attention, KeyValueCache, open_empty_rows
+from minimind_lite.model.moe import MixtureOfExperts
 from minimind_lite.model.rmsnorm import RMSNorm
 from minimind_lite.model.rope import RopeTable
 from minimind_lite.model.swiglu import SwiGLU
@@ -23,12 +25,7 @@ IGNORED_TARGET = -100  # a position with this target is not trained (the value t
 
 def make_mlp(config: ModelConfig) -> nn.Module:
     """The feed-forward half of a block: the one place that chooses between dense and experts."""
-    if config.num_experts:
-        raise ConfigError(
-            f"this config has {config.num_experts} experts, and mixture-of-experts layers come with chapter 06; "
-            "until then build a dense model (num_experts=0); count_parameters() already counts both"
-        )
-    return SwiGLU(config.hidden_size, config.intermediate_size)
+    return MixtureOfExperts(config) if config.num_experts else SwiGLU(config.hidden_size, config.intermediate_size)
 
 
 class Block(nn.Module):
@@ -151,17 +148,22 @@ class Transformer(nn.Module):
         *,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        token_weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sum of cross-entropy in nats over the trained positions, and how many there are.
 
         targets: (batch, seq), already shifted by the data: targets[:, t] is the token after input_ids[:, t]; -100 = not
         trained. A sum and a count rather than a mean, so that accumulated micro-batches weigh by tokens. The head runs
-        on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix.
+        on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix. The
+        experts' balance loss is not in it: ``training.loss.next_token_loss`` adds it.
+        token_weights: (vocab_size,), how much each target counts, in the sum and in the number; None = all alike.
         """
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask)
         trained = targets != IGNORED_TARGET
         logits = self.logits(hidden[trained]).float()  # (trained positions, vocab_size)
-        return F.cross_entropy(logits, targets[trained], reduction="sum"), trained.sum()
+        weights = None if token_weights is None else token_weights.to(logits)
+        items = trained.sum() if weights is None else weights[targets[trained]].sum()
+        return F.cross_entropy(logits, targets[trained], weight=weights, reduction="sum"), items
 
     def _embed(self, input_ids: Tensor) -> Tensor:
         try:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from minimind_lite.model.attention import document_mask
+from minimind_lite.model.moe import balance_loss, recorded_routing
 
 
 class Loss(NamedTuple):
@@ -23,10 +24,23 @@ class LossFn(Protocol):
     def __call__(self, model: Any, batch: Any) -> tuple[Any, ...]: ...
 
 
-def next_token_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Cross-entropy on the trained positions of a packed batch (``data.packing.PackedDataset``), documents apart."""
+def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor | None = None) -> tuple[Any, ...]:
+    """Cross-entropy on the trained positions of a packed batch (``data.packing.PackedDataset``), documents apart.
+
+    Returns (total, items). While a model with experts is in training, coefficient · balance loss joins the total, times
+    the items, so that it is still there once after the loop has divided; extras carry the balance loss alone.
+    A held-out loss never has it: it would not be a loss of language. token_weights: as ``Transformer.loss`` takes them.
+    """
     mask = document_mask(batch["document_ids"])
-    return model.loss(batch["input_ids"], batch["targets"], position_ids=batch["position_ids"], attention_mask=mask)
+    with recorded_routing(model) as routings:
+        total, items = model.loss(
+            batch["input_ids"], batch["targets"], position_ids=batch["position_ids"], attention_mask=mask,
+            token_weights=token_weights,
+        )  # fmt: skip
+    if not (routings and model.training):
+        return total, items
+    balance = balance_loss(routings, model.config.router_balance_per) * items
+    return Loss(total + model.config.router_aux_loss_coef * balance, items, {"balance_loss": balance.detach()})
 
 
 class ModelWithLoss(nn.Module):
