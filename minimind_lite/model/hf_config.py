@@ -74,8 +74,8 @@ def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
     found = {name: values[name] for name in _SAME_NAME if values.get(name) is not None}
     if _REQUIRED - found.keys():
         raise ConfigError(f"{', '.join(sorted(_REQUIRED - found.keys()))} missing: a config.json must state them")
-    if experts and values.get("moe_intermediate_size"):
-        found["intermediate_size"] = values["moe_intermediate_size"]
+    if experts:
+        found["intermediate_size"] = values.get("moe_intermediate_size", 768)
     if isinstance(found.get("eos_token_id"), list):  # Llama 3 stops at any of several; the first ends a text
         found["eos_token_id"] = found["eos_token_id"][0]
     end = found.get("eos_token_id", min(2, found["vocab_size"] - 1))
