@@ -24,6 +24,7 @@ test: lint types notebooks unit
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/minimind course exercises --check
 
 types: $(INSTALLED)
 	$(BIN)/mypy
@@ -31,10 +32,10 @@ types: $(INSTALLED)
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest $(TESTS)
 
-# Every chapter at the size that takes seconds; outputs are compared only in cells tagged nbval-check-output.
+# Every chapter at the size that takes seconds, and the solutions of the exercises; outputs are compared only in cells tagged nbval-check-output.
 notebooks: $(INSTALLED)
 	rm -rf build/smoke
-	MINIMIND_SMOKE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks
+	MINIMIND_SMOKE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks solutions
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py

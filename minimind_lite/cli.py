@@ -71,6 +71,33 @@ def refresh(
     typer.echo(f"{len(paths)} chapters: {'in order' if check or run else 'stamped'}")
 
 
+@course_app.command(epilog="Example: minimind course exercises --check")
+@clean_errors
+def exercises(
+    sets: Annotated[list[str] | None, typer.Argument(help="Numbers or names; all when none is given.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
+) -> None:
+    """Make the learners' notebooks in exercises/ from the masters in solutions/."""
+    from minimind_lite.course import exercises as maker
+
+    paths = maker.master_paths(sets or ())
+    wrong = maker.problems(paths) if check else maker.make(paths)
+    for line in wrong:
+        typer.secho(line, fg="red", err=True)
+    if wrong:
+        raise typer.Exit(1)
+    typer.echo(f"{len(paths)} sets of exercises: {'in order' if check else 'made'}")
+
+
+@course_app.command(epilog="Example: minimind course progress")
+@clean_errors
+def progress() -> None:
+    """Show which tasks of the exercises you have solved; the checks in the notebooks take note of it."""
+    from minimind_lite.course.command import show_progress
+
+    show_progress()
+
+
 @course_app.command(epilog="Example: minimind course badges --repository my-class/minimind-lite")
 @clean_errors
 def badges(repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The public repository.")]) -> None:
@@ -99,6 +126,20 @@ def chat(
 
     sampling = SamplingConfig(temperature=temperature, top_p=top_p)
     run_chat(folder, system=system, sampling=sampling, max_new_tokens=max_new_tokens, device=str(pick_device()))
+
+
+@app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")
+@clean_errors
+def grade(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Learners' notebooks.")],
+    timeout: Annotated[float, typer.Option(help="Seconds a submission may take in all.")] = 300.0,
+    output: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.json.")] = Path("build/grades"),
+) -> None:
+    """Run each submission in a fresh kernel, check its tasks from outside, write CSV and JSON for an instructor."""
+    from minimind_lite.course.grading.report import grade_files
+
+    for line in grade_files(files, timeout=timeout, output=output):
+        typer.echo(line)
 
 
 @data_app.command(epilog="Example: minimind data check data_samples")

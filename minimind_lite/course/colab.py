@@ -54,10 +54,10 @@ def setup_cell(chapter: str) -> str:
     return SETUP_TEMPLATE.format(tag=release_tag(), repository=url, folder=url.rpartition("/")[2], chapter=chapter)
 
 
-def badge(chapter: str) -> str:
-    """One Markdown line that opens the chapter on Colab."""
+def badge(chapter: str, folder: str = "notebooks") -> str:
+    """One Markdown line that opens the chapter, or what ``folder`` holds under its name, on Colab."""
     address = repository_url().removeprefix("https://github.com/")
-    target = f"https://colab.research.google.com/github/{address}/blob/{release_tag()}/notebooks/{chapter}.ipynb"
+    target = f"https://colab.research.google.com/github/{address}/blob/{release_tag()}/{folder}/{chapter}.ipynb"
     return f"{BADGE_START}(https://colab.research.google.com/assets/colab-badge.svg)]({target})"
 
 

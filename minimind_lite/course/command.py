@@ -71,3 +71,20 @@ def stage_config(changes: Sequence[str] | None, options: type[Any]) -> tuple[Any
     config = {name: value for name, value in given.items() if name not in own}
     mine = {name: value for name, value in given.items() if name in own}
     return changed(TrainConfig(save_every=200), config, "TrainConfig"), changed(options(), mine, options.__name__)
+
+
+def show_progress(console: Console | None = None) -> None:
+    """One line a set of exercises: how many of its tasks are solved, and the titles of those that are not."""
+    from .checks import every_check
+    from .checks.record import solved_tasks
+
+    console = console or Console(highlight=False)
+    checks, solved = every_check(), solved_tasks()
+    for number in sorted({task.partition(".")[0] for task in checks}):
+        mine = [one for task, one in checks.items() if task.startswith(f"{number}.")]
+        done = sum(solved.get(one.task) == one.digest for one in mine)
+        console.print(f"{number}  {done} of {len(mine)} solved", markup=False)
+        for one in mine:
+            old = one.task in solved and solved[one.task] != one.digest
+            word = "solved" if solved.get(one.task) == one.digest else "check changed, run it again" if old else "open"
+            console.print(f"    {word:8} {one.title}", markup=False, soft_wrap=True)

@@ -49,12 +49,17 @@ def read(path: Path) -> Any:
 
 def write(notebook: Any, path: Path) -> None:
     """Store the notebook whole or not at all; refuses one that is too large."""
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    text = json.dumps(nbformat.from_dict(_split(notebook)), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    text = text_of(notebook)
     if len(text.encode()) > LARGEST:
         raise CourseError(f"{path.name} would be {len(text.encode()) // 1000} KB; a chapter stays under 500 KB: "
                           "fewer or smaller pictures (100 dpi at most)")  # fmt: skip
     write_atomically(path, text)
+
+
+def text_of(notebook: Any) -> str:
+    """The file that ``write`` makes of the notebook."""
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return json.dumps(nbformat.from_dict(_split(notebook)), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def _split(notebook: Any) -> Any:
@@ -66,14 +71,14 @@ def tagged(notebook: Any, tag: str) -> Any | None:
     return next((cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])), None)
 
 
-def stamp(notebook: Any, name: str) -> Any:
+def stamp(notebook: Any, name: str, folder: str = "notebooks") -> Any:
     """Write the badge, the setup cell and the ids into the notebook, in place; clean what is not of the chapter."""
     title = notebook.cells[0] if notebook.cells else None
     if title is None or title.cell_type != "markdown" or not title.source.startswith("# "):
         raise CourseError(f"{name}: the first cell must be Markdown and begin with the title, '# …'")
     lines = [line for line in title.source.split("\n") if not line.startswith(colab.BADGE_START)]
     rest = "\n".join(lines[1:]).lstrip("\n")
-    title.source = f"{lines[0]}\n\n{colab.badge(name)}\n\n{rest}".rstrip("\n")
+    title.source = f"{lines[0]}\n\n{colab.badge(name, folder)}\n\n{rest}".rstrip("\n")
     setup = tagged(notebook, "setup")
     if setup is None:
         setup = nbformat.v4.new_code_cell(metadata={"tags": ["setup"]})

@@ -22,14 +22,14 @@ def repository_root() -> Path:
 
 
 def resolve_output(output_dir: str | Path = DEFAULT_OUTPUT) -> Path:
-    """An absolute folder; a relative one counts from the repository's root.
+    """An absolute folder; a relative one counts from the repository's root, for the grader from MINIMIND_ROOT.
 
     At smoke size the default becomes ``build/smoke``, so that a test never overwrites what a real run made.
     """
     path = Path(output_dir)
     if is_smoke() and path == Path(DEFAULT_OUTPUT):
         path = Path(SMOKE_OUTPUT)
-    return path if path.is_absolute() else repository_root() / path
+    return path if path.is_absolute() else Path(os.environ.get("MINIMIND_ROOT") or repository_root()) / path
 
 
 def shown(path: Path) -> str:

@@ -1,0 +1,140 @@
+"""What a check works with: inputs drawn from a seed, guarded calls, and comparisons that name the mistake."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .calling import Caller, Outcome
+
+
+class Wrong(Exception):
+    """The answer is wrong; the message says how, and names the likely mistake."""
+
+
+class NotYet(Exception):
+    """The function is still the stub."""
+
+
+class Task:
+    """One look at one function. The checks of the course draw all inputs here: the grader draws other ones."""
+
+    def __init__(self, caller: Caller, seed: int, seconds: float) -> None:
+        self.caller, self.seconds = caller, seconds
+        self.generator = torch.Generator().manual_seed(seed)
+        self.last = "nothing"  # what the last call returned, for messages
+
+    def randn(self, *shape: int) -> Tensor:
+        """Normal numbers, float32."""
+        return torch.randn(*shape, generator=self.generator)
+
+    def rand(self, *shape: int) -> Tensor:
+        """Numbers from 0 to 1, float32."""
+        return torch.rand(*shape, generator=self.generator)
+
+    def randint(self, low: int, high: int, *shape: int) -> Tensor:
+        """Whole numbers from low to high - 1."""
+        return torch.randint(low, high, shape, generator=self.generator)
+
+    def number(self, low: int, high: int) -> int:
+        """One whole number from low to high - 1."""
+        return int(self.randint(low, high, 1))
+
+    def call(self, *args: Any, may_change: bool = False, **kwargs: Any) -> Any:
+        """The function's answer. Raises NotYet for a stub, Wrong for an error, for None, for a changed argument."""
+        outcome = self._run("call", args, kwargs)
+        if outcome.value is None:
+            raise Wrong("your function returned nothing: does its last line say `return …`?")
+        if outcome.changed and not may_change:
+            raise Wrong(f"your function changed {' and '.join(outcome.changed)} in place (as `x *= 2` or `x[0] = 1` "
+                        "do): the caller still needs it. Compute a new value instead")  # fmt: skip
+        return outcome.value
+
+    def gradients(self, *args: Any, **kwargs: Any) -> list[Tensor | None]:
+        """Gradients of the answer's sum, or of its product with ``upstream``, for each floating tensor argument."""
+        return list(self._run("gradients", args, kwargs).value[1:])
+
+    def _run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+        outcome = self.caller.run(operation, args, kwargs, self.seconds)
+        if outcome.error == "NotImplementedError":
+            raise NotYet
+        if outcome.error:
+            raise Wrong(_explain(outcome))
+        self.last = _describe(outcome.value)
+        return outcome
+
+    def that(self, condition: Any, otherwise: str) -> None:
+        """A property must hold; ``otherwise`` names the likely mistake."""
+        if not bool(condition):
+            raise Wrong(otherwise)
+
+    def equal(
+        self,
+        got: Any,
+        expected: Any,
+        otherwise: str,
+        mistakes: Mapping[str, Any] | None = None,
+        tolerance: float = 1e-4,
+    ) -> None:
+        """``got`` must be ``expected`` up to rounding; if it is what a known mistake gives, say that mistake.
+
+        mistakes: message → the value which that mistake would have given. ``otherwise`` is said for any other value.
+        """
+        if close(got, expected, tolerance):
+            return
+        for message, value in (mistakes or {}).items():
+            if close(got, value, tolerance):
+                raise Wrong(message)
+        wanted = _describe(expected)
+        if isinstance(expected, Tensor) and _describe(got) != wanted:
+            raise Wrong(f"{otherwise} (your function returned {_describe(got)}, wanted is {wanted})")
+        raise Wrong(f"{otherwise} ({_distance(got, expected)})")
+
+
+def close(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
+    """Whether two values agree: numbers and tensors up to rounding, whatever their precision; the rest exactly."""
+    if isinstance(got, (str, bytes, dict, set)) or isinstance(expected, (str, bytes, dict, set)):
+        return bool(type(got) is type(expected) and got == expected)
+    try:
+        a, b = (torch.as_tensor(one).detach().double().cpu() for one in (got, expected))
+    except (TypeError, ValueError, RuntimeError):
+        return bool(got == expected)
+    if a.shape != b.shape:
+        return False
+    scale = b[b.isfinite()].abs().max().item() if b.isfinite().any() else 1.0
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * min(max(scale, 1e-3), 1.0), equal_nan=True)
+
+
+def _distance(got: Any, expected: Any) -> str:
+    try:
+        gap = (torch.as_tensor(got).double() - torch.as_tensor(expected).double()).abs()
+    except (TypeError, ValueError, RuntimeError):
+        return f"your function returned {_short(got)}, wanted is {_short(expected)}"
+    if gap.numel() == 1:
+        return f"your function returned {_short(got)}, wanted is {_short(expected)}"
+    return f"the largest difference is {gap.max().item():.3g}"
+
+
+def _short(value: Any) -> str:
+    text = f"{value.item():.6g}" if isinstance(value, Tensor) and value.numel() == 1 else repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _describe(value: Any) -> str:
+    """A tensor by its shape, anything else by its class."""
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _explain(outcome: Outcome) -> str:
+    """A failed call in words that help."""
+    if outcome.error == "Timeout":
+        return (f"your function was still running after {outcome.text}: a loop without an end? "
+                "If the next cell hangs, restart the kernel")  # fmt: skip
+    if outcome.error == "RecursionError":
+        return "your function calls itself without an end: which case returns without a further call?"
+    if outcome.error == "NotCallable":
+        return f"the check wants the function itself, without brackets behind its name; it got a {outcome.text}"
+    if outcome.error == "Unreadable":
+        return f"your function's answer cannot be read: {outcome.text}"
+    return f"your function stopped with {outcome.error}: {outcome.text}"

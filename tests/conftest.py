@@ -1,0 +1,12 @@
+"""What pytest prints at the end: for each check of the exercises, how many planted mistakes it has caught."""
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from checks_kit import CAUGHT, table
+
+    if CAUGHT:
+        terminalreporter.section("checks of the exercises: mistakes planted and caught")
+        for line in table():
+            terminalreporter.write_line(line)
