@@ -21,6 +21,26 @@ Conversations = Annotated[Path, typer.Argument(help='JSON Lines of {"conversatio
 
 # Stages after SFT: training/NAME.py holds run_NAME and the class of its own options, which -p reaches too.
 STAGES: dict[str, tuple[str, str, str]] = {  # name: (options, what the command does, an example)
+    "grpo": (
+        "GRPOOptions",
+        "Let a model practise on questions whose answers can be checked (GRPO and its relatives).",
+        "minimind train grpo data_samples/reason.jsonl runs/reason runs/grpo -p learning_rate=2e-4 -p objective=dapo",
+    ),
+    "ppo": (
+        "PPOOptions",
+        "As grpo, by PPO: a critic instead of groups.",
+        "minimind train ppo data_samples/reason.jsonl runs/reason runs/ppo -p learning_rate=2e-4 -p lam=0.95",
+    ),
+    "dpo": (
+        "DPOOptions",
+        "Train a model on preference pairs (DPO).",
+        "minimind train dpo data_samples/dpo.jsonl runs/sft runs/dpo -p learning_rate=1e-3 -p beta=0.1",
+    ),
+    "distill": (
+        "DistillOptions",
+        "Train a small student with the model in BASE as its teacher.",
+        "minimind train distill data_samples/sft.jsonl runs/sft runs/student -p student=pico -p learning_rate=4e-3",
+    ),
 }
 
 

@@ -17,7 +17,16 @@ TUNING: dict[str, dict[str, Any]] = {
     "moe": table(MoESettings(), colab=GPU, full=GPU, smoke=SMOKE),
     "lora": table(LoRASettings(), colab=GPU, full=GPU, smoke=SMOKE),
     "dpo": table(DPOSettings(), colab=GPU, full=GPU, smoke=SMOKE),
-    "distill": table(DistillSettings(), colab=GPU, full=GPU, smoke=SMOKE),
+    # The student starts from random weights, so its learning rate is pretraining's; MiniMind2's 5e-6 fine-tunes one.
+    "distill": table(
+        DistillSettings(),
+        colab=GPU | {"micro_batch_size": 32, "total_steps": 1000, "learning_rate": 2e-3, "precision": "fp16"},
+        full=GPU
+        | {"preset": "minimind2-small", "student": "nano", "alpha": 0.5, "temperature": 1.5, "chunk_size": 4096}
+        | {"micro_batch_size": 32, "total_steps": 20_000, "learning_rate": 5e-4, "precision": "bf16"}
+        | {"eval_batches": 16, "max_new_tokens": 256},
+        smoke=SMOKE | {"student": "pico", "chunk_size": 16, "eval_questions": 4, "max_new_tokens": 8},
+    ),
     "reason": table(ReasonSettings(), colab=GPU, full=GPU, smoke=SMOKE),
     "grpo": table(GRPOSettings(), colab=GPU, full=GPU, smoke=SMOKE),
     "ppo": table(PPOSettings(), colab=GPU, full=GPU, smoke=SMOKE),
@@ -27,7 +36,7 @@ TUNING_MINUTES: dict[str, tuple[float, float, float]] = {
     "moe": (2.0, 5.0, 60.0),
     "lora": (1.5, 3.0, 10.0),
     "dpo": (2.0, 5.0, 60.0),
-    "distill": (2.0, 5.0, 60.0),
+    "distill": (1.8, 6.0, 60.0),
     "reason": (2.5, 5.0, 60.0),
     "grpo": (2.5, 5.0, 60.0),
     "ppo": (1.0, 3.0, 30.0),

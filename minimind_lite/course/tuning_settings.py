@@ -28,11 +28,18 @@ class DPOSettings(SFTSettings):
 
 
 @dataclass(frozen=True)
-class DistillSettings(TrainingSettings):
-    """Chapter 13."""
+class DistillSettings(SFTSettings):
+    """Chapter 13; what DistillOptions says, with the teacher of chapter 10."""
 
-    preset: str = "pico"  # the student's shape
-    total_steps: int = 300
+    student: str = "micro"  # the student's preset; ``preset`` is the teacher's
+    alpha: float = 0.1  # the labels' share of the loss
+    temperature: float = 1.0  # both distributions are softened by it
+    direction: str = "forward"  # of the KL
+    chunk_size: int = 256  # trained positions whose logits are in memory at a time
+    total_steps: int = 350
+    learning_rate: float = 8e-3
+    eval_every: int = 100
+    eval_batches: int = 0  # all the held-out questions: this is the chapter's figure
 
 
 @dataclass(frozen=True)

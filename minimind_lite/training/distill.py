@@ -1,0 +1,158 @@
+"""White-box distillation: a small student learns a large teacher's whole distribution, not only the label.
+
+Hinton, Vinyals & Dean 2015, arXiv 1503.02531. Logits of both models are made in chunks of trained positions and made
+again in the backward pass: two tensors (positions, vocab_size) would be the largest thing in memory by far.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from minimind_lite.config import PRESETS, ConfigError, preset
+from minimind_lite.model.attention import document_mask
+from minimind_lite.model.moe import balance_loss, recorded_routing
+from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
+from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training.config import FromSettings, TrainConfig
+from minimind_lite.training.loss import Loss, next_token_loss
+from minimind_lite.training.stage import StageResult, load_base, token_store, train_stage
+
+
+@dataclass(frozen=True)
+class DistillOptions(FromSettings):
+    """What distillation adds to the loop's settings. Raises ConfigError for a value that cannot work."""
+
+    student: str = "pico"  # a preset's name: a fresh model with the teacher's vocabulary; or a model's folder
+    alpha: float = 0.5  # weight of the labels; 1 is the control, labels alone: the teacher is never asked
+    temperature: float = 1.5  # both distributions are softened by it
+    direction: str = "forward"  # forward: KL(teacher ‖ student); reverse: KL(student ‖ teacher)
+    chunk_size: int = 256  # trained positions whose logits are in memory at a time
+    block_size: int = 512  # tokens in one packed row
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"alpha is the labels' share of the loss, from 0 to 1, not {self.alpha}")
+        if self.temperature <= 0 or self.chunk_size < 1 or self.block_size < 1:
+            raise ConfigError("temperature, chunk_size and block_size must be above 0")
+        if self.direction not in ("forward", "reverse"):
+            raise ConfigError(f"direction is {self.direction!r}; there are: forward, reverse")
+
+
+def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, direction: str = "forward") -> Tensor:
+    """KL in nats between the softened distributions, for each position: (..., vocab_size) twice → (...).
+
+    forward is Σ p_teacher · (log p_teacher − log p_student), reverse has the two swapped; softmax and sum run over the
+    vocabulary, the last axis. Gradients flow to both arguments. Source: Hinton et al. 2015, section 2.
+    """
+    ours, theirs = ((logits / temperature).log_softmax(dim=-1) for logits in (student, teacher))
+    first, second = (theirs, ours) if direction == "forward" else (ours, theirs)
+    return (first.exp() * (first - second)).sum(dim=-1)
+
+
+@dataclass
+class DistillLoss:
+    """α·CE + (1 − α)·T²·KL, summed over the trained positions; the T² keeps the gradient's size as T grows.
+
+    Called with (student, packed batch). While the student is in eval mode the loss is the plain cross-entropy, so that
+    held-out losses compare whatever α and T are.
+    """
+
+    teacher: Transformer
+    options: DistillOptions
+
+    def __post_init__(self) -> None:
+        self.teacher.eval().requires_grad_(False)
+
+    def __call__(self, model: Transformer, batch: dict[str, Tensor]) -> Loss:
+        if self.options.alpha == 1 or not model.training:
+            return Loss(*next_token_loss(model, batch))
+        inputs: dict[str, Any] = {
+            "position_ids": batch["position_ids"],
+            "attention_mask": document_mask(batch["document_ids"]),
+        }
+        trained = batch["targets"] != IGNORED_TARGET
+        with recorded_routing(model) as routings:  # empty for a dense student
+            hidden = model.hidden_states(batch["input_ids"], **inputs)[trained]  # (trained, student's hidden_size)
+        teacher = self.teacher.to(hidden.device)
+        with torch.no_grad():
+            hints = teacher.hidden_states(batch["input_ids"], **inputs)[trained]  # (trained, teacher's hidden_size)
+        pieces = [part.split(self.options.chunk_size) for part in (hidden, hints, batch["targets"][trained])]
+        # checkpoint keeps the pieces and forgets the logits; the backward pass makes them again, a chunk at a time
+        once = partial(checkpoint, self._chunk, model, use_reentrant=False, preserve_rng_state=False)
+        sums = [once(*piece) for piece in zip(*pieces, strict=True)]
+        cross_entropy, kl = (torch.stack(column).sum() for column in zip(*sums, strict=True))
+        weight = (1 - self.options.alpha) * self.options.temperature**2
+        total = self.options.alpha * cross_entropy + weight * kl
+        if routings:  # experts of the student: kept in balance as in next_token_loss
+            balance = balance_loss(routings, model.config.router_balance_per) * trained.sum()
+            total = total + model.config.router_aux_loss_coef * balance
+        return Loss(total, trained.sum(), {"cross_entropy": cross_entropy.detach(), "kl": kl.detach()})
+
+    def _chunk(self, model: Transformer, hidden: Tensor, hints: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and KL, each summed over one chunk of positions."""
+        logits, wanted = model.logits(hidden).float(), self.teacher.logits(hints).float()  # (chunk, vocab_size)
+        kl = kl_divergence(logits, wanted, self.options.temperature, self.options.direction)
+        return F.cross_entropy(logits, targets, reduction="sum"), kl.sum()
+
+
+def run_distill(
+    data: str | Path,
+    base: str | Path,
+    output_dir: str | Path,
+    train_config: TrainConfig,
+    options: DistillOptions = DistillOptions(),
+    *,
+    eval_data: str | Path | None = None,
+    strict: bool = False,
+    **train_options: Any,
+) -> StageResult:
+    """Train a student on conversations, with the model in the folder ``base`` as its teacher.
+
+    output_dir becomes the student's folder. data, eval_data: JSON Lines of ``{"conversations": […]}``, or a folder of
+    them. A fresh student starts from random weights drawn with ``train_config.seed``. train_options: callbacks,
+    measure, resume … as ``training.loop.train`` takes them. Raises PretrainedError, DataError, CheckpointError,
+    TrainingDiverged, and ConfigError for a student whose vocabulary is not the teacher's.
+    """
+    folder = Path(output_dir)
+    teacher, tokenizer, found = load_base(base)
+    student, identity = _make_student(options, teacher, tokenizer, train_config.seed)
+    # the size of the chunks is left out: who runs out of memory may go on with smaller ones
+    named = {name: value for name, value in asdict(options).items() if name != "chunk_size"}
+    identity |= {"teacher": found["base"], "distill": named}
+
+    files, longest = [data] if eval_data is None else [data, eval_data], options.block_size + 1
+    stores = [
+        token_store(file, "conversation", tokenizer, folder / "tokens", max_length=longest, strict=strict)
+        for file in files
+    ]
+    parts = {"loss_fn": DistillLoss(teacher, options), "identity": identity} | train_options
+    return train_stage(student, tokenizer, stores, options.block_size, train_config, folder, **parts)
+
+
+def _make_student(
+    options: DistillOptions, teacher: Transformer, tokenizer: Tokenizer, seed: int
+) -> tuple[Transformer, dict[str, Any]]:
+    """The student before its first step, and what identifies its weights."""
+    if options.student in PRESETS:
+        same = {name: getattr(teacher.config, name) for name in ("vocab_size", "pad_token_id", "bos_token_id",
+                                                                 "eos_token_id")}  # fmt: skip
+        torch.manual_seed(seed)
+        return Transformer(preset(options.student, **same)), {"base": options.student}
+    if not Path(options.student).is_dir():
+        raise ConfigError(f"student {options.student!r} is neither a folder nor a preset: {', '.join(PRESETS)}")
+    student, own, identity = load_base(options.student)
+    sizes = [model.config.vocab_size for model in (student, teacher)]
+    if own.fingerprint != tokenizer.fingerprint or sizes[0] != sizes[1]:
+        raise ConfigError(
+            f"the student in {options.student} has another vocabulary than its teacher ({sizes[0]} and {sizes[1]} "
+            "entries, or the same number with other tokens): id 300 means another token to each, so there is no "
+            "distribution to compare. Start the student from a preset (it takes the teacher's vocabulary), or train "
+            "it with the teacher's tokenizer; between vocabularies only the teacher's texts can be learned (run_sft)"
+        )
+    return student, identity
