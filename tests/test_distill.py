@@ -15,6 +15,8 @@ from torch.utils._pytree import tree_leaves
 from training_kit import TINY, same_weights, tiny_data, tiny_model
 
 from minimind_lite.config import ConfigError, preset
+from minimind_lite.course.figures import distill as figures
+from minimind_lite.course.widgets.distill import temperature_explorer
 from minimind_lite.evaluation.answer_loss import AnswerLoss, answer_loss
 from minimind_lite.model.attention import document_mask
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
@@ -339,3 +341,21 @@ def test_the_interval_of_what_is_saved_holds_the_truth_19_times_in_20() -> None:
         assert low < saved < high < saved + 0.2
         inside += low <= 0.3 <= high
     assert 0.91 <= inside / 400 <= 0.98
+
+
+def test_the_pictures_and_the_interactive_of_chapter_13(tmp_path: Path) -> None:
+    history = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.5, "eval_loss": 2.0}]
+    drawn = [
+        figures.temperatures(torch.randn(50), [0.5, 2.0]),
+        figures.fits(torch.arange(9.0), torch.rand(9), {"forward": torch.rand(9), "reverse": torch.rand(9)}),
+        figures.held_out({"student": history, "labels_only": history}),
+        figures.gradients({"with_t_squared": [1.0, 1.0], "without_t_squared": [1.0, 0.25]}, [1.0, 2.0]),
+    ]
+    for number, figure in enumerate(drawn):
+        figure.savefig(tmp_path / f"{number}.png")
+    page = figures.softened(["<b>", "巴黎"], [2.0, 1.0], 1.0, "巴黎").data
+    assert "&lt;b&gt;" in page and "73.1%" in page and "26.9%" in page
+    explorer = temperature_explorer({"here": (["a", "b"], [1.0, 0.0], "a")})
+    place, temperature = explorer.children[:2]
+    assert place.value == "here" and temperature.value == 1.0
+    temperature.value = 8.0
