@@ -14,7 +14,7 @@ from .paths import repository_root, write_atomically
 
 # What only displays a run: a change here does not make any chapter's result stale.
 NOT_AN_INPUT = {"cli.py", "run.py", "report.py", "progress.py", "questions.py", "state.py", "execute.py",
-                "notebooks.py", "cleaning.py", "refresh.py", "page.py", "colab.py"}  # fmt: skip
+                "notebooks.py", "cleaning.py", "refresh.py", "page.py", "colab.py", "exercises.py"}  # fmt: skip
 _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
 
 
@@ -56,7 +56,8 @@ def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifa
 def library_hash() -> str:
     """A hash of the library's sources and of the sample data."""
     root = repository_root()
-    files = [p for p in (root / "minimind_lite").rglob("*.py") if p.name not in NOT_AN_INPUT]
+    modules = (root / "minimind_lite").rglob("*.py")
+    files = [p for p in modules if p.name not in NOT_AN_INPUT and not {"checks", "grading"} & set(p.parts)]
     files += [
         p
         for p in (root / "data_samples").rglob("*")

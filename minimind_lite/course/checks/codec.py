@@ -64,7 +64,8 @@ def _decode(data: Any, functions: bool) -> Any:
         return data
     if "tensor" in data:
         return _decode_tensor(data)
-    kind, content = next(iter(data.items()), ("nothing", None))
+    pair: tuple[str, Any] = next(iter(data.items()), ("nothing", None))
+    kind, content = pair
     if kind == "function" and functions:
         return getattr(importlib.import_module(content[0]), content[1])
     if kind == "bytes":
