@@ -21,6 +21,11 @@ Conversations = Annotated[Path, typer.Argument(help='JSON Lines of {"conversatio
 
 # Stages after SFT: training/NAME.py holds run_NAME and the class of its own options, which -p reaches too.
 STAGES: dict[str, tuple[str, str, str]] = {  # name: (options, what the command does, an example)
+    "lora": (
+        "LoRAOptions",
+        "Train a LoRA adapter for a frozen model.",
+        "minimind train lora data_samples/lora_identity.jsonl runs/sft runs/lora -p rank=4 -p learning_rate=1e-2",
+    ),
     "grpo": (
         "GRPOOptions",
         "Let a model practise on questions whose answers can be checked (GRPO and its relatives).",
@@ -40,6 +45,11 @@ STAGES: dict[str, tuple[str, str, str]] = {  # name: (options, what the command 
         "DistillOptions",
         "Train a small student with the model in BASE as its teacher.",
         "minimind train distill data_samples/sft.jsonl runs/sft runs/student -p student=pico -p learning_rate=4e-3",
+    ),
+    "reason": (
+        "ReasonOptions",
+        "Fine-tune a model on visible reasoning: think and answer blocks.",
+        "minimind train reason data_samples/reason.jsonl runs/sft runs/reason -p block_size=256 -p learning_rate=2e-3",
     ),
 }
 

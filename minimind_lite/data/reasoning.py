@@ -1,11 +1,12 @@
-"""Visible reasoning: ``<think>…</think><answer>…</answer>``, taken apart and put together.
+"""Visible reasoning: ``<think>…</think><answer>…</answer>``, taken apart and checked.
 
 >>> parse_reasoning("<think>\\n2+3=5\\n</think>\\n<answer>\\n5\\n</answer>")
 Reasoning(thought='2+3=5', answer='5', well_formed=True)
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 REASONING_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _FORM = re.compile(r"(?:<think>(.*)</think>\s*)?<answer>(.*)</answer>", re.DOTALL)
@@ -29,22 +30,26 @@ def parse_reasoning(text: str) -> Reasoning:
     return Reasoning(None, answers[0].strip() if len(answers) == 1 else None, False)
 
 
-def reasoning_fault(text: str) -> str | None:
-    """What keeps ``text`` from being well-formed, in words; None where nothing does."""
-    if parse_reasoning(text).well_formed:
-        return None
-    for tag in REASONING_TAGS[::2]:
-        opened, closed = text.count(tag), text.count(tag.replace("<", "</"))
-        if opened != closed:
-            return f"{tag} is opened {opened} times and closed {closed} times"
-        if opened > 1:
-            return f"there are {opened} {tag} blocks; an answer has one"
-    if "<answer>" not in text:
-        return "there is no <answer> block"
-    return "expected <think>, </think>, <answer>, an answer and </answer> in this order, and no words outside them"
+def check_reasoning(turns: Sequence[dict[str, Any]]) -> None:
+    """Raise ValueError for the first assistant turn that is not well-formed, with what is wrong with it."""
+    for index, turn in enumerate(turns):
+        text = turn["content"]
+        if turn["role"] != "assistant" or parse_reasoning(text).well_formed:
+            continue
+        counts = ", ".join(f"{text.count(tag)} {tag}" for tag in REASONING_TAGS)
+        missing = "there is no <answer> block: " if "<answer>" not in text else ""
+        raise ValueError(f"turn {index}: {missing}expected <think>…</think><answer>…</answer> with an answer in it and "
+                         f"no words outside (the think block may be missing); there are {counts}")  # fmt: skip
 
 
-def format_reasoning(thought: str | None, answer: str) -> str:
-    """The layout of MiniMind's reasoning data; without a thought the answer block stands alone."""
-    block = "" if thought is None else f"<think>\n{thought}\n</think>\n"
-    return f"{block}<answer>\n{answer}\n</answer>"
+def without_thoughts(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Well-formed turns with the answer blocks alone, marked as answered with thinking switched off.
+
+    ``reasoning_content=""`` lets the chat template write an empty think block, which is given and not learned.
+    """
+    return [
+        turn | {"content": "<answer>" + turn["content"].partition("<answer>")[2].rstrip(), "reasoning_content": ""}
+        if turn["role"] == "assistant"
+        else turn
+        for turn in turns
+    ]

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+from minimind_lite.data.reasoning import check_reasoning, without_thoughts
+
 logger = logging.getLogger(__name__)
 
-Kind = Literal["text", "conversation", "preference"]
+Kind = Literal["text", "conversation", "preference", "reasoning", "reasoning_off"]
 
 
 class DataError(ValueError):
@@ -83,6 +85,23 @@ class ConversationRecord(BaseModel):
         return _as_dicts(self.conversations)
 
 
+class ReasoningRecord(ConversationRecord):
+    """A conversation whose assistant turns are ``<think>…</think><answer>…</answer>``; the thought may be missing."""
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> "ReasoningRecord":
+        check_reasoning(self.messages)
+        return self
+
+
+class ReasoningOffRecord(ReasoningRecord):
+    """The same record as a model should answer it with thinking switched off: an empty think block is given."""
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return without_thoughts(super().messages)
+
+
 class PreferenceRecord(BaseModel):
     """A better and a worse ending of the same conversation, for preference training."""
 
@@ -93,16 +112,17 @@ class PreferenceRecord(BaseModel):
     def _same_prompt(self) -> "PreferenceRecord":
         if _as_dicts(self.chosen[:-1]) != _as_dicts(self.rejected[:-1]):
             raise ValueError("chosen and rejected must share every turn but the last")
+        if {self.chosen[-1].role, self.rejected[-1].role} != {"assistant"}:
+            raise ValueError("the last turn of chosen and of rejected must be the assistant's: it is what is compared")
         if self.chosen[-1] == self.rejected[-1]:
             raise ValueError("chosen and rejected are the same, so the pair prefers nothing")
         return self
 
 
 _MODELS: dict[Kind, type[BaseModel]] = {
-    "text": TextRecord,
-    "conversation": ConversationRecord,
-    "preference": PreferenceRecord,
-}
+    "text": TextRecord, "conversation": ConversationRecord, "preference": PreferenceRecord,
+    "reasoning": ReasoningRecord, "reasoning_off": ReasoningOffRecord,
+}  # fmt: skip
 
 
 def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:

@@ -79,6 +79,8 @@ def _turn(message: Message, index: int) -> Iterator[Piece]:
     yield Piece(TURN_START, control=True)
     yield Piece(f"{role}\n")
     if role == "assistant":
+        if message.get("reasoning_content") == "":  # thinking was switched off: the block is given, not learned
+            yield from _prompt(thinking=False)[2:]
         for piece in _assistant(content, message, index):
             yield piece._replace(trained=True)
     elif role == "tool":

@@ -45,6 +45,9 @@ _JINJA = """\
     {%- set content = message.content or '' %}
     {{- '<|im_start|>' + message.role + '\\n' }}
     {%- if message.role == 'assistant' %}
+        {%- if message.reasoning_content is defined and message.reasoning_content == '' %}
+            {{- '<think>\\n\\n</think>\\n\\n' }}
+        {%- endif %}
         {%- generation %}
         {%- if message.reasoning_content %}
             {{- '<think>\\n' + message.reasoning_content + '\\n</think>\\n\\n' }}

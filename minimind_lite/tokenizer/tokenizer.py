@@ -151,7 +151,8 @@ class Tokenizer:
         """A conversation as token ids and loss mask: 1 on what the assistant says, up to its <|im_end|>.
 
         add_generation_prompt: open an assistant's turn at the end, for the model to go on.
-        thinking: in that turn, True opens a think block, False writes an empty one, None leaves it to the model.
+        thinking: in that turn, True opens a think block, False writes an empty one, None leaves it to the model. A
+        message whose ``reasoning_content`` is "" shows in training what False asks for: that block is not a target.
         continue_final_message: leave the last assistant turn unfinished, without <|im_end|>.
         Raises ValueError that names the message: unknown role, content that is no text, unreadable tools.
         """
