@@ -14,10 +14,9 @@ from minimind_lite.config import ConfigError
 from minimind_lite.course.paths import repository_root
 
 COMMANDS = [
-    "chat", "course run", "course status", "course refresh", "course badges", "course exercises",
-    "course progress", "grade", "train tokenizer", "train pretrain", "train sft", "train lora", "merge", "train reason", "train grpo", "train ppo",
-    "train dpo", "train distill",
-    "data check", "data build",
+    "chat", "course run", "course status", "course refresh", "course badges", "course exercises", "course progress",
+    "grade", "train tokenizer", "train pretrain", "train sft", "train lora", "merge", "train reason", "train grpo",
+    "train ppo", "train dpo", "train distill", "data check", "data build",
 ]  # fmt: skip
 DATA = repository_root() / "data_samples"
 SMALL = ["-p", "total_steps=2", "-p", "micro_batch_size=1", "-p", "progress=False", "--block-size", "64"]

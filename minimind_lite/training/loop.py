@@ -3,8 +3,7 @@
 Choices: the loss is a *sum* over items, and gradients are divided by the items of the whole step, so accumulation
 weighs every token alike however unequal the micro-batches are (a mean of means would not) · the model and its loss
 function are one module, so that DDP and autocast see the whole forward pass · data order and learning rate are
-functions of the step, so a checkpoint needs only the step to know where it stands · a loss that is not finite stops
-the run before it reaches the weights.
+functions of the step, so a checkpoint needs only the step · a loss that is not finite never reaches the weights.
 """
 
 import math
@@ -145,7 +144,7 @@ class Trainer:
                 self.accelerator.backward(loss.total)
             losses.append(loss)
         items, total = self._sum(loss.items for loss in losses), self._sum(loss.total for loss in losses)
-        norm = self._scale_and_clip(max(items, 1.0)) if math.isfinite(total) else math.nan
+        norm = self._scale_and_clip(items) if math.isfinite(total) else math.nan
         may_overflow = math.isfinite(total) and self.accelerator.mixed_precision == "fp16"  # its scaler skips the step
         if not (math.isfinite(norm) or may_overflow):
             self._diverged(step, losses)
@@ -159,12 +158,14 @@ class Trainer:
 
     def _scale_and_clip(self, items: float) -> float:
         """Turn the gradient of the summed loss into that of the mean over ``items``; returns its norm."""
-        divisor = items / self.accelerator.num_processes  # DDP has averaged over the processes, items are summed
+        divisor = max(items, 1.0) / self.accelerator.num_processes  # DDP averaged over processes; items are summed
         parameters = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
         longest = (self.config.max_grad_norm or math.inf) * divisor
         norm = self.accelerator.clip_grad_norm_(parameters, longest)
         for parameter in parameters:
             parameter.grad.div_(divisor)
+        if not items:
+            self.optimizer.zero_grad()  # nothing to learn from: without gradients AdamW leaves the weights alone
         return float(norm) / divisor
 
     def _sum(self, parts: Iterable[Tensor | int]) -> float:

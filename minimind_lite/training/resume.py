@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from accelerate.utils import send_to_device
 from torch import nn
 
 from minimind_lite.training.checkpoint import (
@@ -41,9 +42,10 @@ def save_run(trainer: "Trainer") -> None:
     scaler = trainer.accelerator.scaler
     if trainer.accelerator.is_main_process:
         state = {
-            "model": trainer.model.state_dict(),
+            "model": {k: v for k, v in trainer.model.state_dict().items() if k not in _frozen(trainer.model)},
             "optimizer": trainer.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else {},
+            "loss_fn": trainer.loss_fn.state_dict() if hasattr(trainer.loss_fn, "state_dict") else {},
             "random": random_states(),
             "items": trainer.items,
             "seconds": trainer.seconds,
@@ -67,10 +69,17 @@ def restore_run(trainer: "Trainer", resume: Resume) -> bool:
             f"{folder} holds a run with another recipe:\n  " + "\n  ".join(changed) + "\nGive the old settings to go "
             'on with it, another output folder to keep it, or resume="never" to start afresh and drop it'
         )
-    trainer.model.load_state_dict(found.state["model"])
+    trainer.model.load_state_dict(_frozen(trainer.model) | found.state["model"])
     trainer.optimizer.load_state_dict(found.state["optimizer"])
     if trainer.accelerator.scaler:
         trainer.accelerator.scaler.load_state_dict(found.state["scaler"])
+    if hasattr(trainer.loss_fn, "load_state_dict"):  # one that carries something from step to step: rollouts
+        trainer.loss_fn.load_state_dict(send_to_device(found.state["loss_fn"], trainer.accelerator.device))
     trainer.step, trainer.items, trainer.seconds = found.step, found.state["items"], found.state["seconds"]
     set_random_states(found.state["random"])
     return True
+
+
+def _frozen(model: nn.Module) -> dict[str, Any]:
+    """Weights that do not train: a LoRA run's base. The recipe says which they are, a checkpoint need not hold them."""
+    return {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}

@@ -1,0 +1,115 @@
+"""Group relative policy optimisation: several answers to each prompt; what beats its group's average gets likelier.
+
+Choices: groups whose rewards are all equal are left out of sum and count, KL included (GRPO counts them as zeros, which
+only makes the step smaller); a step that has no other group changes no weight · the ratio compares with the engine's
+own log-probabilities, temperature included · one forward pass a step, on the groups that are left.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from minimind_lite.config import ConfigError
+from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.logprobs import token_logprobs
+from minimind_lite.training.loss import Loss
+from minimind_lite.training.policy_gradient import (
+    OBJECTIVES,
+    Objective,
+    all_equal,
+    clipped_loss,
+    group_advantages,
+    k3,
+    summed,
+)  # fmt: skip
+from minimind_lite.training.reinforce import RolloutLoss, reinforce
+from minimind_lite.training.rollouts import Prompt, Rollout, RolloutOptions, roll_out
+from minimind_lite.training.stage import StageResult
+
+
+@dataclass(frozen=True)
+class GRPOOptions(RolloutOptions):
+    """GRPO's own numbers; those of the chosen paper stand in ``policy_gradient.OBJECTIVES``."""
+
+    objective: str = "grpo"  # or dr_grpo, dapo, cispo
+    average: Literal["paper", "sequence", "token", "constant"] = "paper"
+    advantage_scale: Literal["paper", "std", "none"] = "paper"  # what the difference from the average is divided by
+    clip_low: float = 0.0  # 0: the paper's; so for clip_high
+    clip_high: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"objective is {self.objective!r}; there are: {', '.join(OBJECTIVES)}")
+        if self.group_size < 2:
+            raise ConfigError("group_size must be 2 or more: an answer is compared with others to the same prompt")
+        for name, known in (("average", "paper sequence token constant"), ("advantage_scale", "paper std none")):
+            if getattr(self, name) not in known.split():
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; there are: {', '.join(known.split())}")
+
+    @property
+    def chosen(self) -> Objective:
+        """The paper's objective with the changes."""
+        changes: dict[str, Any] = {
+            name: getattr(self, name)
+            for name, paper in (("average", "paper"), ("clip_low", 0), ("clip_high", 0))
+            if getattr(self, name) != paper
+        }
+        if self.advantage_scale != "paper":
+            changes["scale_by_std"] = self.advantage_scale == "std"
+        return replace(OBJECTIVES[self.objective], **changes)
+
+
+class GRPOLoss(RolloutLoss):
+    """The GRPO family as a loss function of the loop: items are answers, or tokens where the average is over tokens."""
+
+    def answer(self, model: Any, batch: list[Prompt]) -> Rollout:
+        return roll_out(model, self.tokenizer, batch, self.options, self.rewards, self.reference)
+
+    def loss(self, model: Any, rollout: Rollout) -> Loss:
+        options, objective = self.options, self.options.chosen
+        groups = rollout.rewards.view(-1, options.group_size)
+        dead = all_equal(groups)
+        if dead.all():
+            nothing = sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0  # something to differentiate
+            return Loss(nothing, 0, self._measured(rollout, dead, torch.zeros(()), *[torch.zeros(1)] * 3))
+        alive = (~dead).repeat_interleave(options.group_size)  # (rows,)
+        targets, old = rollout.targets[alive], rollout.old_logprobs[alive]
+        mask = rollout.mask[alive]
+        logprobs = token_logprobs(model, rollout.input_ids[alive], targets, options.temperature)
+        advantages = group_advantages(groups, objective.scale_by_std).flatten()[alive, None]  # (rows, 1)
+        kl = k3(logprobs, rollout.reference_logprobs[alive])
+        loss = clipped_loss(logprobs, old, advantages, objective) + options.kl_weight * kl
+        total, items = summed(loss, mask, objective.average, options.max_new_tokens)
+        change = ((logprobs - old)[mask]).exp() - 1
+        return Loss(total, items, self._measured(rollout, dead, items, kl[mask], change, _clipped(change, objective)))
+
+    def _measured(self, rollout: Rollout, dead: Tensor, items: Tensor, *values: Tensor) -> dict[str, Tensor]:
+        kl, change, clipped = values
+        return self.measured(rollout, items, dead_groups=dead, kl=kl, ratio_change=change.abs(), clipped=clipped)
+
+
+def _clipped(change: Tensor, objective: Objective) -> Tensor:
+    return (change < -objective.clip_low) | (change > objective.clip_high)
+
+
+def run_grpo(
+    data: str | Path,
+    base: str | Path,
+    output_dir: str | Path,
+    train_config: TrainConfig,
+    options: GRPOOptions = GRPOOptions(),
+    **more: Any,
+) -> StageResult:
+    """Let the model in ``base`` practise on the questions of ``data`` and leave it in ``output_dir``.
+
+    data: JSON Lines of conversations whose last turn holds the right answer in ``<answer>``. An example of the loop is
+    a prompt, so a step sees ``micro_batch_size`` · ``gradient_accumulation_steps`` prompts, group_size answers each.
+    more: rewards (pairs of function and weight instead of the three of the options), eval_data (adds the held-out
+    ``accuracy`` to the metrics), strict, and what ``training.loop.train`` takes (resume, measure, callbacks, …).
+    Raises RewardError, PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
+    """
+    return reinforce(GRPOLoss, lambda model: model, data, base, output_dir, train_config, options, **more)

@@ -1,0 +1,131 @@
+"""Proximal policy optimisation: a second head guesses how much reward is still to come, and answers are judged by it.
+
+GRPO asks a group of answers what is usual; PPO asks a critic, at every token. The critic here is one linear layer on
+the policy's own stream: it costs next to nothing. In the usual setting it is a second model as large as the policy,
+with its gradients and its optimizer, and that memory is what GRPO saves.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minimind_lite.config import ConfigError, ModelConfig
+from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
+from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.loss import Loss
+from minimind_lite.training.policy_gradient import Objective, clipped_loss, gae, k3, value_loss
+from minimind_lite.training.reinforce import RolloutLoss, reinforce
+from minimind_lite.training.rollouts import Prompt, Rollout, RolloutOptions, roll_out
+from minimind_lite.training.stage import StageResult
+
+
+@dataclass(frozen=True)
+class PPOOptions(RolloutOptions):
+    """PPO's own numbers."""
+
+    group_size: int = 2  # answers to each prompt; PPO needs no more than one
+    updates_per_rollout: int = 2
+    clip: float = 0.2  # of the ratio
+    value_clip: float = 0.2  # how far a value may move from the one at the rollout
+    value_weight: float = 0.5  # of the value loss beside the policy's
+    discount: float = 1.0  # what a reward one token later is worth
+    lam: float = 0.95  # GAE: 0 trusts the critic, 1 trusts only the rewards
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (0 <= self.discount <= 1 and 0 <= self.lam <= 1):
+            raise ConfigError("discount and lam are shares, from 0 to 1")
+        if self.clip <= 0 or self.value_clip <= 0 or self.value_weight < 0:
+            raise ConfigError("clip and value_clip must be above 0, value_weight 0 or more")
+
+
+class ActorCritic(nn.Module):
+    """A language model and, on its last hidden states, a value for each position; the value starts at 0 everywhere."""
+
+    def __init__(self, policy: Transformer) -> None:
+        super().__init__()
+        self.policy = policy
+        self.value_head = nn.Linear(policy.config.hidden_size, 1)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The policy's shape."""
+        return self.policy.config
+
+    def forward(self, input_ids: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """(log-probabilities, values), each (batch, seq) and 0 where the target is -100.
+
+        The value at a position is of the text before its target, so it does not know what is going to be written.
+        """
+        trained = targets != IGNORED_TARGET
+        hidden = self.policy.hidden_states(input_ids)[trained]  # (trained, hidden_size)
+        logits = self.policy.logits(hidden).float() / temperature
+        picked = -F.cross_entropy(logits, targets[trained], reduction="none")
+        empty = picked.new_zeros(targets.shape)
+        values = self.value_head(hidden).float().squeeze(1)
+        return empty.masked_scatter(trained, picked), empty.masked_scatter(trained, values)
+
+
+@dataclass(frozen=True)
+class PPORollout(Rollout):
+    """Answers with what the critic made of them, (rows, tokens)."""
+
+    values: Tensor
+    returns: Tensor  # what the values should have been
+    advantages: Tensor  # mean 0 and standard deviation 1 over all tokens
+
+
+class PPOLoss(RolloutLoss):
+    """PPO as a loss function of the loop; the model is an ActorCritic, the items are tokens."""
+
+    rollout_type = PPORollout
+
+    @torch.no_grad()
+    def answer(self, model: ActorCritic, batch: list[Prompt]) -> PPORollout:
+        options = self.options
+        rollout = roll_out(model.policy, self.tokenizer, batch, options, self.rewards, self.reference)
+        _, values = model(rollout.input_ids, rollout.targets, options.temperature)
+        rewards = token_rewards(rollout, options.kl_weight)
+        advantages = gae(rewards, values, rollout.mask, options.discount, options.lam)
+        of_answers = advantages[rollout.mask]
+        scaled = (advantages - of_answers.mean()) / (of_answers.std() + 1e-8) * rollout.mask
+        return PPORollout(**vars(rollout), values=values, returns=advantages + values, advantages=scaled)
+
+    def loss(self, model: ActorCritic, rollout: PPORollout) -> Loss:
+        options, mask = self.options, rollout.mask
+        logprobs, values = model(rollout.input_ids, rollout.targets, options.temperature)
+        objective = Objective("token", False, options.clip, options.clip)
+        policy = clipped_loss(logprobs, rollout.old_logprobs, rollout.advantages, objective)
+        critic = value_loss(values, rollout.values, rollout.returns, options.value_clip)
+        kl = k3(logprobs, rollout.reference_logprobs)
+        items = mask.sum()
+        extras = self.measured(rollout, items, kl=kl[mask], value_loss=critic[mask], policy_loss=policy[mask])
+        return Loss(((policy + options.value_weight * critic) * mask).sum(), items, extras)
+
+
+def token_rewards(rollout: Rollout, kl_weight: float) -> Tensor:
+    """The reward at the last token of each answer, and at every token a price for leaving the reference.
+
+    The price is log π_old - log π_ref, whose mean over answers is the KL divergence. Source: Ouyang et al. 2022, eq. 2.
+    """
+    mask = rollout.mask
+    last = mask & (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True))
+    return rollout.rewards[:, None] * last - kl_weight * (rollout.old_logprobs - rollout.reference_logprobs)
+
+
+def run_ppo(
+    data: str | Path,
+    base: str | Path,
+    output_dir: str | Path,
+    train_config: TrainConfig,
+    options: PPOOptions = PPOOptions(),
+    **more: Any,
+) -> StageResult:
+    """As ``grpo.run_grpo``, by PPO. The critic lives in the checkpoints only; the folder holds the language model."""
+    return reinforce(PPOLoss, ActorCritic, data, base, output_dir, train_config, options, **more)
