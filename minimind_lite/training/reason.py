@@ -46,6 +46,11 @@ class ReasonOptions(FromSettings):
         if self.replay_share and not self.replay:
             raise ConfigError("replay_share needs replay: the file of conversations to mix in")
 
+    def parts(self, data: str | Path) -> list[Any]:
+        """What is mixed: (path, kind of its records, share of the blocks), ``data`` itself first."""
+        others = [(data, "reasoning_off", self.off_share), (self.replay, "conversation", self.replay_share)]
+        return [(data, "reasoning", 1 - self.off_share - self.replay_share), *(one for one in others if one[2])]
+
 
 def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
     """(size,) float32: ``weight`` for the four tags, 1 for every other token of a model's vocabulary.
@@ -66,8 +71,8 @@ def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
 def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> ConcatDataset[dict[str, Tensor]]:
     """All blocks of the first, and of each other one so many, evenly taken or repeated, that its share holds."""
     parts: list[Any] = [data[0]]
-    for other, share in zip(data[1:], shares[1:], strict=False):
-        count = round(share * len(data[0]) / (1 - sum(shares[1 : len(data)])))
+    for other, share in zip(data[1:], shares[1:], strict=True):
+        count = round(len(data[0]) * share / shares[0])
         parts.append(Subset(other, [place * len(other) // count for place in range(count)]))
     return ConcatDataset(parts)
 
@@ -90,17 +95,14 @@ def run_reason(
     Raises PretrainedError, DataError (a record without an answer block …), ConfigError, CheckpointError.
     """
     model, tokenizer, identity = load_base(base)
-    extra = [(data, "reasoning_off", options.off_share), (options.replay, "conversation", options.replay_share)]
-    parts: list[Any] = [(data, "reasoning", 1.0), *(part for part in extra if part[2])]
-    parts += [(eval_data, "reasoning", 0.0)] * bool(eval_data)
+    parts = options.parts(data) + [(eval_data, "reasoning", 0.0)] * bool(eval_data)
     limits: Any = {"max_length": options.block_size + 1, "strict": strict}
     stores = [token_store(path, kind, tokenizer, Path(output_dir) / "tokens", **limits) for path, kind, _ in parts]
     blocks = [PackedDataset(store, options.block_size) for store in stores]
     held_out = blocks.pop() if eval_data else None
-    mixed = mix_blocks(blocks, [share for _, _, share in parts])
-    loss_fn = partial(
-        next_token_loss, token_weights=tag_weights(tokenizer, options.tag_weight, model.config.vocab_size)
-    )
+    mixed = mix_blocks(blocks, [share for _, _, share in parts if share])
+    weights = tag_weights(tokenizer, options.tag_weight, model.config.vocab_size)
+    loss_fn = partial(next_token_loss, token_weights=weights)
     identity |= asdict(options) | {"replay": "", "tokens": [store.path.stem for store in stores]}
     parts_of_loop = {"loss_fn": loss_fn, "eval_data": held_out, "identity": identity} | train_options
     result = train(model, mixed, train_config, output_dir, **parts_of_loop)
