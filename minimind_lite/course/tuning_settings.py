@@ -10,7 +10,12 @@ class MoESettings(TrainingSettings):
     """Chapter 06: a small dense and a small mixture-of-experts model, trained side by side."""
 
     preset: str = "nano-moe"
-    total_steps: int = 250
+    total_steps: int = 200
+    learning_rate: float = 4e-3
+    embedding_lr_ratio: float = 5.0
+    eval_every: int = 100
+    eval_batches: int = 0  # all held-out blocks: there are few
+    collapse_steps: int = 80  # of each of two short runs, with and without the balance loss
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,22 @@ class LoRASettings(SFTSettings):
 
 @dataclass(frozen=True)
 class DPOSettings(SFTSettings):
-    """Chapter 12."""
+    """Chapter 12: the reference is fine-tuned first, with numbers of its own, then the preferences."""
 
+    micro_batch_size: int = 8  # pairs
     total_steps: int = 120
+    learning_rate: float = 2e-4
+    embedding_lr_ratio: float = 1.0
+    warmup_ratio: float = 0.1
+    eval_every: int = 0  # once, at the end
+    eval_batches: int = 0
+    beta: float = 0.1
+    loss_type: str = "sigmoid"  # sigmoid, sigmoid_norm or ipo
+    reference_steps: int = 300  # fine-tuning on both endings; 0: the model of chapter 10 is the reference
+    reference_learning_rate: float = 3e-3
+    reference_embedding_lr_ratio: float = 6.0
+    max_new_tokens: int = 96
+    experiment_steps: int = 12  # length of the chapter's small experiments
 
 
 @dataclass(frozen=True)
