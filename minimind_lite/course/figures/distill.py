@@ -55,10 +55,8 @@ def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     figure, axis = subplots(height=3.6)
     for colour, (name, history) in zip((GREEN, GREY), histories.items(), strict=False):
         seen = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
-        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=label(name))
-        axis.annotate(f"{seen[-1][1]:.3f}", seen[-1], xytext=(6, 4), textcoords="offset points", color=colour)
+        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=f"{label(name)}: {seen[-1][1]:.3f}")
     axis.set(xlabel=label("step"), ylabel=label("held_out_answer_loss"))
-    axis.margins(x=0.1)
     axis.legend()
     return figure
 
