@@ -114,6 +114,7 @@ def badges(repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="T
 @clean_errors
 def chat(
     folder: Annotated[Path, typer.Argument(help="A trained model's folder.")],
+    adapter: Annotated[Path | None, typer.Option(help="A LoRA adapter's folder, trained on this model.")] = None,
     system: Annotated[str | None, typer.Option(help="A system turn to begin with.")] = None,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")] = 0.9,
@@ -125,7 +126,22 @@ def chat(
     from minimind_lite.generation.sampling import SamplingConfig
 
     sampling = SamplingConfig(temperature=temperature, top_p=top_p)
-    run_chat(folder, system=system, sampling=sampling, max_new_tokens=max_new_tokens, device=str(pick_device()))
+    options = {"adapter": adapter, "system": system, "sampling": sampling, "max_new_tokens": max_new_tokens}
+    run_chat(folder, device=str(pick_device()), **options)  # type: ignore[arg-type]
+
+
+@app.command(epilog="Example: minimind merge runs/sft runs/lora runs/merged")
+@clean_errors
+def merge(
+    base: Annotated[Path, typer.Argument(help="The folder of the model that the adapter was trained on.")],
+    adapter: Annotated[Path, typer.Argument(help="The folder of the LoRA adapter.")],
+    output: Annotated[Path, typer.Argument(help="Where the merged model goes.")],
+) -> None:
+    """Write a LoRA adapter into its base: an ordinary model folder, which needs no adapter any more."""
+    from minimind_lite.model.lora_files import merge_folders
+
+    merge_folders(base, adapter, output)
+    typer.echo(f"merged: {output}")
 
 
 @app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")

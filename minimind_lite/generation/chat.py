@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from minimind_lite.generation.engine import stream
 from minimind_lite.generation.sampling import GenerationError, SamplingConfig
+from minimind_lite.model.lora_files import load_adapter
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
@@ -24,8 +25,13 @@ class ChatError(ValueError):
     """A chat that cannot start; the message says what is missing and the way out."""
 
 
-def load_chat_folder(folder: str | Path, device: str = "cpu") -> tuple[Transformer, Tokenizer]:
-    """Model and tokenizer of a folder. Raises ChatError (or PretrainedError) when something is missing or broken."""
+def load_chat_folder(
+    folder: str | Path, device: str = "cpu", adapter: str | Path | None = None
+) -> tuple[Transformer, Tokenizer]:
+    """Model and tokenizer of a folder, with a LoRA adapter's folder on top if one is given.
+
+    Raises ChatError (or PretrainedError, LoRAError) when something is missing, broken, or does not fit.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ChatError(f"there is no folder {folder}: give the folder of a trained model, such as the course's sft")
@@ -35,7 +41,10 @@ def load_chat_folder(folder: str | Path, device: str = "cpu") -> tuple[Transform
             f"{folder} is not a whole model: it lacks {', '.join(missing)}; run the chapter or the training that makes "
             "it to its end, or copy the file there"
         )
-    return load_pretrained(folder, device=device), Tokenizer.load(folder)
+    model = load_pretrained(folder, device=device)
+    if adapter is not None:
+        load_adapter(model, adapter)
+    return model, Tokenizer.load(folder)
 
 
 def fit_history(tokenizer: Tokenizer, messages: list[Message], room: int, thinking: bool | None = None) -> list[int]:
@@ -113,6 +122,7 @@ def run_chat(
     folder: str | Path,
     *,
     device: str = "cpu",
+    adapter: str | Path | None = None,
     source: TextIO | None = None,
     target: TextIO | None = None,
     **settings: Any,
@@ -123,7 +133,7 @@ def run_chat(
     """
     target = target or _utf8(sys.stdout)
     source = source or _utf8(sys.stdin)
-    chat = Chat(*load_chat_folder(folder, device), target, **settings)
+    chat = Chat(*load_chat_folder(folder, device, adapter), target, **settings)
     prompting = source.isatty()
     if prompting:
         print(HELP, file=target)

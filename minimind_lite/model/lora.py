@@ -1,0 +1,191 @@
+"""LoRA: leave a trained matrix as it is, and learn a small change beside it, written as the product of two thin ones.
+
+    y = W x + (alpha / rank) · B (A x)          W (out, in) frozen;  A (rank, in) and B (out, rank) trained
+
+Choices: B starts at zero, so an adapted model starts as its base, to the last bit; A starts like a linear layer's own
+weights (Kaiming-uniform, as PEFT does), whose size follows the width, where the paper's fixed-size Gaussian does not ·
+a layer holds any number of adapters by name and uses one at a time · merging keeps the frozen matrix aside, so that
+unmerging gives back the same bits and not a difference of rounded sums.
+Source: Hu et al. 2021 (arXiv 2106.09685), section 4.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minimind_lite.config import ConfigError
+from minimind_lite.model.transformer import Transformer
+
+# A name ends like one of these in every dense layer, and in every expert that is made of linear layers.
+ATTENTION_AND_MLP = r".*\.(self_attn|mlp)\..*_proj"
+
+
+class LoRAError(ValueError):
+    """An adapter that does not fit; the message says what differs and the way out. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """What an adapter looks like. Raises ConfigError for a value that cannot work."""
+
+    rank: int = 8  # rows of A: how many directions the change of a matrix may have
+    alpha: float = 16.0  # the change is scaled by alpha / rank, so its size does not grow with the rank
+    dropout: float = 0.0  # share of the adapter's inputs that are zeroed in training
+    target: str = ATTENTION_AND_MLP  # a regular expression for the whole name of a linear layer
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"rank must be 1 or more, alpha above 0 and dropout from 0 to below 1; "
+                f"they are {self.rank}, {self.alpha} and {self.dropout}"
+            )
+        try:
+            re.compile(self.target)
+        except re.error as error:
+            raise ConfigError(f"target {self.target!r} is not a regular expression: {error}") from error
+
+
+class LoRALinear(nn.Linear):
+    """A linear layer that shares the weight of the one it replaces, with adapters by name beside it.
+
+    x: (..., in_features) → (..., out_features). The weight keeps its name, so the base's parameters read the same.
+    """
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
+        self.weight, self.bias = base.weight, base.bias
+        self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()  # name → (rank, in), (out, rank)
+        self.configs: dict[str, LoRAConfig] = {}
+        self.active: str | None = None  # the adapter in use; one that this layer does not have changes nothing here
+        self.frozen: Tensor | None = None  # the base's own weight, while an adapter is merged into `weight`
+
+    def add(self, name: str, config: LoRAConfig) -> None:
+        """Add an adapter that changes nothing yet."""
+        down = self.weight.new_empty(config.rank, self.in_features)
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5))
+        self.lora_A[name], self.lora_B[name] = down, self.weight.new_zeros(self.out_features, config.rank)
+        self.configs[name] = config
+
+    def change(self, name: str) -> Tensor:
+        """What the adapter adds to the weight: (out_features, in_features)."""
+        config = self.configs[name]
+        return config.alpha / config.rank * (self.lora_B[name] @ self.lora_A[name])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(x, self.weight, self.bias)
+        if self.active not in self.configs or self.frozen is not None:
+            return y
+        config, dropped = self.configs[self.active], F.dropout(x, self.configs[self.active].dropout, self.training)
+        low = F.linear(dropped, self.lora_A[self.active])  # (..., rank)
+        return y + config.alpha / config.rank * F.linear(low, self.lora_B[self.active])
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Write the active adapter into the weight: as fast as the base, and as large for as long."""
+        if self.active in self.configs and self.frozen is None:
+            self.frozen = self.weight.data
+            self.weight.data = self.frozen + self.change(self.active)
+
+    def unmerge(self) -> None:
+        """Put back the very weight that ``merge`` set aside."""
+        if self.frozen is not None:
+            self.weight.data, self.frozen = self.frozen, None
+
+
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
+    """(name, layer) of every linear layer that has been given room for adapters."""
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, LoRALinear))
+
+
+def adapter_names(model: nn.Module) -> list[str]:
+    """The adapters that ``model`` holds."""
+    return list(dict.fromkeys(name for _, layer in lora_layers(model) for name in layer.configs))
+
+
+def target_names(model: nn.Module, target: str) -> list[str]:
+    """Names of the linear layers that ``target`` matches whole; LoRAError with the names there are, if none."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    found = [name for name in linear if re.fullmatch(target, name)]
+    if not found:
+        there = sorted({re.sub(r"\.\d+", ".*", name) for name in linear})
+        raise LoRAError(f"no linear layer's name matches {target!r} as a whole; there are: {', '.join(there)}")
+    return found
+
+
+def add_adapter(model: nn.Module, config: LoRAConfig, name: str = "adapter") -> None:
+    """Freeze ``model``, give it a new adapter, and make that one active and the only thing that trains.
+
+    A is drawn from torch's global generator. Raises LoRAError: no layer matches, the rank is above a layer's smaller
+    side, the name is taken.
+    """
+    check_name(model, name)
+    names = target_names(model, config.target)
+    for one in names:
+        shape = tuple(model.get_parameter(f"{one}.weight").shape)
+        if config.rank > min(shape):
+            raise LoRAError(f"rank {config.rank} is above the smaller side of {one}, {shape}: no change has more")
+    for one in names:
+        make_room(model, one).add(name, config)
+    set_adapter(model, name)
+    for parameter_name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter_name.endswith((f".lora_A.{name}", f".lora_B.{name}")))
+
+
+def check_name(model: nn.Module, name: str) -> None:
+    """Refuse a name that is taken, or that cannot be a part of a parameter's name."""
+    if not re.fullmatch(r"[\w-]+", name):
+        raise LoRAError(f"an adapter's name is made of letters, digits, _ and -; this is {name!r}")
+    if name in adapter_names(model):
+        raise LoRAError(f"the model already has an adapter called {name!r}: choose another name")
+
+
+def make_room(model: nn.Module, name: str) -> LoRALinear:
+    """The linear layer ``name``, replaced by one that can hold adapters if it is not one yet."""
+    layer = model.get_submodule(name)
+    if not isinstance(layer, LoRALinear):
+        layer = LoRALinear(layer).train(layer.training)  # type: ignore[arg-type]
+        model.set_submodule(name, layer)
+    return layer
+
+
+def set_adapter(model: nn.Module, name: str | None) -> None:
+    """Use the adapter ``name``, or none; one that was merged is taken out first."""
+    if name is not None and name not in adapter_names(model):
+        there = ", ".join(adapter_names(model)) or "none"
+        raise LoRAError(f"the model has no adapter called {name!r}; it has: {there}")
+    for _, layer in lora_layers(model):
+        layer.unmerge()
+        layer.active = name
+
+
+def merge(model: nn.Module) -> None:
+    """Write the active adapter into the weights of ``model``; ``unmerge`` takes it out bit by bit."""
+    for _, layer in lora_layers(model):
+        layer.merge()
+
+
+def unmerge(model: nn.Module) -> None:
+    """Undo ``merge``."""
+    for _, layer in lora_layers(model):
+        layer.unmerge()
+
+
+def merged(model: Transformer) -> Transformer:
+    """``model`` with the active adapter in its weights for good, and plain linear layers: ready to be saved."""
+    for name, layer in list(lora_layers(model)):
+        layer.merge()
+        plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        plain.weight, plain.bias = layer.weight, layer.bias
+        model.set_submodule(name, plain)
+    return model
+
+
+def trainable_share(model: nn.Module) -> float:
+    """Parameters that train as a share of the base's own, 0..1."""
+    own = sum(one.numel() for name, one in model.named_parameters() if ".lora_" not in name)
+    return sum(one.numel() for one in model.parameters() if one.requires_grad) / own
