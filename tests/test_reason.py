@@ -11,7 +11,7 @@ import torch
 
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.data.documents import conversation_documents
-from minimind_lite.data.packing import PackedDataset
+from minimind_lite.data.packing import IGNORE, PackedDataset
 from minimind_lite.data.reasoning import REASONING_TAGS, check_reasoning, parse_reasoning, without_thoughts
 from minimind_lite.data.records import DataError, read_records
 from minimind_lite.evaluation.reasoning import answer_questions
@@ -185,12 +185,23 @@ def test_shares_are_shares_of_the_blocks(tmp_path: Path, base: Path, sums: Path,
     assert sum(text.count("<answer>") for text in texts if "<think>\n\n" not in text) == len(SUMS)
 
 
+def test_the_control_learns_direct_answers_alone(tmp_path: Path, base: Path, sums: Path, tokenizer: Tokenizer) -> None:
+    blocks = run_reason(
+        sums, base, tmp_path / "out", CONFIG, ReasonOptions(block_size=96, off_share=1.0), eval_data=sums
+    )
+    targets = torch.cat([blocks.data[place]["targets"] for place in range(len(blocks.data))])
+    said = tokenizer.decode(targets[targets != IGNORE].tolist()).split("<|im_end|>")[:-1]
+    assert sorted(said) == sorted(f"<answer>\n{n + 1}\n</answer>" for n in range(1, 25))
+    assert blocks.training.history[-1]["eval_loss"] > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"tag_weight": 0.0}, "tag_weight must be above 0"),
-        ({"off_share": -0.1}, "together below 1"),
-        ({"off_share": 0.5, "replay_share": 0.5, "replay": "x"}, "together below 1"),
+        ({"off_share": -0.1}, "0 or more, together 1 at most"),
+        ({"off_share": 0.6, "replay_share": 0.5, "replay": "x"}, "0 or more, together 1 at most"),
+        ({"replay_share": 1.0, "replay": "x"}, "not all replay"),
         ({"replay_share": 0.1}, "replay_share needs replay"),
     ],
 )

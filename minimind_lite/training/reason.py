@@ -34,22 +34,28 @@ class ReasonOptions(FromSettings):
 
     block_size: int = 512  # tokens in one packed row
     tag_weight: float = 10.0  # how much more than another token a tag counts
-    off_share: float = 0.0  # share of the blocks in which the same records are answered with thinking switched off
+    off_share: float = 0.0  # share of the blocks with thinking switched off: the same records, answered directly
     replay: str = ""  # conversations of an earlier stage, mixed in against forgetting
     replay_share: float = 0.0  # their share of the blocks
 
     def __post_init__(self) -> None:
         if not self.tag_weight > 0:
             raise ConfigError(f"tag_weight must be above 0, not {self.tag_weight}")
-        if min(self.off_share, self.replay_share) < 0 or self.off_share + self.replay_share >= 1:
-            raise ConfigError("off_share and replay_share are shares of the whole: each 0 or more, together below 1")
+        if (
+            min(self.off_share, self.replay_share) < 0
+            or self.off_share + self.replay_share > 1
+            or self.replay_share == 1
+        ):
+            raise ConfigError("off_share and replay_share are shares: 0 or more, together 1 at most, not all replay")
         if self.replay_share and not self.replay:
             raise ConfigError("replay_share needs replay: the file of conversations to mix in")
 
-    def parts(self, data: str | Path) -> list[Any]:
-        """What is mixed: (path, kind of its records, share of the blocks), ``data`` itself first."""
-        others = [(data, "reasoning_off", self.off_share), (self.replay, "conversation", self.replay_share)]
-        return [(data, "reasoning", 1 - self.off_share - self.replay_share), *(one for one in others if one[2])]
+    def parts(self, data: str | Path, eval_data: str | Path | None = None) -> list[Any]:
+        """What is mixed: (path, kind of its records, share of the blocks); at the end what is held out, share 0."""
+        shares = {"reasoning": 1 - self.off_share - self.replay_share, "reasoning_off": self.off_share}
+        parts = [(data, kind, share) for kind, share in shares.items() if share > 1e-9]
+        parts += [(self.replay, "conversation", self.replay_share)] * bool(self.replay_share)
+        return parts + [(eval_data, parts[0][1], 0.0)] * bool(eval_data)  # as trained: with thoughts or without
 
 
 def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
@@ -95,7 +101,7 @@ def run_reason(
     Raises PretrainedError, DataError (a record without an answer block …), ConfigError, CheckpointError.
     """
     model, tokenizer, identity = load_base(base)
-    parts = options.parts(data) + [(eval_data, "reasoning", 0.0)] * bool(eval_data)
+    parts = options.parts(data, eval_data)
     limits: Any = {"max_length": options.block_size + 1, "strict": strict}
     stores = [token_store(path, kind, tokenizer, Path(output_dir) / "tokens", **limits) for path, kind, _ in parts]
     blocks = [PackedDataset(store, options.block_size) for store in stores]
