@@ -25,7 +25,8 @@ TUNING: dict[str, dict[str, Any]] = {
     "lora": table(LoRASettings(), colab=GPU, full=GPU, smoke=SMOKE),
     "dpo": table(
         DPOSettings(),
-        colab=GPU | {"micro_batch_size": 16, "learning_rate": 5e-5, "reference_learning_rate": 5e-4, "precision": "fp16"},
+        colab=GPU
+        | {"micro_batch_size": 16, "learning_rate": 5e-5, "reference_learning_rate": 5e-4, "precision": "fp16"},
         # MiniMind2's batch 4 and length 1024, two passes; its rate of 1e-8 moves nothing, the paper's own is 1e-6.
         full=GPU
         | {"preset": "minimind2-small", "block_size": 1024, "micro_batch_size": 4, "total_steps": 40_000}

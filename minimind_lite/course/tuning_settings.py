@@ -1,6 +1,7 @@
 """The numbers of chapter 06 and of the stages after instruction tuning; the defaults are the quick profile."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from .settings import SFTSettings, TrainingSettings
 
@@ -41,8 +42,14 @@ class DPOSettings(SFTSettings):
     reference_steps: int = 300  # fine-tuning on both endings; 0: the model of chapter 10 is the reference
     reference_learning_rate: float = 3e-3
     reference_embedding_lr_ratio: float = 6.0
+    reference_micro_batch_size: int = 4  # packed rows
     max_new_tokens: int = 96
     experiment_steps: int = 12  # length of the chapter's small experiments
+
+    def reference_changes(self) -> dict[str, Any]:
+        """What is different while the reference is fine-tuned, in the words of TrainConfig."""
+        rates = {"learning_rate": self.reference_learning_rate, "embedding_lr_ratio": self.reference_embedding_lr_ratio}
+        return rates | {"total_steps": self.reference_steps, "micro_batch_size": self.reference_micro_batch_size}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,81 @@
+"""Chapter 12's pictures: loss and gradient against the margin, log-probabilities over time, style and KL, answers."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ..labels import label
+from .style import BLUE, GREY, ORANGE, html, subplots
+
+
+def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
+    """DPO's loss and the weight of its gradient against the margin in nats, a line for each β; ``chosen`` is marked."""
+    figure, (left, right) = subplots(columns=2, height=3.0)
+    margins = np.linspace(-60, 60, 241)
+    for beta in betas:
+        left.plot(margins, np.logaddexp(0, -beta * margins), label=f"β = {beta:g}")
+        right.plot(margins, beta / (1 + np.exp(beta * margins)), label=f"β = {beta:g}")
+    for axis, name in ((left, "pair_loss"), (right, "gradient_weight")):
+        axis.axvline(0, color=GREY, linewidth=0.8)
+        if chosen is not None:
+            axis.axvline(chosen, color=ORANGE, linestyle=":")
+        axis.set(xlabel=label("margin_nats"), ylabel=label(name))
+    left.set_ylim(0, 8)
+    left.legend()
+    return figure
+
+
+def logprobs(history: Sequence[Mapping[str, Any]], reference: tuple[float, float] | None = None) -> Any:
+    """Log-probabilities of chosen and rejected answers over a run; ``reference`` is where they began, if known."""
+    figure, axis = subplots(height=3.2)
+    steps = [row["step"] for row in history]
+    for name, colour, start in (("chosen", BLUE, 0), ("rejected", ORANGE, 1)):
+        axis.plot(steps, [row[f"logps/{name}"] for row in history], marker="o", color=colour, label=label(name))
+        if reference is not None:
+            axis.axhline(reference[start], color=colour, linestyle=":")
+    axis.set(xlabel=label("step"), ylabel=label("answer_logprob"))
+    axis.legend()
+    return figure
+
+
+def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel: str = "pair_loss") -> Any:
+    """One metric of several runs over their steps."""
+    figure, axis = subplots(height=2.8)
+    for name, history in histories.items():
+        axis.plot([row["step"] for row in history], [row[key] for row in history], marker=".", label=name)
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
+    axis.legend()
+    return figure
+
+
+def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
+    """For each β: how far the model went (KL of an answer, nats) and its share of answers in the preferred style."""
+    figure, axis = subplots(height=3.0)
+    for beta, (distance, share) in measured.items():
+        axis.plot(distance, 100 * share, marker="o", color=BLUE)
+        axis.annotate(f"β = {beta:g}", (distance, 100 * share), xytext=(6, -4), textcoords="offset points")
+    axis.set(xlabel=label("kl_answer"), ylabel=label("style_percent"), ylim=(0, 105))
+    axis.margins(x=0.15)
+    axis.set_xlim(left=0)
+    return figure
+
+
+def answers(questions: Sequence[str], said: Mapping[str, Sequence[str]], closings: Sequence[str]) -> Any:
+    """Sampled answers side by side, a column for each model; a tick marks the preferred style."""
+    head = "".join(f'<th style="text-align:left">{label(name)}</th>' for name in ("question", *said))
+    rows = "".join(
+        f"<tr>{_cell(question)}{''.join(_cell(_marked(column[row], closings)) for column in said.values())}</tr>"
+        for row, question in enumerate(questions)
+    )
+    return html(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+
+
+def _marked(text: str, closings: Sequence[str]) -> str:
+    return ("✓ " if text.strip().endswith(tuple(closings)) else "✗ ") + text
+
+
+def _cell(text: str) -> str:
+    shown = escape(text if len(text) <= 140 else text[:139] + "…").replace("\n", " ⏎ ")
+    return f'<td style="text-align:left;vertical-align:top;max-width:24em">{shown}</td>'

@@ -1,0 +1,136 @@
+"""What preference training changed: which of two answers the model holds likelier, how it speaks, how far it went."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.documents import Document
+from ..data.padding import pad_documents
+from ..data.preferences import Pair, marks
+from ..evaluation.closed_book import exact_match
+from ..generation.engine import generate
+from ..generation.sampling import SamplingConfig
+from ..model.transformer import IGNORED_TARGET, Transformer
+from ..tokenizer import Message, Tokenizer
+from ..training.dpo import reference_logprobs
+
+
+@dataclass(frozen=True)
+class PreferenceReport:
+    """One model, measured on held-out pairs and questions."""
+
+    accuracy: "PairAccuracy"
+    samples: "SampledAnswers"
+    style: float  # share of the sampled answers that end as the preferred ones do
+    kl_answer: float  # to the reference, nats an answer
+    kl_token: float  # nats a token
+    facts: float  # share of held-out questions whose greedy answer contains the expected sentence
+
+
+def measure_preferences(
+    model: Transformer,
+    reference: Transformer,
+    tokenizer: Tokenizer,
+    pairs: Sequence[Pair],
+    questions: Sequence[list[Message]],
+    closings: Sequence[str],
+    *,
+    max_new_tokens: int = 96,
+) -> PreferenceReport:
+    """Everything at once; pairs and questions: held out. closings: see ``closing_sentences``."""
+    samples = sample_answers(model, tokenizer, pairs, max_new_tokens=max_new_tokens)
+    accuracy = pair_accuracy(model, pairs, reference_logprobs(reference, pairs))
+    answers = exact_match(model, tokenizer, questions, max_new_tokens=max_new_tokens).answers
+    facts = sum(answer.expected.strip() in answer.given for answer in answers) / len(answers)
+    kl_answer, kl_token = kl_to_reference(model, reference, samples)
+    return PreferenceReport(accuracy, samples, samples.share_ending(closings), kl_answer, kl_token, facts)
+
+
+@dataclass(frozen=True)
+class PairAccuracy:
+    """The share of pairs whose chosen answer the model prefers, by three measures of "prefers"."""
+
+    summed: float  # log π(chosen) > log π(rejected): the whole answers as they stand, so a short one has an advantage
+    per_token: float  # the same with means over the tokens
+    reward: float  # log π/reference of the chosen answer is the greater: DPO's own measure; a tie counts half
+
+
+def pair_accuracy(model: Transformer, pairs: Sequence[Pair], reference: Tensor) -> PairAccuracy:
+    """Measure ``model`` on pairs; reference: (pairs, 2) as ``training.dpo.reference_logprobs`` gives it."""
+    policy = reference_logprobs(model, pairs)
+    lengths = torch.tensor([[_targets(pair.chosen), _targets(pair.rejected)] for pair in pairs])
+
+    def share(scores: Tensor) -> float:
+        margin = scores[:, 0] - scores[:, 1]
+        margin[margin.abs() < 1e-3] = 0.0  # rounding: the reference itself must come out as undecided
+        return float((margin.sign() + 1).mean() / 2)
+
+    return PairAccuracy(share(policy), share(policy / lengths), share(policy - reference))
+
+
+def _targets(document: Document) -> int:
+    return int(marks(document).sum())
+
+
+def closing_sentences(answers: Sequence[str], at_least: int = 5) -> tuple[str, ...]:
+    """The last sentences that ``at_least`` of the answers share, commonest first: how the preferred answers end.
+
+    >>> closing_sentences(["It is 4. Ask again!", "Yes. Ask again!", "No."], at_least=2)
+    ('Ask again!',)
+    """
+    pieces = [re.split(r"(?<=[。！？])|(?<=[.!?])\s+", answer.strip()) for answer in answers]
+    counts = Counter([piece for piece in some if piece][-1] for some in pieces if any(some))
+    return tuple(sentence for sentence, count in counts.most_common() if count >= at_least)
+
+
+@dataclass(frozen=True)
+class SampledAnswers:
+    """Answers drawn from the model's own distribution (temperature 1, unfiltered), one a prompt."""
+
+    texts: list[str]
+    documents: list[Document]  # prompt and answer; the answer is marked
+
+    def share_ending(self, closings: Sequence[str]) -> float:
+        """The share of answers that end with one of ``closings``."""
+        return sum(text.strip().endswith(tuple(closings)) for text in self.texts) / len(self.texts)
+
+
+def sample_answers(
+    model: Transformer, tokenizer: Tokenizer, pairs: Sequence[Pair], *, max_new_tokens: int = 96, seed: int = 0
+) -> SampledAnswers:
+    """One sample for the prompt of each pair; the same seed gives the same samples."""
+    prompts = [pair.chosen.ids[: int(marks(pair.chosen).argmax())].tolist() for pair in pairs]
+    sampling = SamplingConfig(temperature=1.0, seed=seed)
+    drawn = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens, sampling=sampling)
+    documents = [
+        Document(np.asarray(prompt + one.ids), np.repeat(np.array([0, 1], np.uint8), [len(prompt), len(one.ids)]))
+        for prompt, one in zip(prompts, drawn, strict=True)
+    ]
+    return SampledAnswers([one.text for one in drawn], documents)
+
+
+@torch.no_grad()
+def kl_to_reference(
+    model: Transformer, reference: Transformer, samples: SampledAnswers, batch_size: int = 16
+) -> tuple[float, float]:
+    """KL(model ‖ reference) in nats: of a whole answer, and of one token, over answers sampled from ``model``.
+
+    At each token the divergence of the two next-token distributions is summed exactly over the vocabulary; only the
+    answers are a sample. Unbiased for the divergence of whole answers, and never below 0.
+    """
+    total = tokens = 0.0
+    for start in range(0, len(samples.documents), batch_size):
+        batch = pad_documents(samples.documents[start : start + batch_size])
+        answer = batch["targets"] != IGNORED_TARGET
+        ids = batch["input_ids"].to(model.model.norm.weight.device)
+        ours, theirs = (
+            one.logits(one.hidden_states(ids)[answer]).float().log_softmax(-1) for one in (model, reference)
+        )
+        total += float((ours.exp() * (ours - theirs)).sum())  # (tokens, vocab_size)
+        tokens += int(answer.sum())
+    return total / len(samples.documents), total / tokens
