@@ -44,7 +44,7 @@ STAGES: dict[str, tuple[str, str, str]] = {  # name: (options, what the command 
     "distill": (
         "DistillOptions",
         "Train a small student with the model in BASE as its teacher.",
-        "minimind train distill data_samples/sft.jsonl runs/sft runs/student -p student=pico -p learning_rate=4e-3",
+        "minimind train distill data_samples/sft.jsonl runs/sft runs/student -p temperature=2.0 -p learning_rate=3e-3",
     ),
     "reason": (
         "ReasonOptions",

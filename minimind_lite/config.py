@@ -177,7 +177,6 @@ PRESETS: dict[str, ModelConfig] = {
     "minimind-v1-small": _MINIMIND_V1,
     "minimind-v1": replace(_MINIMIND_V1, hidden_size=768, num_hidden_layers=16, intermediate_size=2048, head_dim=0),
     "nano": _NANO,  # what the quick profile trains
-    "micro": replace(_NANO, hidden_size=96, num_hidden_layers=2, intermediate_size=256, head_dim=0),  # nano's student
     "pico": replace(_NANO, hidden_size=64, num_hidden_layers=2, intermediate_size=192, head_dim=0),  # tests and toys
     "nano-moe": _NANO_MOE,
     "pico-moe": replace(_NANO_MOE, hidden_size=64, num_hidden_layers=2, intermediate_size=96, head_dim=0),

@@ -18,6 +18,7 @@ from minimind_lite.config import ConfigError, preset
 from minimind_lite.course.figures import distill as figures
 from minimind_lite.course.widgets.distill import temperature_explorer
 from minimind_lite.evaluation.answer_loss import AnswerLoss, answer_loss
+from minimind_lite.generation.kv_cache import KVCache
 from minimind_lite.model.attention import document_mask
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
@@ -25,7 +26,7 @@ from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback, StopTraining
 from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
 from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.distill import DistillLoss, DistillOptions, kl_divergence, run_distill
+from minimind_lite.training.distill import DistillLoss, DistillOptions, every_second_layer, kl_divergence, run_distill
 from minimind_lite.training.loop import train
 from minimind_lite.training.loss import next_token_loss
 
@@ -277,9 +278,33 @@ def test_a_student_with_another_vocabulary_is_refused(tmp_path: Path, teacher: P
         options = DistillOptions(student=str(tmp_path / name), block_size=48)
         with pytest.raises(ConfigError, match="another vocabulary than its teacher"):
             run_distill(data, teacher, tmp_path / "out", CONFIG, options)
-    with pytest.raises(ConfigError, match="neither a folder nor a preset: minimind2-small"):
+    with pytest.raises(ConfigError, match="no folder; there are: half, minimind2-small"):
         run_distill(data, teacher, tmp_path / "out", CONFIG, DistillOptions(student="nobody"))
     assert not (tmp_path / "out").exists()
+
+
+def test_half_of_a_teacher_is_every_second_layer(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    torch.manual_seed(2)
+    teacher = Transformer(preset("pico", vocab_size=290, num_hidden_layers=3)).requires_grad_(False)
+    half = every_second_layer(teacher)
+    assert half.config.num_hidden_layers == 2 and all(parameter.requires_grad for parameter in half.parameters())
+    for mine, theirs in zip(half.model.layers, (teacher.model.layers[0], teacher.model.layers[2]), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
+    save_pretrained(half, tokenizer, tmp_path / "half")
+    again = load_pretrained(tmp_path / "half")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    torch.testing.assert_close(half(ids), again(ids))
+    cache = KVCache(half.config, 1, 8)
+    steps = [half(ids[:, at : at + 1], cache=cache) for at in range(4)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), again(ids), rtol=1e-4, atol=1e-5)
+    half.model.norm.weight.data.zero_()
+    assert teacher.model.norm.weight.all(), "a copy, not the teacher's own weights"
+
+
+def test_a_preset_starts_fresh_from_the_seed(tmp_path: Path, teacher: Path) -> None:
+    data, options = chats(tmp_path / "chat.jsonl"), DistillOptions(student="pico", block_size=48)
+    runs = [run_distill(data, teacher, tmp_path / name, CONFIG, options).model for name in "ab"]
+    assert same_weights(*runs) and runs[0].config.hidden_size == 64 and runs[0].config.vocab_size == 290
 
 
 def test_a_student_may_come_from_a_folder(tmp_path: Path, teacher: Path) -> None:
@@ -300,7 +325,7 @@ def test_a_teacher_with_experts_teaches_a_dense_student(tmp_path: Path, tokenize
     experts = Transformer(preset("pico", vocab_size=290, **EXPERTS))
     save_pretrained(experts, tokenizer, tmp_path / "moe")
     data, config = chats(tmp_path / "chat.jsonl"), replace(CONFIG, total_steps=60, micro_batch_size=8)
-    options = DistillOptions(alpha=0.0, temperature=1.0, block_size=48)
+    options = DistillOptions(student="pico", alpha=0.0, temperature=1.0, block_size=48)
     result = run_distill(data, tmp_path / "moe", tmp_path / "dense", config, options)
     assert result.model.config.num_experts == 0
     first, last = (result.training.history[at] for at in (0, -1))

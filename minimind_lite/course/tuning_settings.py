@@ -21,9 +21,23 @@ class MoESettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class LoRASettings(SFTSettings):
-    """Chapter 11."""
+    """Chapter 11: two adapters on the model of chapter 10."""
 
-    total_steps: int = 200
+    rank: int = 4
+    alpha: float = 32.0
+    dropout: float = 0.0
+    replay_share: float = 0.3  # of the training tokens: conversations of chapter 10, so that they are not forgotten
+    block_size: int = 128
+    total_steps: int = 300  # of the identity adapter
+    learning_rate: float = 3e-3
+    embedding_lr_ratio: float = 1.0  # nothing to scale: the embeddings are frozen
+    weight_decay: float = 0.0
+    eval_every: int = 0  # once, at the end
+    medical_steps: int = 300  # of the medical adapter
+    medical_questions: int = 50  # held-out questions that are asked
+    medical_tokens: int = 160  # the longest length of an answer to one
+    disclaimer_characters: int = 20  # this much of the expected answers' end is their disclaimer
+    experiment_steps: int = 30  # of the chapter's short runs
 
 
 @dataclass(frozen=True)
@@ -56,33 +70,70 @@ class DPOSettings(SFTSettings):
 class DistillSettings(SFTSettings):
     """Chapter 13; what DistillOptions says, with the teacher of chapter 10."""
 
-    student: str = "micro"  # the student's preset; ``preset`` is the teacher's
+    student: str = "half"  # every second layer of the teacher; ``preset`` is the teacher's
     alpha: float = 0.1  # the labels' share of the loss
-    temperature: float = 1.0  # both distributions are softened by it
+    temperature: float = 2.0  # both distributions are softened by it
     direction: str = "forward"  # of the KL
     chunk_size: int = 256  # trained positions whose logits are in memory at a time
-    total_steps: int = 350
-    learning_rate: float = 8e-3
-    eval_every: int = 100
+    total_steps: int = 150
+    eval_every: int = 30
     eval_batches: int = 0  # all the held-out questions: this is the chapter's figure
+    log_every: int = 5
 
 
 @dataclass(frozen=True)
 class ReasonSettings(SFTSettings):
-    """Chapter 14."""
+    """Chapter 14: thoughts, and a control of as many positions with answers alone."""
 
-    total_steps: int = 400
+    micro_batch_size: int = 1  # small steps: many updates out of few tokens
+    total_steps: int = 1600
+    learning_rate: float = 2e-3
+    min_lr_ratio: float = 0.02
+    tag_weight: float = 10.0  # how much more than another token a tag counts
+    off_share: float = 0.05  # share of the blocks with thinking switched off
+    replay_share: float = 0.1  # share of the blocks with conversations of chapter 10
+    log_every: int = 20
+    eval_every: int = 0  # once, at the end
+    eval_batches: int = 0
+    save_every: int = 400
+    eval_questions: int = 300  # held-out sums
+    max_new_tokens: int = 96
+    experiment_steps: int = 120  # length of the chapter's small experiments
 
 
 @dataclass(frozen=True)
 class GRPOSettings(SFTSettings):
-    """Chapter 15."""
+    """Chapter 15: a supervised cold start, then what GRPOOptions says."""
 
-    total_steps: int = 40
+    cold_steps: int = 900  # small steps on worked sums, before the practice
+    cold_learning_rate: float = 2.5e-3
+    cold_embedding_lr_ratio: float = 6.0
+    cold_micro_batch_size: int = 1
+    max_digits: int = 4  # in a question: sums of two numbers with at most two digits
+    micro_batch_size: int = 16  # questions in a step
+    group_size: int = 8  # answers to each
+    total_steps: int = 20
+    learning_rate: float = 3e-4
+    embedding_lr_ratio: float = 1.0
+    min_lr_ratio: float = 0.3
+    weight_decay: float = 0.0
+    kl_weight: float = 0.02  # how hard the starting model pulls back
+    format_weight: float = 0.0  # right or wrong is all that the chapter's run pays for
+    length_weight: float = 0.0
+    eval_questions: int = 140  # held-out sums of that kind that are asked
+    max_new_tokens: int = 56
+    log_every: int = 1
+    eval_every: int = 0
+    save_every: int = 10
 
 
 @dataclass(frozen=True)
-class PPOSettings(SFTSettings):
-    """Chapter 15b."""
+class PPOSettings(GRPOSettings):
+    """Chapter 15b: the cold start of chapter 15, then what PPOOptions says."""
 
-    total_steps: int = 20
+    micro_batch_size: int = 32
+    group_size: int = 2
+    updates_per_rollout: int = 2  # steps that learn from the same answers
+    total_steps: int = 16
+    lam: float = 0.95  # of generalised advantage estimation
+    eval_questions: int = 70
