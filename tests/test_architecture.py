@@ -16,7 +16,7 @@ FLOORS = ("config", "tokenizer", "model", "data", "generation", "training", "eva
           "course", "cli_tools", "cli_train", "cli")  # fmt: skip
 REFERENCES = {"transformers", "trl", "peft"}  # what tests and chapters compare with; the library stands on its own
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MODULE_LINES, FUNCTION_LINES, LIBRARY_LINES = 200, 25, 4000
+MODULE_LINES, FUNCTION_LINES, LIBRARY_LINES = 200, 25, 4600
 
 
 def name_of(path: Path) -> str:
