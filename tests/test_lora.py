@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from minimind_lite.cli import app
 from minimind_lite.config import ConfigError, ModelConfig, preset
+from minimind_lite.evaluation.closed_book import Answer, ExactMatch
 from minimind_lite.model.lora import (
     LoRAConfig,
     LoRAError,
@@ -328,6 +329,12 @@ def test_replay_has_its_share_of_the_tokens(tmp_path: Path, base: Path, share: f
         tokens["old" in words.decode(one.ids.tolist())] += len(one)
     assert tokens[1] / sum(tokens) == pytest.approx(share, abs=0.1)
     assert sum(tokens) == pytest.approx(8 * 2 * 96, rel=0.3)  # as long as the run
+
+
+def test_a_formula_at_the_end_is_counted() -> None:
+    given = ["Rest. See a doctor.", "See a doctor. Rest.", "Drink.\n", "octor."]
+    asked = ExactMatch([Answer("q", "Drink. See a doctor.", one) for one in given])
+    assert asked.share_ending(len("See a doctor.")) == 0.25 and asked.share == 0
 
 
 def test_the_commands_train_merge_and_chat(tmp_path: Path, base: Path) -> None:

@@ -39,6 +39,11 @@ class ExactMatch:
         """The share's 95 % confidence interval (Wilson)."""
         return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
 
+    def share_ending(self, characters: int) -> float:
+        """The share of answers that end with the expected answer's last ``characters``: a formula that must stand."""
+        ends = [answer.expected.strip()[-characters:] for answer in self.answers]
+        return sum(one.given.strip().endswith(end) for one, end in zip(self.answers, ends, strict=True)) / len(ends)
+
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.share:.1%} exact ({low:.1%} to {high:.1%}, {len(self.answers)} questions)"
