@@ -20,6 +20,7 @@ from minimind_lite.course.preference_measures import (
     sample_answers,
 )
 from minimind_lite.course.preference_reference import run_reference, write_endings
+from minimind_lite.course.trl_preferences import trl_loss, trl_trainer
 from minimind_lite.course.widgets import dpo as widgets
 from minimind_lite.data.preferences import answer_document, marks, read_pairs
 from minimind_lite.data.records import DataError, read_records
@@ -71,59 +72,30 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trl_trainer(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def trainer(base: Path) -> Any:
     """TRL's own trainer around the same weights; its loss is then asked about our pairs."""
-    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    rows = datasets.Dataset.from_list(
-        [{"prompt": one["chosen"][:1], "chosen": one["chosen"][1:], "rejected": one["rejected"][1:]} for one in PAIRS]
-    )
-    arguments = trl.DPOConfig(
-        output_dir=str(tmp_path_factory.mktemp("trl")), report_to=[], use_cpu=True, bf16=False,
-        precompute_ref_log_probs=True, disable_tqdm=True,
-    )  # fmt: skip
-    model = AutoModelForCausalLM.from_pretrained(base)
-    return trl.DPOTrainer(
-        model=model, args=arguments, train_dataset=rows, processing_class=AutoTokenizer.from_pretrained(base)
-    )
+    pytest.importorskip("trl")
+    return trl_trainer(base)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.5])
 @pytest.mark.parametrize("loss_type", ["sigmoid", "sigmoid_norm", "ipo"])
-def test_loss_and_rewards_are_trls(base: Path, data: Path, trl_trainer: Any, loss_type: Any, beta: float) -> None:
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
-
+def test_loss_and_rewards_are_trls(base: Path, data: Path, trainer: Any, loss_type: Any, beta: float) -> None:
     model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     pairs = read_pairs(data, tokenizer, 200).pairs
     reference = reference_logprobs(model, pairs) + 4 * torch.randn(len(pairs), 2)  # another model's, so to say
-    ours = dpo_loss(
-        model, collate_pairs(list(zip(pairs, reference, strict=True))), DPOOptions(beta=beta, loss_type=loss_type)
-    )
-
-    rows = []
-    for one, logprobs in zip(pairs, reference.tolist(), strict=True):
-        marked = [
-            (side.ids[marks(side) == 1].tolist(), int(marks(side).argmax())) for side in (one.chosen, one.rejected)
-        ]
-        rows.append({
-            "prompt_ids": one.chosen.ids[: marked[0][1]].tolist(), "chosen_ids": marked[0][0],
-            "rejected_ids": marked[1][0], "ref_chosen_logps": logprobs[0], "ref_rejected_logps": logprobs[1],
-        })  # fmt: skip
-    trl_trainer.loss_types, trl_trainer.beta = [loss_type], beta
-    trl_trainer._metrics["eval"].clear()
-    trl_trainer.model.eval()
-    theirs = trl_trainer._compute_loss(trl_trainer.model, DataCollatorForPreference(pad_token_id=0)(rows), False)
-
+    batch, options = collate_pairs(list(zip(pairs, reference, strict=True))), DPOOptions(beta=beta, loss_type=loss_type)
+    ours = dpo_loss(model, batch, options)
+    theirs, metrics = trl_loss(trainer, pairs, reference, beta, loss_type)
     torch.testing.assert_close(ours.total / ours.items, theirs, rtol=1e-5, atol=1e-5)
     assert len(ours.extras) == 6
     for name, value in ours.extras.items():
-        assert float(value) / len(pairs) == pytest.approx(trl_trainer._metrics["eval"][name][0], rel=1e-5, abs=1e-5)
+        assert float(value) / len(pairs) == pytest.approx(metrics[name], rel=1e-5, abs=1e-5)
 
-    trl_trainer.model.zero_grad()
+    trainer.model.zero_grad()
     theirs.backward()
     (ours.total / ours.items).backward()
-    gradients = dict(trl_trainer.model.named_parameters())
+    gradients = dict(trainer.model.named_parameters())
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name].grad, rtol=1e-3, atol=1e-5)
 

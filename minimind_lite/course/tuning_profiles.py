@@ -50,7 +50,8 @@ TUNING: dict[str, dict[str, Any]] = {
         | {"preset": "minimind2-small", "block_size": 1024, "micro_batch_size": 4, "total_steps": 40_000}
         | {"learning_rate": 1e-6, "reference_steps": 0, "precision": "bf16", "max_new_tokens": 256},
         smoke=SMOKE
-        | {"block_size": 512, "reference_steps": 4, "max_new_tokens": 6, "experiment_steps": 2, "eval_questions": 4},
+        | {"block_size": 512, "reference_steps": 4, "max_new_tokens": 6, "experiment_steps": 2}
+        | {"eval_pairs": 6, "eval_questions": 4},
     ),
     # Half of the teacher's layers must find together again, so faster than MiniMind2's trained student (5e-6).
     "distill": table(

@@ -57,6 +57,8 @@ class DPOSettings(SFTSettings):
     reference_learning_rate: float = 3e-3
     reference_embedding_lr_ratio: float = 6.0
     reference_micro_batch_size: int = 4  # packed rows
+    eval_pairs: int = 120  # held-out pairs that are measured
+    eval_questions: int = 150
     max_new_tokens: int = 96
     experiment_steps: int = 12  # length of the chapter's small experiments
 
@@ -97,6 +99,8 @@ class ReasonSettings(SFTSettings):
     eval_batches: int = 0
     save_every: int = 400
     eval_questions: int = 300  # held-out sums
+    eval_pairs: int = 120  # held-out pairs that are measured
+    eval_questions: int = 150
     max_new_tokens: int = 96
     experiment_steps: int = 120  # length of the chapter's small experiments
 

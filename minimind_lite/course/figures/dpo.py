@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..labels import label
-from .style import BLUE, GREY, ORANGE, html, subplots
+from .style import BLUE, GREEN, GREY, ORANGE, html, subplots
 
 
 def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
@@ -27,15 +27,13 @@ def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
     return figure
 
 
-def logprobs(history: Sequence[Mapping[str, Any]], reference: tuple[float, float] | None = None) -> Any:
-    """Log-probabilities of chosen and rejected answers over a run; ``reference`` is where they began, if known."""
+def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob") -> Any:
+    """Log-probabilities of chosen and rejected answers over a run, or their change."""
     figure, axis = subplots(height=3.2)
     steps = [row["step"] for row in history]
-    for name, colour, start in (("chosen", BLUE, 0), ("rejected", ORANGE, 1)):
+    for name, colour in (("chosen", BLUE), ("rejected", ORANGE)):
         axis.plot(steps, [row[f"logps/{name}"] for row in history], marker="o", color=colour, label=label(name))
-        if reference is not None:
-            axis.axhline(reference[start], color=colour, linestyle=":")
-    axis.set(xlabel=label("step"), ylabel=label("answer_logprob"))
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
     return figure
 
@@ -47,6 +45,22 @@ def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel
         axis.plot([row["step"] for row in history], [row[key] for row in history], marker=".", label=name)
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
+    return figure
+
+
+def before_after(before: Any, after: Any) -> Any:
+    """Two PreferenceReports as pairs of bars: which answers are likelier, how it speaks, what it still knows."""
+    figure, axis = subplots(height=3.4)
+    rows = ("answers_summed", "answers_per_token", "style_percent", "facts_percent")
+    for offset, colour, name, one in ((0.2, GREY, "before", before), (-0.2, GREEN, "after", after)):
+        shares = [100 * share for share in (one.accuracy.summed, one.accuracy.per_token, one.style, one.facts)]
+        places = [len(rows) - 1 - row + offset for row in range(len(rows))]
+        bars = axis.barh(places, shares, height=0.38, color=colour, label=label(name))
+        axis.bar_label(bars, fmt="%.0f %%", padding=3)
+    axis.set_yticks(range(len(rows)), [label(name) for name in reversed(rows)])
+    axis.grid(axis="y", visible=False)
+    axis.set(xlim=(0, 115), xlabel=label("percent_held_out"))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
     return figure
 
 

@@ -68,7 +68,7 @@ def schedule(total_steps: int, peak: float, warmups: Sequence[float], min_ratio:
     return figure
 
 
-def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None) -> Any:
+def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None, ylabel: str = "loss") -> Any:
     """The learner's loss, step by step and held out, over the band in which 19 of 20 steps of other seeds lay."""
     figure, axis = subplots(height=3.8)
     if band is not None:
@@ -78,7 +78,7 @@ def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | No
     held_out = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
     if held_out:
         axis.plot(*zip(*held_out, strict=True), color=ORANGE, marker="o", label=label("held_out"))
-    axis.set(xlabel=label("step"), ylabel=label("loss"))
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
     return figure
 
