@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from torch import Tensor
 from training_kit import same_weights
 
 from minimind_lite.config import ConfigError
+from minimind_lite.course.trl_reference import trl_grpo_loss
 from minimind_lite.data.records import DataError
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.training import grpo
@@ -111,38 +111,6 @@ def test_each_papers_loss_is_that_of_float64_loops(
     assert float(loss.total.detach() / loss.items) == pytest.approx(naive_loss(rollout, logprobs, options), abs=1e-5)
 
 
-def trl_loss(rollout: Any, logprobs: Tensor, options: GRPOOptions) -> Tensor:
-    """What trl.GRPOTrainer computes from the same tensors; the model's forward pass is the only thing replaced."""
-    from trl.trainer.grpo_trainer import GRPOTrainer
-
-    paper = options.chosen
-    trainer: Any = SimpleNamespace(
-        _get_per_token_logps_and_entropies=lambda *_, **__: (logprobs, torch.zeros_like(logprobs), None),
-        model=torch.nn.Linear(1, 1), args=SimpleNamespace(delta=None, use_bias_correction_kl=False,
-                                                          steps_per_generation=1),
-        loss_type=options.objective, beta=options.kl_weight, epsilon_low=paper.clip_low,
-        epsilon_high=paper.clip_high + 1 if paper.detached else paper.clip_high,  # CISPO's is the cap itself there
-        importance_sampling_level="token", max_completion_length=options.max_new_tokens, top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None, use_vllm=False, aux_loss_enabled=False, _entropy_bonus_enabled=False,
-        current_gradient_accumulation_steps=1,
-        accelerator=SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, **_: x), _metrics=_Metrics(),
-    )  # fmt: skip
-    advantages = group_advantages(rollout.rewards.view(-1, options.group_size), paper.scale_by_std).flatten()
-    nothing = torch.zeros(len(advantages), 0, dtype=torch.int64)
-    inputs = {
-        "prompt_ids": nothing, "prompt_mask": nothing, "completion_ids": rollout.input_ids,
-        "completion_mask": rollout.mask.long(), "advantages": advantages, "old_per_token_logps": rollout.old_logprobs,
-        "ref_per_token_logps": rollout.reference_logprobs, "num_items_in_batch": rollout.mask.sum(),
-    }  # fmt: skip
-    return GRPOTrainer._compute_loss(trainer, trainer.model, inputs)
-
-
-class _Metrics(dict):
-    def __missing__(self, key: str) -> Any:
-        self[key] = _Metrics() if key in ("train", "eval") else []
-        return self[key]
-
-
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_loss_and_gradient_are_trls(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trl")
@@ -150,7 +118,9 @@ def test_loss_and_gradient_are_trls(objective: str, monkeypatch: pytest.MonkeyPa
     rollout = make_rollout(REWARDS)
     ours, theirs = random_logprobs(rollout), random_logprobs(rollout)
     loss = our_loss(rollout, ours, options, monkeypatch)
-    mean, other = loss.total / loss.items, trl_loss(rollout, theirs, options)
+    advantages = group_advantages(REWARDS, options.chosen.scale_by_std).flatten()
+    other = trl_grpo_loss(rollout, theirs, advantages, objective, options.chosen, kl_weight=0.1, limit=9)
+    mean = loss.total / loss.items
     torch.testing.assert_close(mean, other, rtol=1e-5, atol=1e-6)
     mean.backward(), other.backward()
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
