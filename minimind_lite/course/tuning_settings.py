@@ -99,8 +99,6 @@ class ReasonSettings(SFTSettings):
     eval_batches: int = 0
     save_every: int = 400
     eval_questions: int = 300  # held-out sums
-    eval_pairs: int = 120  # held-out pairs that are measured
-    eval_questions: int = 150
     max_new_tokens: int = 96
     experiment_steps: int = 120  # length of the chapter's small experiments
 
