@@ -89,7 +89,8 @@ class ReasonSettings(SFTSettings):
 
     micro_batch_size: int = 1  # small steps: many updates out of few tokens
     total_steps: int = 1600
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
+    embedding_lr_ratio: float = 12.0
     min_lr_ratio: float = 0.02
     tag_weight: float = 10.0  # how much more than another token a tag counts
     off_share: float = 0.05  # share of the blocks with thinking switched off
