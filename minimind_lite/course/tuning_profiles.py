@@ -65,7 +65,9 @@ TUNING: dict[str, dict[str, Any]] = {
     ),
     "reason": table(
         ReasonSettings(),
-        colab=GPU | {"block_size": 256, "micro_batch_size": 8, "total_steps": 2000, "precision": "fp16"},
+        colab=GPU
+        | {"block_size": 256, "micro_batch_size": 4, "total_steps": 3000, "embedding_lr_ratio": 12.0}
+        | {"precision": "fp16"},
         # r1_mix is a mixture already, so nothing is replayed; MiniMind2's batch 8, length 1024, one pass, rate 1e-6.
         full=GPU
         | {"preset": "minimind2-small", "block_size": 1024, "micro_batch_size": 8, "total_steps": 12_000}
