@@ -250,3 +250,27 @@ def test_the_measurement_counts_what_was_said(base: Path, tokenizer: Tokenizer, 
     assert prompts[1] == tokenizer.render(messages[1][:-1], add_generation_prompt=True, thinking=False).ids
     with pytest.raises(ValueError, match="<answer> block"):
         answer_questions(model, tokenizer, [record("a?", "b")["conversations"]])
+
+
+def test_the_picture_shows_what_a_token_weighs(tokenizer: Tokenizer) -> None:
+    from minimind_lite.course.figures.reason import said, weighted_tokens
+
+    rendered = tokenizer.render(SUMS[0]["conversations"])
+    picture = weighted_tokens(tokenizer, rendered, tag_weights(tokenizer, 10.0, 300)).data
+    learned = sum(rendered.loss_mask)
+    assert picture.count('title="weight 10"') == 4 and picture.count('title="weight 1"') == learned - 4
+    assert picture.count('title="weight 0"') == len(rendered.ids) - learned
+    shown = said("<think>\n<b>\n</think>", right=False)
+    assert shown.startswith("✗ ") and "&lt;b&gt;" in shown and shown.count("<span") == 2 and "<b>" not in shown
+
+
+def test_the_interactive_answers_in_every_position(base: Path, tokenizer: Tokenizer) -> None:
+    from minimind_lite.course.widgets.reason import SWITCH, switched_answer, thinking_switch
+
+    model = load_pretrained(base)
+    openings = {"model_decides": "", "thinks": "<think>\n", "answers_at_once": "<think>\n\n</think>\n\n"}
+    for name, thinking in SWITCH.items():
+        assert switched_answer(model, tokenizer, "1+1=?", thinking, 4).startswith(openings[name])
+    switch = thinking_switch(model, tokenizer, "1+1=?", 4)
+    switch.children[1].value = "answers_at_once"
+    assert switch.kwargs == {"question": "1+1=?", "thinking": "answers_at_once"}
