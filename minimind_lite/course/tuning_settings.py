@@ -25,10 +25,10 @@ class LoRASettings(SFTSettings):
 
     rank: int = 4
     alpha: float = 32.0
-    dropout: float = 0.0
-    replay_share: float = 0.3  # of the training tokens: conversations of chapter 10, so that they are not forgotten
-    block_size: int = 128
-    total_steps: int = 300  # of the identity adapter
+    dropout: float = 0.1
+    replay_share: float = 0.5  # of the training tokens: conversations of chapter 10, so that they are not forgotten
+    micro_batch_size: int = 2
+    total_steps: int = 400  # of the identity adapter
     learning_rate: float = 3e-3
     embedding_lr_ratio: float = 1.0  # nothing to scale: the embeddings are frozen
     weight_decay: float = 0.0
@@ -115,7 +115,7 @@ class GRPOSettings(SFTSettings):
     max_digits: int = 4  # in a question: sums of two numbers with at most two digits
     micro_batch_size: int = 16  # questions in a step
     group_size: int = 8  # answers to each
-    total_steps: int = 20
+    total_steps: int = 26
     learning_rate: float = 3e-4
     embedding_lr_ratio: float = 1.0
     min_lr_ratio: float = 0.3
