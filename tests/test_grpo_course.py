@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minimind_lite.course.cold_start import both_ways, easy_sums
+from minimind_lite.course.cold_start import easy_sums, mostly_at_once
 from minimind_lite.course.figures import grpo as figures
 from minimind_lite.course.widgets import grpo as widgets
 from minimind_lite.data.reasoning import parse_reasoning
@@ -24,11 +24,13 @@ def test_easy_sums_are_chosen_by_their_digits(tmp_path: Path) -> None:
     assert easy_sums(file, 4) == turns[:2] and easy_sums(file, 0) == turns
 
 
-def test_both_ways_give_each_question_with_and_without_a_thought() -> None:
-    mixed = both_ways([conversation("2+3=?", "5")])
-    assert [turns[0]["content"] for turns in mixed] == ["2+3=?", "2+3=?"]
+def test_the_habit_is_three_answers_at_once_for_one_with_a_thought() -> None:
+    mixed = mostly_at_once([conversation("2+3=?", "5")])
+    assert {turns[0]["content"] for turns in mixed} == {"2+3=?"}
     parsed = [parse_reasoning(turns[1]["content"]) for turns in mixed]
-    assert [(one.thought, one.answer, one.well_formed) for one in parsed] == [("ones", "5", True), (None, "5", True)]
+    assert [(one.thought, one.answer, one.well_formed) for one in parsed] == [("ones", "5", True)] + 3 * [
+        (None, "5", True)
+    ]
 
 
 def test_pictures_draw() -> None:

@@ -108,14 +108,16 @@ class ReasonSettings(SFTSettings):
 class GRPOSettings(SFTSettings):
     """Chapter 15: a supervised cold start, then what GRPOOptions says."""
 
-    cold_steps: int = 900  # small steps on worked sums, before the practice
+    cold_steps: int = 750  # small steps on worked sums, before the practice
+    habit_steps: int = 90  # then these, on sums mostly answered at once
+    habit_learning_rate: float = 3e-4
     cold_learning_rate: float = 2.5e-3
     cold_embedding_lr_ratio: float = 6.0
     cold_micro_batch_size: int = 1
     max_digits: int = 4  # in a question: sums of two numbers with at most two digits
     micro_batch_size: int = 16  # questions in a step
     group_size: int = 8  # answers to each
-    total_steps: int = 26
+    total_steps: int = 24
     learning_rate: float = 3e-4
     embedding_lr_ratio: float = 1.0
     min_lr_ratio: float = 0.3
