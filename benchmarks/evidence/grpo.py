@@ -36,6 +36,5 @@ def measure(run: Run) -> Measured:
         "reward_end": sum(row["reward"] for row in last) / len(last),
         "kl": history[-1]["kl"],
         "dead_groups": sum(row["dead_groups"] for row in history) / len(history),
-        "cold_seconds": start.training.seconds,
         "train_seconds": stage.training.seconds,
     }, history
