@@ -19,7 +19,8 @@ _FULL_PRACTICE = {"preset": "minimind2-small", "max_digits": 0, "learning_rate":
                   "cold_micro_batch_size": 16, "cold_embedding_lr_ratio": 1.0, "precision": "bf16",
                   "total_steps": 1000, "max_new_tokens": 512, "save_every": 50, "eval_questions": 300}  # fmt: skip
 _SMOKE_PRACTICE = SMOKE | {"cold_steps": 3, "habit_steps": 2, "micro_batch_size": 2, "group_size": 3,
-                           "total_steps": 2, "eval_every": 0, "eval_questions": 4, "max_new_tokens": 6, "save_every": 2}  # fmt: skip
+                           "total_steps": 2, "eval_every": 0, "eval_questions": 4, "max_new_tokens": 6,
+                           "save_every": 2}  # fmt: skip
 
 TUNING: dict[str, dict[str, Any]] = {
     "moe": table(
