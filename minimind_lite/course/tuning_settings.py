@@ -101,7 +101,7 @@ class ReasonSettings(SFTSettings):
     save_every: int = 400
     eval_questions: int = 300  # held-out sums
     max_new_tokens: int = 96
-    experiment_steps: int = 120  # length of the chapter's small experiments
+    experiment_steps: int = 160  # length of the chapter's small experiments
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def by_difficulty(measured: Mapping[str, Mapping[str, ReasonedAnswers]], title: 
         axis.errorbar(at, 100 * share, yerr=error, fmt="none", ecolor="#333", elinewidth=1, capsize=3)
     axis.set_xticks(range(len(groups)), [f"{group}\n(n = {len(found[group].answers)})" for group in groups])
     axis.grid(axis="x", visible=False)
-    axis.set(xlabel=title, ylabel=label("right_percent"), ylim=(0, 105))
+    axis.set(xlabel=title, ylabel=label("right_percent"), ylim=(0, None))
     axis.legend(loc="upper right")
     return figure
 
@@ -79,25 +79,28 @@ def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Se
 
 def answers(columns: Mapping[str, ReasonedAnswers], places: Sequence[int]) -> Any:
     """Some questions with what each way of answering gave, tags and all, right answers marked."""
+    marks = {True: "✓ ", False: "✗ "}
     first = next(iter(columns.values()))
-    look = 'style="text-align:left;vertical-align:top;padding:4px 10px 4px 0"'
-    head = "".join(f"<th {look}>{escape(label(name))}</th>" for name in ("question", *columns))
-    rows = "".join(
-        f"<tr><td {look}>{escape(first.answers[place].question)}</td>"
-        + "".join(
-            f"<td {look}>{said(one.answers[place].given, one.answers[place].right)}</td>" for one in columns.values()
-        )
-        + "</tr>"
+    rows = [
+        [first.answers[place].question]
+        + [marks[one.answers[place].right] + one.answers[place].given for one in columns.values()]
         for place in places
-    )
-    return html(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    ]
+    return said_table([label(name) for name in ("question", *columns)], rows)
 
 
-def said(text: str, right: bool | None = None) -> str:
-    """An answer as HTML: tags coloured, line ends kept, a mark where it is known to be right or wrong."""
-    mark = {True: "✓ ", False: "✗ ", None: ""}[right]
+def said_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """What was said to each question (the first column), tags coloured, line ends kept."""
+    look = 'style="text-align:left;vertical-align:top;padding:4px 10px 4px 0"'
+    head = "".join(f"<th {look}>{escape(name)}</th>" for name in header)
+    body = "".join("<tr>" + "".join(f"<td {look}>{said(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return html(f"<table><tr>{head}</tr>{body}</table>")
+
+
+def said(text: str) -> str:
+    """An answer as HTML: tags coloured, line ends kept."""
     shown = escape(text).replace("\n", "<br>")
     for tag in ("think", "answer"):
         for written in (f"&lt;{tag}&gt;", f"&lt;/{tag}&gt;"):
             shown = shown.replace(written, f'<span style="background:{HEAVY};border-radius:3px">{written}</span>')
-    return f"{mark}{shown}"
+    return shown
