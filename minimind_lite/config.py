@@ -161,7 +161,7 @@ _NANO = ModelConfig(
 )  # fmt: skip
 _NANO_MOE = replace(  # a token costs what it costs in nano
     _NANO, intermediate_size=192, rms_norm_eps=1e-6, qk_norm=True, num_experts=8, num_experts_per_tok=2,
-    router_aux_loss_coef=0.01, router_balance_per="batch",
+    router_aux_loss_coef=0.05, router_balance_per="batch",
 )  # fmt: skip
 
 PRESETS: dict[str, ModelConfig] = {
@@ -179,7 +179,8 @@ PRESETS: dict[str, ModelConfig] = {
     "nano": _NANO,  # what the quick profile trains
     "pico": replace(_NANO, hidden_size=64, num_hidden_layers=2, intermediate_size=192, head_dim=0),  # tests and toys
     "nano-moe": _NANO_MOE,
-    "pico-moe": replace(_NANO_MOE, hidden_size=64, num_hidden_layers=2, intermediate_size=96, head_dim=0),
+    "pico-moe": replace(_NANO_MOE, hidden_size=64, num_hidden_layers=2, intermediate_size=64, head_dim=0,
+                        num_shared_experts=1, router_aux_loss_coef=0.01),
 }  # fmt: skip
 
 

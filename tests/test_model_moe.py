@@ -248,11 +248,12 @@ def test_a_token_is_answered_alike_in_any_company() -> None:
         torch.testing.assert_close(model(IDS)[1:], model(IDS[1:]), rtol=1e-5, atol=1e-4)
 
 
+ROUTED = preset("pico-moe", vocab_size=300, num_shared_experts=0)
 QWEN = {
     "nano-moe": preset("nano-moe", vocab_size=300),
-    "top-1 as it is": preset("pico-moe", vocab_size=300, num_experts_per_tok=1, norm_topk_prob=False),
-    "top-1 rescaled to 1": preset("pico-moe", vocab_size=300, num_experts_per_tok=1, norm_topk_prob=True),
-    "top-3 as it is": preset("pico-moe", vocab_size=300, num_experts_per_tok=3, norm_topk_prob=False),
+    "top-1 as it is": replace(ROUTED, num_experts_per_tok=1, norm_topk_prob=False),
+    "top-1 rescaled to 1": replace(ROUTED, num_experts_per_tok=1, norm_topk_prob=True),
+    "top-3 as it is": replace(ROUTED, num_experts_per_tok=3, norm_topk_prob=False),
 }
 
 
@@ -287,7 +288,7 @@ def test_gradients_equal_qwen3_moe(tmp_path: Path) -> None:
 
 OWN = {
     "shared": preset("pico-moe", vocab_size=300, num_shared_experts=1, router_balance_per="sequence"),
-    "no QK-norm": preset("pico-moe", vocab_size=300, qk_norm=False),
+    "no QK-norm": replace(ROUTED, qk_norm=False),
 }
 
 

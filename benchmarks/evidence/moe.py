@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import torch
+
 from minimind_lite.config import ModelConfig, count_active_parameters, count_parameters, dense_twin, preset
 from minimind_lite.course.data_files import data_path
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.routing import routing_loads
 from minimind_lite.model.moe import load_entropy
+from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.pretrain import run_pretrain
-from minimind_lite.training.stage import StageResult, token_store
+from minimind_lite.training.stage import StageResult, token_store, train_stage
 
 from . import Measured, Run
 
@@ -18,19 +20,22 @@ from . import Measured, Run
 def measure(run: Run) -> Measured:
     """Train both and measure."""
     settings, tokenizer = run.settings("moe"), Tokenizer.load(run.work / "tokenizer")
-    held_out = data_path("pretrain_heldout", "quick")
+    cache, limit = run.folder("moe") / "tokens", settings.block_size + 1
+    stores = [
+        token_store(data_path(name, "quick"), "conversation", tokenizer, cache, max_length=limit)
+        for name in ("sft", "sft_heldout")
+    ]
 
     def trained(folder: Path, config: ModelConfig) -> StageResult:
-        return run_pretrain(
-            data_path("pretrain", "quick"), tokenizer, folder, config,
-            TrainConfig.from_settings(settings, progress=False), block_size=settings.block_size, eval_data=held_out,
-            resume=run.resume,
+        torch.manual_seed(settings.seed)
+        return train_stage(
+            Transformer(config), tokenizer, stores, settings.block_size,
+            TrainConfig.from_settings(settings, progress=False), folder, resume=run.resume,
         )  # fmt: skip
 
     config = preset(settings.preset, vocab_size=tokenizer.vocab_size)
     experts, dense = trained(run.folder("moe"), config), trained(run.folder("moe") / "dense", dense_twin(config))
-    store = token_store(held_out, "text", tokenizer, run.folder("moe") / "tokens")
-    entropies = load_entropy(routing_loads(experts.model, PackedDataset(store, settings.block_size)))
+    entropies = load_entropy(routing_loads(experts.model, PackedDataset(stores[1], settings.block_size)))
     return {
         "loss": experts.training.history[-1]["eval_loss"],
         "dense_loss": dense.training.history[-1]["eval_loss"],

@@ -25,7 +25,9 @@ _SMOKE_PRACTICE = SMOKE | {"cold_steps": 3, "habit_steps": 2, "micro_batch_size"
 TUNING: dict[str, dict[str, Any]] = {
     "moe": table(
         MoESettings(),
-        colab=GPU | {"micro_batch_size": 32, "total_steps": 600, "learning_rate": 1e-3, "precision": "fp16"},
+        colab=GPU
+        | {"micro_batch_size": 32, "total_steps": 600, "learning_rate": 1e-3, "precision": "fp16"}
+        | {"preset": "nano-moe"},
         full=GPU
         | {"preset": "minimind3-moe", "micro_batch_size": 32, "gradient_accumulation_steps": 8}
         | {"total_steps": 1000, "learning_rate": 5e-4, "precision": "bf16"},
@@ -97,7 +99,7 @@ TUNING_MINUTES: dict[str, tuple[float, float, float]] = {
     "lora": (1.5, 3.0, 10.0),
     "dpo": (2.0, 5.0, 60.0),
     "distill": (1.5, 5.0, 60.0),
-    "reason": (2.5, 5.0, 60.0),
+    "reason": (2.7, 6.0, 60.0),
     "grpo": (2.5, 5.0, 60.0),
     "ppo": (1.0, 3.0, 30.0),
 }

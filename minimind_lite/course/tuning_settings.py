@@ -10,11 +10,10 @@ from .settings import SFTSettings, TrainingSettings
 class MoESettings(TrainingSettings):
     """Chapter 06: a small dense and a small mixture-of-experts model, trained side by side."""
 
-    preset: str = "nano-moe"
-    total_steps: int = 200
-    learning_rate: float = 4e-3
-    embedding_lr_ratio: float = 5.0
-    eval_every: int = 100
+    preset: str = "pico-moe"
+    total_steps: int = 450
+    learning_rate: float = 8e-3
+    embedding_lr_ratio: float = 6.0
     eval_batches: int = 0  # all held-out blocks: there are few
     collapse_steps: int = 80  # of each of two short runs, with and without the balance loss
 
