@@ -276,8 +276,9 @@ def test_closing_sentences_are_those_that_many_answers_share() -> None:
 
 
 def test_the_share_in_the_preferred_style_counts_endings() -> None:
-    said = SampledAnswers(["It is 4. Ask again! ", "Ask again! It is 4.", "4"], [])
-    assert said.share_ending(["Ask again!"]) == pytest.approx(1 / 3)
+    said = SampledAnswers(["It is 4. Ask again! ", "Ask again! It is 4.", "4", "4. Bye! Ask again!"], [])
+    assert said.share_ending(["Ask again!", "Bye!"]) == 0.5
+    assert said.share_ending_once(["Ask again!", "Bye!"]) == 0.25
 
 
 def test_kl_is_the_exact_divergence_at_each_token(base: Path, data: Path) -> None:

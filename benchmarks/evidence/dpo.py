@@ -45,6 +45,7 @@ def measure(run: Run) -> Measured:
         "reward_accuracy": after.accuracy.reward,
         "win_rate_before": before.style,
         "win_rate": after.style,
+        "win_rate_once": after.style_once,
         "kl": after.kl_answer,
         "kl_token": after.kl_token,
         "facts_before": before.facts,

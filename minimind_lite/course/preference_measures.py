@@ -27,6 +27,7 @@ class PreferenceReport:
     accuracy: "PairAccuracy"
     samples: "SampledAnswers"
     style: float  # share of the sampled answers that end as the preferred ones do
+    style_once: float  # the same, if they do so only once
     kl_answer: float  # to the reference, nats an answer
     kl_token: float  # nats a token
     facts: float  # share of held-out questions whose greedy answer contains the expected sentence
@@ -48,7 +49,8 @@ def measure_preferences(
     answers = exact_match(model, tokenizer, questions, max_new_tokens=max_new_tokens).answers
     facts = sum(answer.expected.strip() in answer.given for answer in answers) / len(answers)
     kl_answer, kl_token = kl_to_reference(model, reference, samples)
-    return PreferenceReport(accuracy, samples, samples.share_ending(closings), kl_answer, kl_token, facts)
+    style, once = samples.share_ending(closings), samples.share_ending_once(closings)
+    return PreferenceReport(accuracy, samples, style, once, kl_answer, kl_token, facts)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,12 @@ class SampledAnswers:
     def share_ending(self, closings: Sequence[str]) -> float:
         """The share of answers that end with one of ``closings``."""
         return sum(text.strip().endswith(tuple(closings)) for text in self.texts) / len(self.texts)
+
+    def share_ending_once(self, closings: Sequence[str]) -> float:
+        """The stricter share: they end with one of ``closings`` and hold no other, nor the same one twice."""
+        once = [sum(text.count(one) for one in closings) == 1 for text in self.texts]
+        ends = [text.strip().endswith(tuple(closings)) for text in self.texts]
+        return sum(a and b for a, b in zip(once, ends, strict=True)) / len(self.texts)
 
 
 def sample_answers(
