@@ -44,7 +44,7 @@ class DPOSettings(SFTSettings):
     """Chapter 12: the reference is fine-tuned first, with numbers of its own, then the preferences."""
 
     micro_batch_size: int = 8  # pairs
-    total_steps: int = 80
+    total_steps: int = 120
     learning_rate: float = 2e-4
     embedding_lr_ratio: float = 1.0
     warmup_ratio: float = 0.1
