@@ -116,5 +116,5 @@ def parameter_bars(configs: Mapping[str, ModelConfig]) -> Any:
     axis.bar_label(bars, labels=sums, padding=3)
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("million_parameters"), xlim=(0, 1.2 * max(a + i for a, i in zip(active, idle, strict=True))))
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper right")
     return figure
