@@ -46,7 +46,7 @@ ROWS = [  # words, figure, figure before or to beat, format
     ("LoRA: questions about itself answered word for word (beside it: before)",
      "lora.identity_after", "lora.identity_before", "{:.1%}"),
     ("LoRA: share of the parameters that were trained", "lora.trainable_share", None, "{:.1%}"),
-    ("LoRA: closed-book score lost with the adapter on", "lora.sft_drop", None, "{:.1%}"),
+    ("LoRA: closed-book score lost with the adapter on", "lora.sft_drop", None, "{:.1f} points"),
     ("DPO: pairs in which the better answer is preferred (beside it: before)",
      "dpo.preference_accuracy_after", "dpo.preference_accuracy_before", "{:.1%}"),
     ("DPO: sampled answers in the preferred style", "dpo.win_rate", None, "{:.1%}"),
