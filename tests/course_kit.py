@@ -11,7 +11,7 @@ RECORD = "chapter.record(score_before=0.25, score=0.5 * count)"
 
 # Stands in for `course.begin` where only the runner is tested: a kernel that never imports torch starts in a second.
 LIGHT = """import json, pathlib
-stage = pathlib.Path(output_dir) / "{name}"[3:]
+stage = pathlib.Path(output_dir) / "{name}".partition("_")[2]
 class chapter:
     def require(name):
         assert (stage.parent / name).is_dir()
@@ -25,7 +25,7 @@ def write_chapter(folder: Path, name: str, *work: str, parameters: str = PARAMET
     """A chapter whose work is ``work``; with ``real`` it begins as every chapter does, else it only looks like it."""
     begin = (REAL if real else LIGHT).format(name=name)
     cells = [
-        new_markdown_cell(f"# The chapter {name[3:]}\n\nYou will build little."),
+        new_markdown_cell(f"# The chapter {name.partition('_')[2]}\n\nYou will build little."),
         new_code_cell("pass", metadata={"tags": ["setup"]}),
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),
         new_code_cell(begin),

@@ -19,6 +19,7 @@ from minimind_lite.course import execute, state
 from minimind_lite.course import progress as progress_module
 from minimind_lite.course.command import run_and_report, show_status
 from minimind_lite.course.progress import Progress, minutes
+from minimind_lite.course.report import make_report
 from minimind_lite.course.run import Plan, make_plan, run_course
 from minimind_lite.course.settings import CourseError
 
@@ -119,6 +120,13 @@ def test_a_chapter_without_figures_has_failed(tmp_path: Path) -> None:
     write_chapter(tmp_path / "notebooks", "00_one", "x = 1")
     run = run_course(make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks"), console=log())
     assert "recorded no figures" in run.error
+
+
+def test_an_appendix_is_a_chapter_with_a_stage_of_its_own(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "15b_ppo")
+    run = run_course(make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks"), console=log())
+    assert [status for _, status, _ in run.chapters] == ["done"]
+    assert make_report(run, []).data["figures"]["ppo.score"] == 1.5
 
 
 def test_a_dead_kernel_is_explained(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from .data_files import data_path
 from .parameters import refuse_unknown_parameters
-from .paths import DEFAULT_OUTPUT, resolve_output, shown, write_atomically
+from .paths import DEFAULT_OUTPUT, resolve_output, shown, stage_of, write_atomically
 from .profiles import PROFILES, CourseError, check_profile, expected_minutes, is_smoke, settings_for
 
 __all__ = ["DEFAULT_OUTPUT", "PROFILES", "Chapter", "CourseError", "begin", "hello"]
@@ -48,7 +48,7 @@ class Chapter:
     @property
     def stage(self) -> str:
         """The chapter's name without its number."""
-        return self.name.partition("_")[2]
+        return stage_of(self.name)
 
     def output(self, stage: str | None = None) -> Path:
         """The folder of this chapter's own artifacts, made if it is not there."""
@@ -94,7 +94,7 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     """
     check_profile(profile)
     refuse_unknown_parameters({"profile", "output_dir", *parameters})
-    stage = name.partition("_")[2]
+    stage = stage_of(name)
     settings = settings_for(stage, profile, **parameters)
     folder = resolve_output(output_dir)
     chapter = Chapter(name, profile, folder, settings, pick_device())
@@ -111,7 +111,7 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
 def hello(name: str) -> None:
     """What the setup cell prints: the device, the versions, and the minutes the chapter takes."""
     use_one_thread()
-    stage = name.partition("_")[2]
+    stage = stage_of(name)
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
     device = pick_device()
     threads = torch.get_num_threads()

@@ -51,3 +51,8 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def stage_of(chapter: str) -> str:
+    """The stage that a chapter makes, and so its artifact's folder: ``15b_ppo`` → ``ppo``."""
+    return chapter.partition("_")[2]

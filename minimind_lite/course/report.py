@@ -13,7 +13,7 @@ import nbformat
 from . import pick_device, state
 from .notebooks import tagged
 from .page import ChapterView, page
-from .paths import repository_root, write_atomically
+from .paths import repository_root, stage_of, write_atomically
 from .questions import Answer
 from .run import CourseRun, Plan
 from .state import Record
@@ -32,10 +32,10 @@ class Report:
 def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     """Gather status, seconds and figures of all chapters: those of this run, and those that ran before."""
     rows = chapter_rows(run)
-    results = {name: _figures(run.plan.artifacts / name[3:] / "results.json") for name, _, _ in rows}
+    results = {name: _figures(run.plan.artifacts / stage_of(name) / "results.json") for name, _, _ in rows}
     total = round(sum(seconds for _, _, seconds in rows), 1)
     figures = {
-        f"{name[3:]}.{key}": value
+        f"{stage_of(name)}.{key}": value
         for name, found in results.items()
         for key, value in found.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -13,7 +13,7 @@ from . import state
 from .execute import Outcome, check_parameters, execute
 from .notebooks import chapter_paths
 from .parameters import parse_parameters
-from .paths import DEFAULT_OUTPUT, repository_root, resolve_output
+from .paths import DEFAULT_OUTPUT, repository_root, resolve_output, stage_of
 from .profiles import CourseError, check_profile, expected_minutes
 from .progress import Progress
 from .state import Record
@@ -41,7 +41,7 @@ class Plan:
 
     def results(self, path: Path) -> Path:
         """Where the chapter records its figures."""
-        return self.artifacts / path.stem[3:] / "results.json"
+        return self.artifacts / stage_of(path.stem) / "results.json"
 
     def verdict(self, path: Path, records: dict[str, Record]) -> str:
         """done, stale, failed or missing."""
@@ -129,7 +129,7 @@ def _expected(plan: Plan, records: dict[str, Record], force: bool) -> dict[str, 
     found = {}
     for path in plan.chapters:
         record = records.get(path.stem)
-        stated = 60 * (expected_minutes(path.stem[3:], plan.profile) or 0.5)
+        stated = 60 * (expected_minutes(stage_of(path.stem), plan.profile) or 0.5)
         found[path.stem] = (
             record.seconds if record and record.profile == plan.profile and record.status == "done" else stated
         )
