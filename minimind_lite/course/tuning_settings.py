@@ -23,11 +23,11 @@ class LoRASettings(SFTSettings):
     """Chapter 11: two adapters on the model of chapter 10."""
 
     rank: int = 4
-    alpha: float = 32.0
-    dropout: float = 0.1
+    alpha: float = 64.0
+    dropout: float = 0.05
     replay_share: float = 0.5  # of the training tokens: conversations of chapter 10, so that they are not forgotten
     micro_batch_size: int = 2
-    total_steps: int = 400  # of the identity adapter
+    total_steps: int = 600  # of the identity adapter
     learning_rate: float = 3e-3
     embedding_lr_ratio: float = 1.0  # nothing to scale: the embeddings are frozen
     weight_decay: float = 0.0
