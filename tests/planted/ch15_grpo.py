@@ -1,0 +1,199 @@
+"""Planted for the exercises on chapter 15, GRPO."""
+
+import re
+from typing import Any
+
+import torch
+from checks_kit import plant
+from torch import Tensor
+
+from minimind_lite.course.checks import ch15_grpo as checks
+
+
+def advantages(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+    same = (rewards == rewards[:, :1]).all(dim=1)
+    centred = (rewards - rewards.mean(dim=1, keepdim=True)).masked_fill(same[:, None], 0.0)
+    if use_std:
+        centred = centred / (rewards.std(dim=1, keepdim=True) + 1e-4)
+    return centred, int(same.sum())
+
+
+def one_by_one(rewards: Tensor, use_std: bool) -> tuple[list[list[float]], int]:
+    rows, silent = [], 0
+    for group in rewards.double().tolist():
+        mean = sum(group) / len(group)
+        spread = (sum((one - mean) ** 2 for one in group) / (len(group) - 1)) ** 0.5 if use_std else 1.0
+        alike = max(group) == min(group)
+        silent += alike
+        rows.append([0.0 if alike else (one - mean) / spread for one in group])
+    return rows, silent
+
+
+def other(mean_dim: int | None = 1, std_dim: int | None = 1, correction: int = 1, ask: bool | None = None) -> Any:
+    """The advantages, with the mean or the standard deviation of something else."""
+
+    def wrong(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+        same = (rewards == rewards[:, :1]).all(dim=1, keepdim=True)
+        mean = 0.0 if mean_dim == 9 else rewards.mean() if mean_dim is None else rewards.mean(dim=1, keepdim=True)
+        spread = rewards.std() if std_dim is None else rewards.std(dim=1, keepdim=True, correction=correction)
+        divided = (rewards - mean) / (spread + 1e-6) if (use_std if ask is None else ask) else rewards - mean
+        return divided.masked_fill(same, 0.0), int(same.sum())
+
+    return wrong
+
+
+def divided_by_zero(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+    centred, silent = advantages(rewards, False)
+    return centred / centred.std(dim=1, keepdim=True), silent
+
+
+def rounded(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+    exact, silent = advantages(rewards, use_std)
+    return torch.where(exact == 0, 0.5, exact), silent
+
+
+plant(
+    checks.check_advantages,
+    mistakes=[
+        (other(mean_dim=None), "mean of the whole batch"),
+        (other(std_dim=None), "whole batch's; each group"),
+        (other(ask=True), "leaves the division out"),
+        (other(ask=False), "asks for a division"),
+        (other(correction=0), "divides by n - 1"),
+        (other(mean_dim=9), "mean is not taken off"),
+        (rounded, "random direction"),
+        (divided_by_zero, "0 / 0"),
+        (lambda rewards, use_std: (advantages(rewards, use_std)[0], 0), "counts the groups"),
+    ],
+    alternatives=[advantages, one_by_one],
+)
+
+
+def clipped(ratio: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
+
+
+def by_cases(ratio: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
+    edge = torch.where(advantage > 0, ratio.clamp(max=1 + high), ratio.clamp(min=1 - low))
+    return edge * advantage
+
+
+plant(
+    checks.check_clipped,
+    mistakes=[
+        (lambda r, a, low, high: torch.maximum(r * a, r.clamp(1 - low, 1 + high) * a), "the larger of the two"),
+        (lambda r, a, low, high: r.clamp(1 - low, 1 + high) * a, "clipped alone"),
+        (lambda r, a, low, high: r * a, "nothing is clipped"),
+        (lambda r, a, low, high: clipped(r, a, low, low), "`high` is not used"),
+        (lambda r, a, low, high: torch.minimum(r * a, (r * a).clamp(1 - low, 1 + high)), "clip the ratio, then"),
+        (lambda r, a, low, high: -clipped(r, a, low, high), "this is the loss"),
+    ],
+    alternatives=[by_cases],
+)
+
+plant(
+    checks.check_k3,
+    mistakes=[
+        (lambda p, r: p - r, "this is k1"),
+        (lambda p, r: (p - r) ** 2 / 2, "this is k2"),
+        (lambda p, r: (p - r).exp() - (p - r) - 1, "upside down"),
+        (lambda p, r: (r - p).exp() + (r - p) - 1, "sign of log"),
+    ],
+    alternatives=[lambda p, r: torch.expm1(r - p) - (r - p)],
+)
+
+
+def averaged(losses: Tensor, mask: Tensor, how: str, longest: int) -> Tensor:
+    if how == "grpo":
+        return ((losses * mask).sum(1) / mask.sum(1)).mean()
+    return (losses * mask).sum() / (mask.sum() if how == "dapo" else len(losses) * longest)
+
+
+def by_lists(losses: Tensor, mask: Tensor, how: str, longest: int) -> float:
+    answers = [[x for x, m in zip(*row, strict=True) if m] for row in zip(losses.tolist(), mask.tolist(), strict=True)]
+    if how == "grpo":
+        return sum(sum(one) / len(one) for one in answers) / len(answers)
+    return sum(map(sum, answers)) / (sum(map(len, answers)) if how == "dapo" else longest * len(answers))
+
+
+plant(
+    checks.check_average,
+    mistakes=[
+        (lambda losses, mask, how, n: averaged(losses, mask, "dapo", n), 'this is "dapo"'),
+        (lambda losses, mask, how, n: averaged(losses, mask, "grpo", n), 'this is "grpo"'),
+        (lambda losses, mask, how, n: losses.mean(), "the padding"),
+        (lambda losses, mask, how, n: (losses * mask).sum(), "still has to be divided"),
+        (lambda losses, mask, how, n: averaged(losses, mask, how, losses.shape[1]), "does not divide by the padded"),
+    ],
+    alternatives=[by_lists],
+)
+
+
+def picked(scores: Tensor, tokens: Tensor) -> Tensor:
+    return scores.gather(-1, tokens[..., None])[..., 0]
+
+
+def by_cross_entropy(logits: Tensor, tokens: Tensor, sampled: Tensor, temperature: float) -> Tensor:
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2) / temperature, tokens, reduction="none")
+    return torch.exp(-losses - sampled)
+
+
+plant(
+    checks.check_ratios,
+    mistakes=[
+        (lambda x, t, s, T: (picked(x.log_softmax(-1), t) - s).exp(), "before the first step"),
+        (lambda x, t, s, T: (picked(x.log_softmax(-1), t) / T - s).exp(), "not the log-probabilities"),
+        (lambda x, t, s, T: (picked((x * T).log_softmax(-1), t) - s).exp(), "multiplied by"),
+        (lambda x, t, s, T: picked((x / T).log_softmax(-1), t) - s, "their exponential"),
+        (lambda x, t, s, T: (picked((x / T).log_softmax(1), t) - s).exp(), "over the positions"),
+        (lambda x, t, s, T: (s - picked((x / T).log_softmax(-1), t)).exp(), "upside down"),
+        (lambda x, t, s, T: torch.ones_like(s), "always 1"),
+    ],
+    alternatives=[by_cross_entropy],
+)
+
+
+def by_pattern(prompt: str, answer: str, right: str) -> float:
+    return float(re.fullmatch(r"<think>.+</think><answer>" + re.escape(right) + "</answer>", answer) is not None)
+
+
+def last_answer(prompt: str, answer: str, right: str) -> float:
+    found = re.findall(r"<answer>(.*?)</answer>", answer)
+    return float("</think>" in answer and answer.endswith("</answer>") and found[-1:] == [right])
+
+
+def as_a_word(prompt: str, answer: str, right: str) -> float:
+    return float(re.search(rf"\b{right}\b", answer) is not None)
+
+
+def thought_or_not(prompt: str, answer: str, right: str) -> float:
+    return float(re.fullmatch(rf"(<think>.*</think>)?<answer>{right}</answer>", answer) is not None)
+
+
+plant(
+    checks.check_reward,
+    mistakes=[
+        (lambda p, answer, right: float(right in answer), "right digits inside a wrong"),
+        (as_a_word, "right number in the *thought*"),
+        (lambda p, answer, right: float(re.findall(r"\d+", answer)[-1] == right), "without any tags"),
+        (last_answer, "two answers"),
+        (lambda p, answer, right: float(answer == f"<answer>{right}</answer>"), "right format earns 1"),
+        (thought_or_not, "without a thought"),
+        (lambda p, answer, right: float(re.match(rf"<think>.+</think><answer>{right}</answer>", answer) is not None),
+         "words behind"),
+    ],
+    alternatives=[by_pattern],
+)  # fmt: skip
+
+plant(
+    checks.check_silent,
+    mistakes=[
+        (lambda p, n: (1 - p) ** n, "only the groups without"),
+        (lambda p, n: p**n, "only the groups that are all right"),
+        (lambda p, n: 1 - p**n - (1 - p) ** n, "that do teach"),
+        (lambda p, n: 1 / n, "you predicted"),
+    ],
+    alternatives=[
+        lambda p, n: torch.distributions.Binomial(n, torch.tensor(p)).log_prob(torch.tensor([0.0, n])).exp().sum()
+    ],
+)
