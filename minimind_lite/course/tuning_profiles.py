@@ -96,7 +96,7 @@ TUNING: dict[str, dict[str, Any]] = {
 
 TUNING_MINUTES: dict[str, tuple[float, float, float]] = {
     "moe": (1.7, 6.0, 120.0),
-    "lora": (1.5, 3.0, 10.0),
+    "lora": (2.0, 3.0, 10.0),
     "dpo": (3.0, 5.0, 60.0),
     "distill": (1.5, 5.0, 60.0),
     "reason": (2.7, 6.0, 60.0),
