@@ -1,7 +1,6 @@
 """Checks of the exercises on chapter 11, LoRA. References: peft's own layer, torch's SVD, autograd."""
 
 import re
-from typing import Any
 
 import torch
 from torch import Tensor, nn
