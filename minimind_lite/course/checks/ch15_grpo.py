@@ -14,11 +14,7 @@ def check_advantages(task: Task) -> str:
     """Advantages inside a group, and groups that teach nothing"""
     rewards = task.rand(4, 6) + task.rand(4, 1)
     rewards[1], rewards[3] = 0.1, 1.0
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    centred[[1, 3]] = 0.0
-    spread = rewards.std(dim=1, keepdim=True)
-    spread[[1, 3]] = 1.0
-    for use_std, expected in ((True, centred / spread), (False, centred)):
+    for use_std in (True, False):
         got, silent = task.call(rewards, use_std)
         got = torch.as_tensor(got)
         task.that(not got.isnan().any(), "NaN: in a group of equal rewards the standard deviation is 0, and 0 / 0 is "
@@ -26,22 +22,32 @@ def check_advantages(task: Task) -> str:
         task.that(got.shape == rewards.shape, "wanted is one advantage for each answer: (groups, answers)")
         task.that(close(got[[1, 3]], torch.zeros(2, 6)), "a group of equal rewards must get exactly 0: rounding leaves "
                   "1e-9, and divided by a tiny number that is a large push in a random direction")  # fmt: skip
-        task.equal(got, expected, "not yet reward minus its group's mean, over the group's standard deviation", {
-            "you compare with the mean of the whole batch: an easy question's answers all win, a hard one's all lose. "
-            "The mean is the group's (dim=1)": _over(rewards - rewards.mean(), rewards, use_std),
-            "the standard deviation is the whole batch's; each group has its own": centred / rewards.std(),
-            "you divide although `use_std` is False (Dr. GRPO leaves the division out)": centred / spread,
-            "`use_std` asks for a division by the group's standard deviation": centred,
-            "this divides by n where a sample's standard deviation divides by n - 1 (`correction=1`, torch's default)":
-                centred / rewards.std(dim=1, keepdim=True, correction=0).clamp(min=1e-9),
-            "the rewards' mean is not taken off: answers that were all right would push like one that alone was right":
-                _over(rewards, rewards, use_std),
-        }, tolerance=2e-3)  # fmt: skip
+        centred = rewards - rewards.mean(dim=1, keepdim=True)
+        task.equal(got, _over(centred, rewards, use_std), "not yet reward minus its group's mean, over the group's "
+                   "standard deviation", _advantage_mistakes(rewards, centred, use_std), tolerance=2e-3)  # fmt: skip
         task.equal(silent, 2, "the second number counts the groups whose rewards are all equal")
     return "compared inside their group; two groups of four had nothing to teach"
 
 
+def _advantage_mistakes(rewards: Tensor, centred: Tensor, use_std: bool) -> dict[str, Tensor]:
+    """Message → the advantages which that mistake gives."""
+    by_n = centred / rewards.std(dim=1, keepdim=True, correction=0).clamp(min=1e-9)
+    of_all = centred / rewards.std()
+    return {
+        "you compare with the mean of the whole batch: an easy question's answers all win, a hard one's all lose. "
+        "The mean is the group's (dim=1)": _over(rewards - rewards.mean(), rewards, use_std),
+        "the standard deviation is the whole batch's; each group has its own": _over(of_all, rewards, False),
+        "you divide although `use_std` is False (Dr. GRPO leaves the division out)": _over(centred, rewards, True),
+        "`use_std` asks for a division by the group's standard deviation": _over(centred, rewards, False),
+        "this divides by n where a sample's standard deviation divides by n - 1 (`correction=1`, torch's default)":
+            _over(by_n, rewards, False),
+        "the rewards' mean is not taken off: answers that were all right would push like one that alone was right":
+            _over(rewards, rewards, use_std),
+    }  # fmt: skip
+
+
 def _over(values: Tensor, rewards: Tensor, use_std: bool) -> Tensor:
+    """Over the group's standard deviation, if asked for, and 0 in the two groups that are all equal."""
     silent = torch.tensor([False, True, False, True])[:, None]
     spread = rewards.std(dim=1, keepdim=True).masked_fill(silent, 1.0) if use_std else 1.0
     return (values / spread).masked_fill(silent, 0.0)
