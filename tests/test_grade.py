@@ -49,6 +49,13 @@ def test_the_solution_gets_all_points_and_the_stub_none(tmp_path: Path) -> None:
     assert set(statuses(empty).values()) == {"not yet"}
 
 
+@pytest.mark.parametrize("path", exercises.master_paths(), ids=lambda path: path.stem)
+def test_every_master_gets_all_points(path: Path) -> None:
+    grade = grade_file(path, timeout=120)
+    assert [(task.task, task.message) for task in grade.tasks if task.points < task.max_points] == []
+    assert grade.points == grade.max_points > 0
+
+
 # Each attack stands in the cell of the first task and wants the points of the second, whose own code is wrong.
 ATTACKS = {
     "prints passed": "print('solved · 02.rms_norm · agrees with torch')",

@@ -99,10 +99,15 @@ def generate(master: Any) -> Any:
     notebook = nbformat.from_dict(master)
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
         stub = lambda hit: "\n".join(hit[1] + line for line in STUB)  # noqa: E731
-        cell.source = _HIDDEN.sub("", _SOLUTION.sub(stub, cell.source))
+        cell.source = without_hidden(_SOLUTION.sub(stub, cell.source))
         if BEGIN in cell.source or END in cell.source or BEGIN_HIDDEN in cell.source:
             raise CourseError(f"a marker without its partner in the cell {cell.source[:60]!r}")
     return notebook
+
+
+def without_hidden(source: str) -> str:
+    """A cell as it is handed out: without the assertion that stands in the masters for nbgrader."""
+    return _HIDDEN.sub("", source)
 
 
 def make(paths: Iterable[Path]) -> list[str]:

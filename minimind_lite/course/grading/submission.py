@@ -6,7 +6,7 @@ from typing import Any
 
 from minimind_lite.course import notebooks
 from minimind_lite.course.checks import Check
-from minimind_lite.course.exercises import exercise_path, master_paths, tasks_of
+from minimind_lite.course.exercises import exercise_path, master_paths, tasks_of, without_hidden
 from minimind_lite.course.settings import CourseError
 
 LARGEST = 20_000_000  # bytes of a file that is read at all
@@ -82,7 +82,8 @@ def _steps(pristine: Any, name: str, cells: dict[str, str]) -> list[Step]:
         if cell.id in solutions:
             task = solutions[cell.id]
             source = _find(cells, cell, cell.source)
-            edited = _find(cells, task.checking, "").strip() != task.checking.source.strip()
+            found = without_hidden(_find(cells, task.checking, ""))  # a master may be graded too
+            edited = found.strip() != task.checking.source.strip()
             steps.append(Step(source, task.check, task.function, edited))
         elif cell.id not in checking and "setup" not in cell.metadata.get("tags", []):
             steps.append(Step(cell.source))
