@@ -42,14 +42,9 @@ def other(mean_dim: int | None = 1, std_dim: int | None = 1, correction: int = 1
     return wrong
 
 
-def divided_by_zero(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
-    centred, silent = advantages(rewards, False)
-    return centred / centred.std(dim=1, keepdim=True), silent
-
-
-def rounded(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
-    exact, silent = advantages(rewards, use_std)
-    return torch.where(exact == 0, 0.5, exact), silent
+def a_small_number_will_do(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+    spread = rewards.std(dim=1, keepdim=True)
+    return (rewards - rewards.mean(dim=1, keepdim=True)) / (spread + 1e-4), int((spread == 0).sum())
 
 
 plant(
@@ -61,8 +56,8 @@ plant(
         (other(ask=False), "asks for a division"),
         (other(correction=0), "divides by n - 1"),
         (other(mean_dim=9), "mean is not taken off"),
-        (rounded, "random direction"),
-        (divided_by_zero, "0 / 0"),
+        (a_small_number_will_do, "random direction"),
+        (lambda rewards, use_std: ((rewards - rewards.mean(1)[:, None]) / rewards.std(1)[:, None], 3), "0 / 0"),
         (lambda rewards, use_std: (advantages(rewards, use_std)[0], 0), "counts the groups"),
     ],
     alternatives=[advantages, one_by_one],
@@ -83,6 +78,7 @@ plant(
     mistakes=[
         (lambda r, a, low, high: torch.maximum(r * a, r.clamp(1 - low, 1 + high) * a), "the larger of the two"),
         (lambda r, a, low, high: r.clamp(1 - low, 1 + high) * a, "clipped alone"),
+        (lambda r, a, low, high: clipped(r, a.abs(), low, high) * a.sign(), "wrong direction"),
         (lambda r, a, low, high: r * a, "nothing is clipped"),
         (lambda r, a, low, high: clipped(r, a, low, low), "`high` is not used"),
         (lambda r, a, low, high: torch.minimum(r * a, (r * a).clamp(1 - low, 1 + high)), "clip the ratio, then"),
@@ -153,37 +149,40 @@ plant(
 )
 
 
-def by_pattern(prompt: str, answer: str, right: str) -> float:
-    return float(re.fullmatch(r"<think>.+</think><answer>" + re.escape(right) + "</answer>", answer) is not None)
+def pattern(text: str, flags: int = re.DOTALL, escape: Any = re.escape) -> Any:
+    """A reward that wants the whole answer to match; RIGHT stands for the right result."""
+    return lambda p, answer, right: float(bool(re.fullmatch(text.replace("RIGHT", escape(right)), answer, flags)))
 
 
-def last_answer(prompt: str, answer: str, right: str) -> float:
-    found = re.findall(r"<answer>(.*?)</answer>", answer)
-    return float("</think>" in answer and answer.endswith("</answer>") and found[-1:] == [right])
+def calculated(prompt: str, answer: str, right: str) -> float:
+    found = re.fullmatch(r"<think>[^<]+</think><answer>([\d.+ ]+)</answer>", answer)
+    return float(found is not None and sum(map(float, found[1].split("+"))) == float(right))
 
 
-def as_a_word(prompt: str, answer: str, right: str) -> float:
-    return float(re.search(rf"\b{right}\b", answer) is not None)
-
-
-def thought_or_not(prompt: str, answer: str, right: str) -> float:
-    return float(re.fullmatch(rf"(<think>.*</think>)?<answer>{right}</answer>", answer) is not None)
+def by_cutting(prompt: str, answer: str, right: str) -> bool:
+    end = f"</think><answer>{right}</answer>"
+    thought = answer.removeprefix("<think>").removesuffix(end)
+    return answer == f"<think>{thought}{end}" and thought != "" and "<" not in thought
 
 
 plant(
     checks.check_reward,
     mistakes=[
-        (lambda p, answer, right: float(right in answer), "right digits inside a wrong"),
-        (as_a_word, "right number in the *thought*"),
-        (lambda p, answer, right: float(re.findall(r"\d+", answer)[-1] == right), "without any tags"),
-        (last_answer, "two answers"),
-        (lambda p, answer, right: float(answer == f"<answer>{right}</answer>"), "right format earns 1"),
-        (thought_or_not, "without a thought"),
-        (lambda p, answer, right: float(re.match(rf"<think>.+</think><answer>{right}</answer>", answer) is not None),
-         "words behind"),
+        (lambda p, answer, right: right in answer, "right digits inside a wrong"),
+        (lambda p, answer, right: re.search(rf"\b{right}\b", answer) is not None, "right number in the *thought*"),
+        (lambda p, answer, right: re.findall(r"[\d.]+", answer)[-1] == right, "without any tags"),
+        (pattern("<think>.*<answer>RIGHT</answer>"), "two answers"),
+        (pattern("<answer>RIGHT</answer>"), "right format earns 1"),
+        (pattern("<think>.+</think><answer>RIGHT</answer>", 0), "re.DOTALL"),
+        (pattern("(<think>[^<]*</think>)?<answer>RIGHT</answer>"), "without a thought"),
+        (pattern("<think>.+</think><answer>RIGHT</answer>.*"), "words behind"),
+        (calculated, "copied into the tags"),
+        (pattern("<think>.*</think><answer>RIGHT</answer>"), "an empty thought"),
+        (pattern("<think>.+</think><answer>RIGHT</answer>"), "a second try"),
+        (pattern("<think>[^<]+</think><answer>RIGHT</answer>", escape=str), "re.escape"),
     ],
-    alternatives=[by_pattern],
-)  # fmt: skip
+    alternatives=[pattern("<think>[^<]+</think><answer>RIGHT</answer>"), by_cutting],
+)
 
 plant(
     checks.check_silent,

@@ -6,27 +6,27 @@ from torch import Tensor
 from .core import check
 from .task import Task, close
 
-Exchange = tuple[str, str, str]  # prompt, answer, right result
+SILENT = torch.tensor([False, True, False, True, True])[:, None]  # which of the groups of task 1 are all equal
 
 
 @check("15.advantage", points=2)
 def check_advantages(task: Task) -> str:
     """Advantages inside a group, and groups that teach nothing"""
-    rewards = task.rand(4, 6) + task.rand(4, 1)
-    rewards[1], rewards[3] = 0.1, 1.0
+    rewards = task.rand(5, 8) + task.rand(5, 1)
+    rewards[1], rewards[3], rewards[4] = 0.1, 0.6, 1.0  # the mean of eight times 0.6 is not quite 0.6
     for use_std in (True, False):
         got, silent = task.call(rewards, use_std)
         got = torch.as_tensor(got)
         task.that(not got.isnan().any(), "NaN: in a group of equal rewards the standard deviation is 0, and 0 / 0 is "
                   "no number. Such a group teaches nothing: its advantages are 0")  # fmt: skip
         task.that(got.shape == rewards.shape, "wanted is one advantage for each answer: (groups, answers)")
-        task.that(close(got[[1, 3]], torch.zeros(2, 6)), "a group of equal rewards must get exactly 0: rounding leaves "
+        task.that((got[SILENT[:, 0]] == 0).all(), "a group of equal rewards must get exactly 0: rounding leaves "
                   "1e-9, and divided by a tiny number that is a large push in a random direction")  # fmt: skip
         centred = rewards - rewards.mean(dim=1, keepdim=True)
         task.equal(got, _over(centred, rewards, use_std), "not yet reward minus its group's mean, over the group's "
                    "standard deviation", _advantage_mistakes(rewards, centred, use_std), tolerance=2e-3)  # fmt: skip
-        task.equal(silent, 2, "the second number counts the groups whose rewards are all equal")
-    return "compared inside their group; two groups of four had nothing to teach"
+        task.equal(silent, 3, "the second number counts the groups whose rewards are all equal")
+    return "compared inside their group; three groups of five had nothing to teach"
 
 
 def _advantage_mistakes(rewards: Tensor, centred: Tensor, use_std: bool) -> dict[str, Tensor]:
@@ -47,10 +47,9 @@ def _advantage_mistakes(rewards: Tensor, centred: Tensor, use_std: bool) -> dict
 
 
 def _over(values: Tensor, rewards: Tensor, use_std: bool) -> Tensor:
-    """Over the group's standard deviation, if asked for, and 0 in the two groups that are all equal."""
-    silent = torch.tensor([False, True, False, True])[:, None]
-    spread = rewards.std(dim=1, keepdim=True).masked_fill(silent, 1.0) if use_std else 1.0
-    return (values / spread).masked_fill(silent, 0.0)
+    """Over the group's standard deviation, if asked for, and 0 in the groups that are all equal."""
+    spread = rewards.std(dim=1, keepdim=True).masked_fill(SILENT, 1.0) if use_std else 1.0
+    return (values / spread).masked_fill(SILENT, 0.0)
 
 
 @check("15.clip", points=2)
@@ -65,6 +64,9 @@ def check_clipped(task: Task) -> str:
             torch.maximum(plain, clipped),
         "clipped alone: an answer that has become *worse* (ratio far above 1, advantage below 0) would get no gradient "
         "back. Take the smaller of clipped and unclipped": clipped,
+        "with a negative advantage your clip works in the wrong direction: a bad token that has become likelier is "
+        "left alone. The smaller of the two is right for both signs":
+            torch.where(advantage < 0, torch.maximum(plain, clipped), torch.minimum(plain, clipped)),
         "nothing is clipped": plain,
         "`high` is not used: DAPO's upper edge is 1 + high":
             torch.minimum(plain, ratio.clamp(1 - low, 1 + low) * advantage),
@@ -136,29 +138,42 @@ def check_ratios(task: Task) -> str:
         "this is always 1: it has to compare the new logits with the log-probabilities of the sampling":
             torch.ones(2, 5),
     })  # fmt: skip
-    return "1 to the last digit before the first step, and right after it"
+    return "1 before the first step, and right after it"
 
 
 @check("15.reward", points=2)
 def check_reward(task: Task) -> str:
     """A reward that copying does not earn"""
-    a, b = task.number(20, 50), task.number(20, 50)
-    prompt, right = f"{a} + {b} = ?", str(a + b)
-    thought = f"<think>{a} + {b} is {right}</think>"
-    for answer, expected, mistake in (
-        (f"{thought}<answer>{right}</answer>", 1, "a right answer in the right format earns 1"),
+    a, b = f"{task.number(20, 50)}.5", task.number(20, 50)
+    right = str(float(a) + b)
+    answers = _answers(f"{a} + {b}", a, right)
+    for answer, expected, mistake in answers:
+        task.equal(float(task.call(f"{a} + {b} = ?", answer, right)), float(expected), mistake)
+    return f"{len(answers)} answers, two of them worth a reward"
+
+
+def _answers(question: str, other: str, right: str) -> list[tuple[str, int, str]]:
+    """(answer, its reward, what is wrong if it gets another one)."""
+    thought = f"<think>{question} is {right}</think>"
+    good, bad = f"<answer>{right}</answer>", f"<answer>{other}</answer>"
+    return [
+        (thought + good, 1, "a right answer in the right format earns 1"),
+        (f"<think>{question}\nis {right}</think>{good}", 1, "a thought of two lines was refused: without re.DOTALL a "
+         "dot stops at the line's end"),
         (f"<think>I count</think><answer>{right}1</answer>", 0, "right digits inside a wrong number were paid"),
-        (f"{thought}<answer>{a}</answer>", 0, "a right number in the *thought* was paid; the answer is what counts"),
-        (prompt.replace("?", right), 0, "paid without any tags: a model that lists numbers would do as well"),
-        (f"{thought}<answer>{a}</answer><answer>{right}</answer>", 0, "two answers, one of them right, were paid: "
-         "the model would learn to give ten"),
-        (f"<answer>{right}</answer>", 0, "paid without a thought: the format asks for one"),
-        (f"{thought}<answer>{right}</answer> or {b}?", 0, "words behind the answer were accepted; it ends there"),
-        (f"<think></think><answer>{a} + {b}</answer>", 0, "the question, copied into the tags, was paid: the result "
-         "has to be a number, not a sum that evaluates to it"),
-    ):  # fmt: skip
-        task.equal(float(task.call(prompt, answer, right)), float(expected), mistake)
-    return "eight answers, one of them worth a reward"
+        (thought + bad, 0, "a right number in the *thought* was paid; the answer is what counts"),
+        (f"{question} = {right}", 0, "paid without any tags: a model that lists numbers would do as well"),
+        (thought + bad + good, 0, "two answers, one of them right, were paid: the model would learn to give ten"),
+        (good, 0, "paid without a thought: the format asks for one"),
+        (f"{thought}{good} or {other}?", 0, "words behind the answer were accepted; it ends there"),
+        (f"{thought}<answer>{question}</answer>", 0, "the question, copied into the tags, was paid: the result has to "
+         "be a number, not a sum that evaluates to it"),
+        (f"<think></think>{good}", 0, "an empty thought was paid: the model would write the tags and stop thinking"),
+        (thought + bad + thought + good, 0, "a second try behind a wrong answer was paid: your thought runs on over "
+         "`</think>` to a later one. Forbid tags in it"),
+        (f"{thought}<answer>{right.replace('.', '/')}</answer>", 0, "the dot of the right result stood for any "
+         "character: in a pattern it wants re.escape"),
+    ]  # fmt: skip
 
 
 @check("15.silent", points=2)
