@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from training_kit import same_weights, tiny_run
 
 from minimind_lite.model.pretrained import save_pretrained
 from minimind_lite.training import checkpoint
-from minimind_lite.training.callbacks import Callback
+from minimind_lite.training.callbacks import Callback, MetricsFile, read_metrics
 from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
 from minimind_lite.training.loop import Trainer
 
@@ -34,6 +35,20 @@ def whole_run(folder: Path) -> None:
     torch.set_num_threads(1)
     model, _ = tiny_run(folder, total_steps=120, save_every=2, eval_every=10, callbacks=[Slowly()])
     save_pretrained(model, None, folder)
+
+
+def test_a_kill_while_metrics_are_taken_up_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(f'{{"step": {step}}}\n' for step in (1, 10, 20)), encoding="utf-8")
+    resumed = SimpleNamespace(history=[], step=10)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            MetricsFile(path).before_fit(resumed)  # type: ignore[arg-type]
+    assert [row["step"] for row in read_metrics(path)] == [1, 10, 20]
+    MetricsFile(path).before_fit(resumed)  # type: ignore[arg-type]
+    assert [row["step"] for row in read_metrics(path)] == [1, 10]
+    assert [one.name for one in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork server and no SIGKILL")

@@ -33,7 +33,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     """Gather status, seconds and figures of all chapters: those of this run, and those that ran before."""
     rows = chapter_rows(run)
     results = {name: _figures(run.plan.artifacts / stage_of(name) / "results.json") for name, _, _ in rows}
-    total = round(sum(seconds for _, _, seconds in rows), 1)
+    total = round(sum(round(seconds, 1) for _, _, seconds in rows), 1)  # of what is shown, and recorded
     figures = {
         f"{stage_of(name)}.{key}": value
         for name, found in results.items()

@@ -59,7 +59,9 @@ class MetricsFile(Callback):
 
     def before_fit(self, trainer: "Trainer") -> None:
         trainer.history[:] = [row for row in read_metrics(self.path) if row["step"] <= trainer.step]
-        self.path.write_text("".join(map(_line, trainer.history)), encoding="utf-8", newline="\n")
+        part = self.path.with_name(f".{self.path.name}.tmp")  # a kill while writing must not cost the old rows
+        part.write_text("".join(map(_line, trainer.history)), encoding="utf-8", newline="\n")
+        part.replace(self.path)
 
     def after_step(self, trainer: "Trainer") -> None:
         if trainer.logging:
