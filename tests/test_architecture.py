@@ -24,7 +24,7 @@ def name_of(path: Path) -> str:
 
 
 def floor_of(module: str) -> int:
-    """The floor of ``minimind_lite.model.rope`` or of the file ``model/rope.py``; -1 for the bare package."""
+    """The floor of ``minimind_lite.model.layers`` or of the file ``model/rope.py``; -1 for the bare package."""
     parts = module.removesuffix(".py").replace("/", ".").removeprefix("minimind_lite").strip(".").split(".")
     return FLOORS.index(parts[0]) if parts[0] and parts[0] != "__init__" else -1
 
@@ -104,7 +104,7 @@ def test_imports_only_point_down(path: Path) -> None:
         ("model/rope.py", "from ..generation import engine"),
         ("generation/engine.py", "from minimind_lite.training import grpo"),
         ("config.py", "from minimind_lite import tokenizer"),
-        ("config.py", "import minimind_lite.model.rope"),
+        ("config.py", "import minimind_lite.model.layers"),
         ("generation/engine.py", "from minimind_lite import course"),
         ("model/transformer.py", "from transformers import LlamaForCausalLM"),
         ("training/loop.py", "import peft"),

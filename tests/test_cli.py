@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from minimind_lite.cli import app
-from minimind_lite.cli_tools import clean_errors
+from minimind_lite.cli.common import clean_errors
 from minimind_lite.config import ConfigError
 from minimind_lite.course.paths import repository_root
 

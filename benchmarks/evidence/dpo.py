@@ -7,9 +7,10 @@ from minimind_lite.course.preference_measures import closing_sentences, measure_
 from minimind_lite.course.preference_reference import run_reference
 from minimind_lite.data.preferences import read_pairs
 from minimind_lite.data.records import read_records
-from minimind_lite.training.config import TrainConfig
+from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.dpo import DPOOptions, run_dpo
-from minimind_lite.training.stage import load_base
+from minimind_lite.training.options import RunOptions, TrainConfig
 
 from . import Measured, Run
 
@@ -24,10 +25,14 @@ def measure(run: Run) -> Measured:
         block_size=size, resume=run.resume,
     )  # fmt: skip
     stage = run_dpo(
-        data, folder / "reference", folder, config, DPOOptions.from_settings(settings),
-        eval_data=data_path("dpo_heldout", "quick"), resume=run.resume,
-    )  # fmt: skip
-    reference, tokenizer, _ = load_base(folder / "reference")
+        data,
+        folder / "reference",
+        folder,
+        config,
+        DPOOptions.from_settings(settings),
+        run=RunOptions(eval_data=data_path("dpo_heldout", "quick"), resume=run.resume),
+    )
+    reference, tokenizer = load_pretrained(folder / "reference"), Tokenizer.load(folder / "reference")
     pairs = read_pairs(data_path("dpo_heldout", "quick"), tokenizer, size + 1).pairs
     questions = [record.messages for record in read_records(data_path("sft_heldout", "quick"), "conversation")]
     closings = closing_sentences([record.chosen[-1].content for record in read_records(data, "preference")])

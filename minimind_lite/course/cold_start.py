@@ -10,9 +10,8 @@ from ..data.reasoning import parse_reasoning
 from ..data.records import read_records
 from ..evaluation.reasoning import ReasonedAnswers
 from ..tokenizer import Message
-from ..training.config import TrainConfig
-from ..training.resume import Resume
-from ..training.sft import run_sft
+from ..training.options import Resume, RunOptions, TrainConfig
+from ..training.sft import SFTOptions, run_sft
 from ..training.stage import StageResult
 from .paths import write_atomically
 
@@ -54,7 +53,7 @@ def _fine_tune(
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "conversations.jsonl"
     write_atomically(file, "".join(json.dumps({"conversations": one}) + "\n" for one in conversations))
-    return run_sft(file, base, folder, config, block_size=size, resume=resume)
+    return run_sft(file, base, folder, config, SFTOptions(block_size=size), run=RunOptions(resume=resume))
 
 
 def thinks(answers: ReasonedAnswers) -> float:

@@ -51,7 +51,7 @@ def show_status(plan: Plan, console: Console | None = None) -> None:
 
 def train_config(changes: Sequence[str] | None) -> Any:
     """The training settings with what ``-p NAME=VALUE`` changed."""
-    from minimind_lite.training.config import TrainConfig
+    from minimind_lite.training.options import TrainConfig
 
     return changed(TrainConfig(save_every=200), parse_parameters(changes or ()), "TrainConfig")
 
@@ -61,7 +61,7 @@ def stage_config(changes: Sequence[str] | None, options: type[Any]) -> tuple[Any
 
     Raises CourseError for a name that neither has.
     """
-    from minimind_lite.training.config import TrainConfig
+    from minimind_lite.training.options import TrainConfig
 
     given, own = parse_parameters(changes or ()), options.__dataclass_fields__
     known = TrainConfig.__dataclass_fields__.keys() | own.keys()

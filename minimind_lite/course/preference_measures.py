@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data.documents import Document
-from ..data.padding import pad_documents
+from ..data.packing import pad_documents
 from ..data.preferences import Pair, marks
 from ..evaluation.closed_book import exact_match
 from ..generation.engine import generate

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.records import data_files, read_records
-from ..training.config import TrainConfig
+from ..training.options import TrainConfig
 from ..training.sft import run_sft
 from ..training.stage import StageResult
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from minimind_lite.data.documents import conversation_documents
-from minimind_lite.data.padding import pad_documents
+from minimind_lite.data.packing import pad_documents
+from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
-from minimind_lite.training.logprobs import token_logprobs
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 from minimind_lite.config import ModelConfig
 from minimind_lite.course.figures.style import BLUE, GREY, ORANGE, RED, html, style, subplots
 from minimind_lite.course.labels import label
-from minimind_lite.generation.kv_cache import cache_bytes
 from minimind_lite.generation.sampling import SamplingConfig, sampling_logits
+from minimind_lite.model.attention import cache_bytes
 from minimind_lite.tokenizer import Tokenizer
 
 SHOWN = 10  # tokens of a distribution that get a bar of their own

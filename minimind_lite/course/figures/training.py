@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...data.packing import PackedDataset, pack
-from ...training.schedule import warmup_cosine
+from ...training.loop import warmup_cosine
 from ..labels import label
 from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, html, subplots
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ...model.rmsnorm import RMSNorm
+from ...model.layers import RMSNorm
 from ..figures.rmsnorm import bars
 from ..labels import label
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...config import preset
-from ...model.rope import inverse_frequencies
+from ...model.layers import inverse_frequencies
 from ..figures.rope import dials
 from ..labels import label
 

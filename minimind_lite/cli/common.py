@@ -1,4 +1,4 @@
-"""What every command of the `minimind` program shares: how it is made, and how it says errors."""
+"""What every command of the `minimind` program shares: how it is made, and how it reports errors."""
 
 import sys
 import traceback
@@ -41,8 +41,8 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_purpose(error: Exception) -> bool:
-    """Whether the error is one of our classes, a file that cannot be read, or a value our own code refused."""
+    """Whether the error is one of our classes, a file that cannot be read, or a value that our own code refused."""
     if type(error).__module__.startswith("minimind_lite") or isinstance(error, OSError):
         return True
     place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    return isinstance(error, ValueError) and place.is_relative_to(Path(__file__).parent)
+    return isinstance(error, ValueError) and place.is_relative_to(Path(__file__).parents[1])

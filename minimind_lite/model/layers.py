@@ -1,17 +1,51 @@
-"""Rotary position embedding (RoPE): turn each query and key by an angle that grows with its position.
+"""The parts of a block that look at one token at a time: RMSNorm, RoPE and SwiGLU. Only attention mixes tokens.
 
-Layout: dimension i is paired with i + head_dim/2, as Llama's weights expect; the paper pairs neighbours (2i, 2i+1).
-The two are the same up to a permutation of the weights; mixing them up trains fine and breaks every import.
+RMSNorm (chapter 02) gives every token's vector the same length before a layer reads it. LayerNorm also subtracts the
+mean and adds a bias; RMSNorm leaves both out and loses nothing (Zhang & Sennrich 2019).
+
+RoPE (chapter 03) turns each query and key by an angle that grows with its position. Dimension i is paired with
+i + head_dim/2, as Llama's weights expect; the paper pairs neighbours (2i, 2i+1). The two are the same up to a
+permutation of the weights; mixing them up trains fine and breaks every import.
+
+SwiGLU (chapter 05) is the feed-forward half of a block: one half of its width decides how much of the other passes.
 """
 
 import math
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from minimind_lite.config import ModelConfig, YarnScaling
 
 FIRST_TABLE_LENGTH = 2048  # positions a table starts with; it doubles when more are asked for
+
+
+class RMSNorm(nn.Module):
+    """Divide a vector by its root mean square, then scale each dimension by a learned weight.
+
+    x: (..., dim), any dtype; returns x's shape and dtype. ``y = x / sqrt(mean(x²) + eps) · weight``.
+
+    The mean of squares is taken in float32 whatever comes in: in float16 a single activation of 256 already squares to
+    infinity, and bfloat16 keeps only two or three digits of the sum.
+    Source: Zhang & Sennrich 2019 (arXiv 1910.07467), eq. 4.
+
+    >>> RMSNorm(2, eps=0.0)(torch.tensor([3.0, 4.0]) * 7)  # the scale is gone, the direction stays
+    tensor([0.8485, 1.1314], grad_fn=<MulBackward0>)
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps  # inside the root: v3 and Qwen3 use 1e-6, MiniMind2 1e-5; a wrong one shifts every logit
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return (normed * self.weight).type_as(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.numel()}, eps={self.eps}"
 
 
 def inverse_frequencies(config: ModelConfig, device: torch.device | str | None = None) -> Tensor:
@@ -103,3 +137,22 @@ class RopeTable:
         """
         cos, sin = rope_angles(self.config, position_ids)
         return cos[:, None], sin[:, None]
+
+
+class SwiGLU(nn.Module):
+    """``down(silu(gate(x)) · up(x))``: three matrices where the classic MLP has two.
+
+    x: (batch, seq, hidden_size); returns the same shape. Because there are three, the inner width is chosen as 8/3 of
+    hidden_size instead of 4 times, for equal parameters. ``silu`` is on the gate: put on ``up`` instead, the model
+    trains just as well, and every imported weight gives nonsense.
+    Source: Shazeer 2020 (arXiv 2002.05202), eq. 6, without biases.
+    """
+
+    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
+        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
+        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

@@ -1,12 +1,18 @@
-"""What a training run is asked to do."""
+"""What a training run is asked to do: the numbers of the loop, and how one particular run is carried out."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, Self
 
+from torch import nn
+
 from minimind_lite.config import ConfigError
+from minimind_lite.training.callbacks import Callback
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resume = Literal["strict", "if_unfinished", "never"]
 
 # Changing these does not change what is learned, so a run may be continued with other values (of `epochs` and
 # `total_steps`, the number of steps that follows from them is compared).
@@ -49,7 +55,7 @@ class TrainConfig(FromSettings):
     eval_batches: int = 0  # micro-batches in an evaluation, always the same ones; 0 means all there are
     save_every: int = 0  # steps between checkpoints; 0 means none at all
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda where there is one, else cpu
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda if there is one, else cpu
     num_workers: int = 0  # processes that prepare batches
     trackers: tuple[str, ...] = ()  # of accelerate: "tensorboard", "wandb", "swanlab", …
     progress: bool = True  # show a bar
@@ -75,3 +81,29 @@ class TrainConfig(FromSettings):
     def recipe(self) -> dict[str, Any]:
         """The fields that must be the same when a run is continued."""
         return {name: value for name, value in asdict(self).items() if name not in _FREE}
+
+
+@dataclass(frozen=True)
+class StageOptions(FromSettings):
+    """What the options of every stage on packed or cut conversations have. Raises ConfigError for a bad value."""
+
+    block_size: int = 512  # tokens in one packed row; a longer conversation is cut to it
+
+    def __post_init__(self) -> None:
+        if self.block_size < 1:
+            raise ConfigError(f"block_size must be 1 or more, not {self.block_size}")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How one run of a stage is carried out; nothing here changes what the weights learn."""
+
+    eval_data: str | Path | None = None  # held-out data of the stage's kind; its loss is logged as eval_loss
+    strict: bool = False  # stop at the first bad line of the data instead of skipping it
+    resume: Resume = "strict"  # see training.loop.train
+    callbacks: Sequence[Callback] = ()
+    measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; joins its metrics
+
+    def __post_init__(self) -> None:
+        if self.resume not in ("strict", "if_unfinished", "never"):
+            raise ConfigError(f"resume is {self.resume!r}; there are: strict, if_unfinished, never")
