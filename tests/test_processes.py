@@ -28,7 +28,7 @@ def torchrun(*arguments: str, processes: int = 2) -> str:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    (file,) = [path for path in folder.glob("*model.safetensors")]
+    (file,) = folder.glob("*model.safetensors")
     return load_file(file)
 
 

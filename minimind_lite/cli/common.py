@@ -31,6 +31,15 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", "minimind_lite"):
+                raise
+            typer.secho(
+                f"error: this command needs the package {package}, which the base installation leaves out; "
+                "install the course's packages with: pip install 'minimind-lite[course]'", fg="red", err=True,
+            )  # fmt: skip
+            raise typer.Exit(1) from None
         except Exception as error:
             if not _on_purpose(error):
                 raise

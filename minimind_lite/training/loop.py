@@ -222,8 +222,8 @@ class Trainer(RunState):
         raise TrainingDiverged(
             f"step {step + 1}: the {'loss' if bad else 'gradient'} diverged (NaN or infinity) in the micro-batches of "
             f"examples {', '.join(map(str, bad or batches))}. The weights were not touched and the good checkpoints "
-            "are still there. Look at these examples (train_data[i]), lower the learning rate, or choose precision bf16 "
-            f"or fp32; the losses up to here are in {self.output_dir / 'metrics.jsonl'}"
+            "are still there. Look at these examples (train_data[i]), lower the learning rate, or choose precision "
+            f"bf16 or fp32; the losses up to here are in {self.output_dir / 'metrics.jsonl'}"
         )
 
     @torch.no_grad()
