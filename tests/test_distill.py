@@ -277,7 +277,7 @@ def test_a_student_with_another_vocabulary_is_refused(tmp_path: Path, teacher: P
         options = DistillOptions(student=str(tmp_path / name), block_size=48)
         with pytest.raises(ConfigError, match="another vocabulary than its teacher"):
             run_distill(data, teacher, tmp_path / "out", CONFIG, options)
-    with pytest.raises(ConfigError, match="no folder; there are: half, minimind2-small"):
+    with pytest.raises(ConfigError, match="not a folder; there are: half, minimind2-small"):
         run_distill(data, teacher, tmp_path / "out", CONFIG, DistillOptions(student="nobody"))
     assert not (tmp_path / "out").exists()
 

@@ -34,6 +34,7 @@ from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
 from minimind_lite.training.dpo import DPOOptions, collate_pairs, dpo_loss, reference_logprobs, run_dpo
 from minimind_lite.training.loop import Trainer
 from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.sft import SFTOptions
 
 CONFIG = TrainConfig(total_steps=6, micro_batch_size=2, learning_rate=3e-3, save_every=2, log_every=1, progress=False)
 
@@ -248,7 +249,7 @@ def test_a_reference_is_made_of_both_endings(tmp_path: Path, base: Path, data: P
     turns = [record.messages for record in read_records(tmp_path / "endings.jsonl", "conversation")]
     assert turns[:2] == [PAIRS[0]["chosen"], PAIRS[0]["rejected"]]
     chats = write(tmp_path / "chats.jsonl", [{"conversations": ask(f"{n}?", "yes.")} for n in range(7)])
-    result = run_reference(data, chats, base, tmp_path / "ref", CONFIG, block_size=64)
+    result = run_reference(data, chats, base, tmp_path / "ref", CONFIG, SFTOptions(block_size=64))
     assert len(list(read_records(tmp_path / "ref" / "mixture", "conversation"))) == 2 * 2 * len(PAIRS) + 7
     assert (tmp_path / "ref" / "model.safetensors").is_file() and result.training.steps == 6
 

@@ -260,7 +260,7 @@ def test_a_broken_adapter_is_named(tmp_path: Path) -> None:
     save_file({name: one for name, one in weights.items() if name != first}, tmp_path / WEIGHTS)
     refused("is missing")
     save_file(weights | {"surprise": weights[first].clone()}, tmp_path / WEIGHTS)
-    refused("no LoRA matrix: surprise")
+    refused("not LoRA matrices: surprise")
     (tmp_path / WEIGHTS).write_bytes(b"x" * 9)
     refused("damaged")
     (tmp_path / WEIGHTS).unlink()

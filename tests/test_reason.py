@@ -147,7 +147,7 @@ def test_weights_fall_on_the_tags_and_nothing_else(tokenizer: Tokenizer) -> None
     state = json.loads(tokenizer.backend.to_str())
     state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in REASONING_TAGS]
     pieces = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
-    with pytest.raises(ConfigError, match="<think> is no token of this tokenizer"):
+    with pytest.raises(ConfigError, match="<think> is not a token of this tokenizer"):
         tag_weights(pieces, 10.0, 310)
 
 

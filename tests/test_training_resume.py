@@ -14,6 +14,7 @@ import pytest
 import torch
 from training_kit import same_weights, tiny_run
 
+from minimind_lite.files import sha256_of
 from minimind_lite.model.pretrained import save_pretrained
 from minimind_lite.training import checkpoint
 from minimind_lite.training.callbacks import Callback, MetricsFile, read_metrics
@@ -219,7 +220,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path, caplog: pytest.LogCaptureF
     torch.save({"model": Trap()}, newest / "state.pt", pickle_module=pickle)
     manifest = newest / "manifest.json"
     old = manifest.read_text(encoding="utf-8")
-    digest = checkpoint._digest(newest / "state.pt")
+    digest = sha256_of(newest / "state.pt")
     manifest.write_text(old.replace(old.split('"sha256": "')[1][:64], digest), encoding="utf-8")
     _, result = tiny_run(tmp_path / "run")
     assert result.resumed_from == 25 and not (tmp_path / "sprung").exists()

@@ -11,6 +11,7 @@ from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.dpo import DPOOptions, run_dpo
 from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.sft import SFTOptions
 
 from . import Measured, Run
 
@@ -22,7 +23,7 @@ def measure(run: Run) -> Measured:
     config = TrainConfig.from_settings(settings, progress=False)
     run_reference(
         data, data_path("sft", "quick"), base, folder / "reference", replace(config, **settings.reference_changes()),
-        block_size=size, resume=run.resume,
+        SFTOptions(block_size=size), run.resume,
     )  # fmt: skip
     stage = run_dpo(
         data,

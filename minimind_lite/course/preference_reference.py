@@ -8,11 +8,10 @@ Here that is on both endings alike, without a word about which is better: what t
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ..data.records import data_files, read_records
-from ..training.options import TrainConfig
-from ..training.sft import run_sft
+from ..training.options import Resume, RunOptions, TrainConfig
+from ..training.sft import SFTOptions, run_sft
 from ..training.stage import StageResult
 
 
@@ -29,16 +28,22 @@ def write_endings(path: str | Path, target: Path) -> int:
 
 
 def run_reference(
-    data: Path, conversations: Path, base: Path, folder: Path, train_config: TrainConfig, **options: Any
+    data: Path,
+    conversations: Path,
+    base: Path,
+    folder: Path,
+    config: TrainConfig,
+    options: SFTOptions = SFTOptions(),
+    resume: Resume = "strict",
 ) -> StageResult:
     """Fine-tune the model in ``base`` on both endings of the preference file ``data``, and leave it in ``folder``.
 
-    conversations: the file that ``base`` was fine-tuned on, mixed in, so that what it knows is not forgotten. The
-    endings stand in the mixture twice, being few. options: as ``run_sft`` takes them.
+    conversations: the file that ``base`` was fine-tuned on, mixed in, so that what it knows is not forgotten. There
+    are few endings, so they stand in the mixture twice.
     """
     mixture = folder / "mixture"
     for copy in range(2):
         write_endings(data, mixture / f"endings-{copy}.jsonl")
     for file in data_files(conversations):
         shutil.copyfile(file, mixture / f"conversations-{file.name}")
-    return run_sft(mixture, base, folder, train_config, **options)
+    return run_sft(mixture, base, folder, config, options, RunOptions(resume=resume))
