@@ -5,6 +5,7 @@ step, so every token counts alike however unequal the micro-batches are.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -40,7 +41,7 @@ def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor 
     loss never includes it: it would not be a loss of language. token_weights: as ``Transformer.loss`` takes them.
     """
     mask = document_mask(batch["document_ids"])
-    with recorded_routing(model) as routings:
+    with recorded_routing(model) if model.config.num_experts else nullcontext() as routings:
         total, items = model.loss(
             batch["input_ids"], batch["targets"], position_ids=batch["position_ids"], attention_mask=mask,
             token_weights=token_weights,
