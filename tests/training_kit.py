@@ -45,5 +45,5 @@ def tiny_run(folder: Path, resume: str = "strict", **changes: object) -> tuple[T
 
 
 def same_weights(first: Transformer, second: Transformer) -> bool:
-    """Bit by bit."""
+    """Bit for bit."""
     return all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

@@ -28,8 +28,8 @@ class PreferenceReport:
     samples: "SampledAnswers"
     style: float  # share of the sampled answers that end as the preferred ones do
     style_once: float  # the same, if they do so only once
-    kl_answer: float  # to the reference, nats an answer
-    kl_token: float  # nats a token
+    kl_answer: float  # to the reference, nats per answer
+    kl_token: float  # nats per token
     facts: float  # share of held-out questions whose greedy answer contains the expected sentence
 
 

@@ -27,7 +27,7 @@ class AnswerLoss:
 
     @property
     def mean(self) -> float:
-        """Cross-entropy in nats a token, over all tokens alike."""
+        """Cross-entropy in nats per token, over all tokens alike."""
         return float(self.nats.sum() / self.tokens.sum())
 
     def saved(self, other: "AnswerLoss") -> tuple[float, float, float]:

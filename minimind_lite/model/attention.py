@@ -65,7 +65,7 @@ class KVCache:
 
 
 def cache_bytes(config: ModelConfig, batch_size: int, length: int, bytes_per_value: int = 4) -> int:
-    """Bytes of a cache: keys and values × layers × kv heads × head width × length × batch × bytes a value.
+    """Bytes of a cache: keys and values × layers × kv heads × head width × length × batch × bytes per value.
 
     >>> cache_bytes(ModelConfig(), batch_size=1, length=2048, bytes_per_value=2)  # MiniMind2-Small in bf16: 8 MiB
     8388608
