@@ -2,16 +2,20 @@
 # make test     lint, types, unit and reference tests, the chapters at smoke size
 # make lab      JupyterLab on notebooks/
 # make evidence the training stages with three seeds, into benchmarks/results/
+# make site     the course as web pages, from the stored notebooks, into build/site/
+# make lock     constraints.txt again from pyproject.toml (UPGRADE=1: with the newest versions)
+# make hooks    install the checks that run before every commit
 # make clean    remove build/ (your trained models too)
 
 VENV = .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROFILE = quick
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
 
-.PHONY: course test lint types unit notebooks lab evidence clean
+.PHONY: course test lint types unit notebooks lab evidence site lock hooks clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)
@@ -40,10 +44,22 @@ notebooks: $(INSTALLED)
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
 
+site: $(INSTALLED)
+	$(BIN)/python tools/site.py
+
+lock: $(INSTALLED)
+	$(PIP) --group lock
+	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+hooks: $(INSTALLED)
+	$(PIP) --group hooks
+	$(BIN)/pre-commit install
+
 clean:
 	rm -rf build
 
-# torch is installed first and by itself: with the pinned version in place nothing later can pull in another build.
+# pip comes first, since the one of an older Python knows no dependency groups; then torch by itself: with the pinned
+# version in place nothing later can pull in another build.
 $(INSTALLED): pyproject.toml constraints.txt
 	@set -e; \
 	if [ ! -x $(BIN)/python ]; then \
@@ -65,6 +81,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  }; \
 	fi; \
 	echo "Installing (a few minutes the first time) ..."; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	$(PIP) pip; \
+	$(PIP) torch; \
+	$(PIP) -e '.[course,gguf]' --group dev; \
 	touch $(INSTALLED)
