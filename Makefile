@@ -45,10 +45,12 @@ evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
 
 site: $(INSTALLED)
-	$(BIN)/python tools/site.py
+	$(BIN)/python tools/build_site.py
 
-lock: $(INSTALLED)
-	$(PIP) --group lock
+# Works also where the old pins contradict pyproject.toml: nothing but the resolver is installed for it.
+lock: | $(BIN)/python
+	$(PIP) pip
+	$(PIP) packaging --group lock
 	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 hooks: $(INSTALLED)
@@ -58,30 +60,30 @@ hooks: $(INSTALLED)
 clean:
 	rm -rf build
 
+$(BIN)/python:
+	@set -e; \
+	python=""; \
+	for one in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+	  if "$$one" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    python="$$one"; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "The course needs Python 3.11, 3.12 or 3.13, and none was found. Install one, or name it: make PYTHON=/path/to/python"; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version)"; \
+	"$$python" -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  echo "$$python cannot make virtual environments. On Debian and Ubuntu its venv package is separate: apt install $$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
+	  exit 1; \
+	}
+
 # pip comes first, since the one of an older Python knows no dependency groups; then torch by itself: with the pinned
 # version in place nothing later can pull in another build.
-$(INSTALLED): pyproject.toml constraints.txt
-	@set -e; \
-	if [ ! -x $(BIN)/python ]; then \
-	  python=""; \
-	  for one in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
-	    if "$$one" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-	      python="$$one"; break; \
-	    fi; \
-	  done; \
-	  if [ -z "$$python" ]; then \
-	    echo "The course needs Python 3.11, 3.12 or 3.13, and none was found. Install one, or name it: make PYTHON=/path/to/python"; \
-	    exit 1; \
-	  fi; \
-	  echo "Making $(VENV) with $$($$python --version)"; \
-	  "$$python" -m venv $(VENV) || { \
-	    rm -rf $(VENV); \
-	    echo "$$python cannot make virtual environments. On Debian and Ubuntu its venv package is separate: apt install $$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
-	    exit 1; \
-	  }; \
-	fi; \
-	echo "Installing (a few minutes the first time) ..."; \
-	$(PIP) pip; \
-	$(PIP) torch; \
-	$(PIP) -e '.[course,gguf]' --group dev; \
-	touch $(INSTALLED)
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing (a few minutes the first time) ..."
+	@$(PIP) pip
+	@$(PIP) torch
+	@$(PIP) -e '.[course,gguf]' --group dev
+	@touch $(INSTALLED)
