@@ -2,9 +2,11 @@
 # make test     lint, types, unit and reference tests, the chapters at smoke size
 # make lab      JupyterLab on notebooks/
 # make evidence the training stages with three seeds, into benchmarks/results/
+# make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
 # make lock     constraints.txt again from pyproject.toml (UPGRADE=1: with the newest versions)
 # make hooks    install the checks that run before every commit
+# make dist     what a release publishes, into dist/
 # make clean    remove build/ (your trained models too)
 
 VENV = .venv
@@ -15,7 +17,7 @@ PROFILE = quick
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
 
-.PHONY: course test lint types unit notebooks lab evidence site lock hooks clean
+.PHONY: course test lint types unit notebooks lab evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)
@@ -44,6 +46,8 @@ notebooks: $(INSTALLED)
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
 
+install: $(INSTALLED)
+
 site: $(INSTALLED)
 	$(BIN)/python tools/build_site.py
 
@@ -56,6 +60,11 @@ lock: | $(BIN)/python
 hooks: $(INSTALLED)
 	$(PIP) --group hooks
 	$(BIN)/pre-commit install
+
+dist: $(INSTALLED)
+	$(PIP) --group release
+	rm -rf dist
+	$(BIN)/python -m build
 
 clean:
 	rm -rf build

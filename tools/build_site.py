@@ -167,7 +167,10 @@ def neighbours_of(page: Page, pages: dict[str, Page]) -> str:
     if here + 1 < len(row):
         links.append((f"{row[here + 1].title} →", row[here + 1]))
     start = posixpath.dirname(page.address)
-    return "".join(f'<a href="{posixpath.relpath(one.address, start)}">{escape(text)}</a>' for text, one in links)
+    kinds = ["" if one.path == other else ' class="chapter"' for _, one in links]  # these have room to be shortened
+    addresses = [posixpath.relpath(one.address, start) for _, one in links]
+    rows = zip(addresses, kinds, links, strict=True)
+    return "".join(f'<a href="{address}"{kind}>{escape(text)}</a>' for address, kind, (text, _) in rows)
 
 
 def write_page(page: Page, pages: dict[str, Page], root: Path, output: Path) -> None:
