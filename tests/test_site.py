@@ -60,7 +60,9 @@ def dead(parsed: dict[Path, Links]) -> Iterator[str]:
                 yield f"{path.name}: {address} names no place on that page"
 
 
-def test_every_notebook_has_a_page_and_the_first_page_lists_every_chapter(parsed: dict[Path, Links], site: Path) -> None:
+def test_every_notebook_has_a_page_and_the_first_page_lists_every_chapter(
+    parsed: dict[Path, Links], site: Path
+) -> None:
     notebooks = [*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "exercises").rglob("*.ipynb")]
     expected = {path.relative_to(ROOT).with_suffix(".html") for path in notebooks if ".ipynb_" not in str(path)}
     assert {path.relative_to(site) for path in parsed} == expected | {Path("index.html")}

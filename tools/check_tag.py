@@ -15,7 +15,9 @@ def problems(tag: str, root: Path = ROOT) -> list[str]:
     cited = re.search(r"^version: (.+)$", (root / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     if cited is None or cited[1].strip("\"'") != version:
         wrong.append(f"CITATION.cff does not say version: {version}")
-    heading = re.search(rf"^## {re.escape(version)}.*$", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    heading = re.search(
+        rf"^## {re.escape(version)}.*$", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     if heading is None:
         wrong.append(f"CHANGELOG.md has no heading for {version}")
     elif "not released" in heading[0]:
