@@ -6,7 +6,7 @@
 
 pyproject.toml holds ranges. The lock holds one version of every package that any extra or group brings in, directly or
 not, on Linux, macOS and Windows and for every supported Python. It is a constraints file: a pin counts only where its
-package is installed, so an NVIDIA library in it costs nobody anything who does not have one.
+package is installed, so a pinned NVIDIA library costs nothing on a machine that never installs it.
 """
 
 import argparse
