@@ -18,7 +18,13 @@ from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training import stages  # noqa: F401  imported before the trace begins
 
 PACKAGE = Path(minimind_lite.__file__).parent
-BATCH_TO_UPDATE = ("training/loop.py", "model/losses.py", "model/transformer.py", "model/attention.py", "model/layers.py")
+BATCH_TO_UPDATE = (
+    "training/loop.py",
+    "model/losses.py",
+    "model/transformer.py",
+    "model/attention.py",
+    "model/layers.py",
+)
 TOKEN = ("generation/engine.py", "generation/sampling.py", "model/transformer.py", "model/attention.py",
          "model/layers.py")  # fmt: skip
 COMMAND_TO_UPDATE = (
