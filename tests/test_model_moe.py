@@ -227,7 +227,7 @@ def test_gradient_checkpointing_changes_nothing_and_records_once() -> None:
         model = random_model(preset("pico-moe", router_aux_loss_coef=0.5)).train()
         model.gradient_checkpointing = recompute
         Loss(*next_token_loss(model, _batch())).total.backward()
-        assert all(layer.mlp.record is None for layer in model.model.layers)  # type: ignore[union-attr]
+        assert all(layer.mlp.observed is None for layer in model.model.layers)  # type: ignore[union-attr]
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
