@@ -2,7 +2,7 @@
 
 Each stage and seed leaves its figures in build/evidence/STAGE-SEED/evidence.json (so two calls may share the work);
 together they become benchmarks/results/stages.json (what ran where, figures of each seed and their mean) and the bands
-in which the losses lay, minimind_lite/course/assets/bands.json, which the training chapters draw under the learner's
+in which the losses lay, minimind_lite/course/kit/bands.json, which the training chapters draw under the learner's
 curve. The tokenizer is the one that chapter 01 makes. Takes about a quarter of an hour a seed on one core.
 """
 
@@ -22,10 +22,11 @@ import torch
 from evidence import Run  # the folder beside this file
 
 from minimind_lite.course import use_one_thread
-from minimind_lite.course.bands import FILE, make_band
-from minimind_lite.course.paths import repository_root, write_atomically
-from minimind_lite.course.profiles import settings_for
-from minimind_lite.course.run import make_plan, run_course
+from minimind_lite.course.kit.bands import FILE, make_band
+from minimind_lite.course.kit.paths import repository_root, write_atomically
+from minimind_lite.course.kit.profiles import settings_for
+from minimind_lite.course.runner.plan import make_plan
+from minimind_lite.course.runner.run import run_course
 
 STAGES = ("pretrain", "sft", "moe", "lora", "dpo", "distill", "reason", "grpo")
 SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make says little about it

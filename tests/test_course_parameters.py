@@ -9,9 +9,10 @@ import pytest
 from course_kit import PARAMETERS, write_chapter
 from papermill.exceptions import PapermillExecutionError
 
-from minimind_lite.course.execute import check_parameters
-from minimind_lite.course.parameters import assigned_names, parse_parameters, unknown_parameters
-from minimind_lite.course.settings import CourseError
+from minimind_lite.course.kit.changes import parse_parameters
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.kit.parameters import assigned_names, unknown_parameters
+from minimind_lite.course.runner.execute import check_parameters
 
 
 def test_assigned_names() -> None:
