@@ -2,16 +2,22 @@
 # make test     lint, types, unit and reference tests, the chapters at smoke size
 # make lab      JupyterLab on notebooks/
 # make evidence the training stages with three seeds, into benchmarks/results/
+# make install  only .venv and what belongs into it
+# make site     the course as web pages, from the stored notebooks, into build/site/
+# make lock     constraints.txt again from pyproject.toml (UPGRADE=1: with the newest versions)
+# make hooks    install the checks that run before every commit
+# make dist     what a release publishes, into dist/
 # make clean    remove build/ (your trained models too)
 
 VENV = .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROFILE = quick
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
 
-.PHONY: course test lint types unit notebooks lab evidence clean
+.PHONY: course test lint types unit notebooks lab evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)
@@ -40,31 +46,53 @@ notebooks: $(INSTALLED)
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
 
+install: $(INSTALLED)
+
+site: $(INSTALLED)
+	$(BIN)/python tools/build_site.py
+
+# Works also where the old pins contradict pyproject.toml: nothing but the resolver is installed for it.
+lock: | $(BIN)/python
+	$(PIP) pip
+	$(PIP) packaging --group lock
+	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+hooks: $(INSTALLED)
+	$(PIP) --group hooks
+	$(BIN)/pre-commit install
+
+dist: $(INSTALLED)
+	$(PIP) --group release
+	rm -rf dist
+	$(BIN)/python -m build
+
 clean:
 	rm -rf build
 
-# torch is installed first and by itself: with the pinned version in place nothing later can pull in another build.
-$(INSTALLED): pyproject.toml constraints.txt
+$(BIN)/python:
 	@set -e; \
-	if [ ! -x $(BIN)/python ]; then \
-	  python=""; \
-	  for one in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
-	    if "$$one" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-	      python="$$one"; break; \
-	    fi; \
-	  done; \
-	  if [ -z "$$python" ]; then \
-	    echo "The course needs Python 3.11, 3.12 or 3.13, and none was found. Install one, or name it: make PYTHON=/path/to/python"; \
-	    exit 1; \
+	python=""; \
+	for one in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+	  if "$$one" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    python="$$one"; break; \
 	  fi; \
-	  echo "Making $(VENV) with $$($$python --version)"; \
-	  "$$python" -m venv $(VENV) || { \
-	    rm -rf $(VENV); \
-	    echo "$$python cannot make virtual environments. On Debian and Ubuntu its venv package is separate: apt install $$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
-	    exit 1; \
-	  }; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "The course needs Python 3.11, 3.12 or 3.13, and none was found. Install one, or name it: make PYTHON=/path/to/python"; \
+	  exit 1; \
 	fi; \
-	echo "Installing (a few minutes the first time) ..."; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
-	touch $(INSTALLED)
+	echo "Making $(VENV) with $$($$python --version)"; \
+	"$$python" -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  echo "$$python cannot make virtual environments. On Debian and Ubuntu its venv package is separate: apt install $$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
+	  exit 1; \
+	}
+
+# pip comes first, since the one of an older Python knows no dependency groups; then torch by itself: with the pinned
+# version in place nothing later can pull in another build.
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing (a few minutes the first time) ..."
+	@$(PIP) pip
+	@$(PIP) torch
+	@$(PIP) -e '.[course,gguf]' --group dev
+	@touch $(INSTALLED)

@@ -18,7 +18,7 @@ import torch
 
 from minimind_lite.config import ModelConfig, preset
 from minimind_lite.generation.engine import generate
-from minimind_lite.model.hf_config import config_to_hf
+from minimind_lite.model.pretrained import config_to_hf
 from minimind_lite.model.transformer import Transformer
 
 RESULTS = Path(__file__).parent / "results" / "generation.json"

@@ -1,17 +1,77 @@
 """What a model is: one frozen dataclass, and the presets that have names.
 
 Field names are Hugging Face's, so a config here and a `config.json` there say the same thing in the same words.
-A setting that cannot work is refused when it is written down, not an hour later when a shape does not fit.
+A setting that cannot work is refused when it is made, not an hour later when a shape does not fit. Settings that come
+from the command line (``-p NAME=VALUE``) are read here too, for every dataclass of options.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
 BalancePer = Literal["sequence", "batch"]
 
 
 class ConfigError(ValueError):
     """A setting that cannot work; the message says which, why, and what would."""
+
+
+Settings = TypeVar("Settings")
+
+
+def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") -> Settings:
+    """The dataclass ``base`` with the changes that are not None; ``owner`` is what an error calls it.
+
+    A whole number may stand for a float. Raises ConfigError for a name that ``base`` does not have (with those it
+    has), or a value of another type than the field's present one.
+    """
+    known = [field.name for field in fields(base)]  # type: ignore[arg-type]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        owner = owner or type(base).__name__
+        raise ConfigError(f"{owner} has no setting called {', '.join(unknown)}; it has: {', '.join(known)}")
+    wanted = {name: _as_type(name, value, getattr(base, name)) for name, value in changes.items() if value is not None}
+    return replace(base, **wanted)  # type: ignore[type-var]
+
+
+def _as_type(name: str, value: Any, example: Any) -> Any:
+    """``value`` if it is of the example's type; a whole number may stand for a float."""
+    if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(example):
+        raise ConfigError(
+            f"{name} must be of type {type(example).__name__}, as in {name}={example!r}; "
+            f"it is {value!r}, of type {type(value).__name__}"
+        )
+    return value
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["total_steps=100", "preset=nano"]`` as names and values, read as papermill's ``-p`` reads them.
+
+    Raises ConfigError for anything that is not NAME=VALUE.
+
+    >>> parse_settings(["total_steps=100", "rate=1e-3", "preset=nano", "resume=False", "limit=None"])
+    {'total_steps': 100, 'rate': 0.001, 'preset': 'nano', 'resume': False, 'limit': None}
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"-p {pair!r} must look like NAME=VALUE, as in -p total_steps=100")
+        found[name] = _parse_value(value)
+    return found
+
+
+def _parse_value(text: str) -> Any:
+    if text in ("True", "False", "None"):
+        return {"True": True, "False": False, "None": None}[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from minimind_lite.config import ModelConfig, preset
-from minimind_lite.model.hf_config import config_to_hf
+from minimind_lite.model.pretrained import config_to_hf
 from minimind_lite.model.transformer import Transformer
 
 

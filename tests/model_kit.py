@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ModelConfig, YarnScaling
-from minimind_lite.model.hf_config import config_to_hf
+from minimind_lite.model.pretrained import config_to_hf
 from minimind_lite.model.transformer import Transformer
 
 YARN = YarnScaling(

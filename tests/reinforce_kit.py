@@ -11,7 +11,7 @@ from minimind_lite.config import preset
 from minimind_lite.model.pretrained import save_pretrained
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.options import TrainConfig
 from minimind_lite.training.rollouts import Rollout
 
 CONFIG: dict[str, Any] = {"total_steps": 6, "micro_batch_size": 2, "learning_rate": 1e-3, "save_every": 3,

@@ -9,9 +9,9 @@ import typer
 from typer.testing import CliRunner
 
 from minimind_lite.cli import app
-from minimind_lite.cli_tools import clean_errors
+from minimind_lite.cli.common import clean_errors
 from minimind_lite.config import ConfigError
-from minimind_lite.course.kit.paths import repository_root
+from minimind_lite.files import repository_root
 
 COMMANDS = [
     "chat", "course run", "course status", "course refresh", "course badges", "course exercises", "course progress",
@@ -19,7 +19,7 @@ COMMANDS = [
     "train ppo", "train dpo", "train distill", "data check", "data build",
 ]  # fmt: skip
 DATA = repository_root() / "data_samples"
-SMALL = ["-p", "total_steps=2", "-p", "micro_batch_size=1", "-p", "progress=False", "--block-size", "64"]
+SMALL = ["-p", "total_steps=2", "-p", "micro_batch_size=1", "-p", "progress=False", "-p", "block_size=64"]
 
 
 def minimind(*arguments: object) -> tuple[int, str]:
@@ -51,7 +51,7 @@ def test_groups_show_an_example(group: str) -> None:
         (["train", "sft", DATA / "sft.jsonl", "no/such/folder", "out"], "no/such/folder"),
         (
             ["train", "sft", "x", "y", "z", "-p", "steps=3"],
-            "TrainConfig has no setting called steps; it has: learning_rate",
+            "no setting is called steps; there are: betas, block_size",
         ),
         (["data", "check", "no/such/folder"], "no/such/folder"),
     ],
@@ -84,7 +84,7 @@ def test_train_from_texts_to_a_chat(tmp_path: Path) -> None:
         0,
         f"400 entries in {tmp_path / 't'}\n",
     )
-    code, text = minimind("train", "pretrain", texts, tmp_path / "t", tmp_path / "p", "--preset", "pico", *SMALL)
+    code, text = minimind("train", "pretrain", texts, tmp_path / "t", tmp_path / "p", "-p", "preset=pico", *SMALL)
     assert code == 0, text
     code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path / "p", tmp_path / "s", *SMALL)
     assert code == 0, text

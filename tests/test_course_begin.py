@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from minimind_lite import course
+from minimind_lite.config import ConfigError
 from minimind_lite.course.kit import profiles
 from minimind_lite.course.kit.discovery import CHAPTERS, chapter_names, chapter_part
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.labels import LABELS, every_label, label
-from minimind_lite.course.kit.paths import notebook_of, repository_root, resolve_output, write_atomically
+from minimind_lite.course.kit.paths import notebook_of, resolve_output
+from minimind_lite.files import repository_root, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +75,7 @@ def test_an_unknown_profile_names_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(CourseError, match=r"pretrain has no setting called steps;.*total_steps"):
+    with pytest.raises(ConfigError, match=r"pretrain has no setting called steps;.*total_steps"):
         course.begin("08_pretrain", output_dir=tmp_path, steps=3)
 
 
@@ -85,7 +87,7 @@ def test_none_takes_the_profiles_value_and_a_number_replaces_it(tmp_path: Path) 
 
 @pytest.mark.parametrize("value", ["100", 1.5, True])
 def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path, value: object) -> None:
-    with pytest.raises(CourseError, match=r"total_steps must be of type int"):
+    with pytest.raises(ConfigError, match=r"total_steps must be of type int"):
         course.begin("08_pretrain", output_dir=tmp_path, total_steps=value)
 
 
@@ -160,16 +162,16 @@ def test_the_device_is_the_cpu_unless_there_is_a_card_or_one_is_named(monkeypatc
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
 def test_what_is_written_others_may_read(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "results.json", "x")
+    write_text(tmp_path / "results.json", "x")
     (tmp_path / "plain").touch()
     assert (tmp_path / "results.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.json"
-    write_atomically(path, "old")
+    write_text(path, "old")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
+        write_text(path, "new")
     assert path.read_text(encoding="utf-8") == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["results.json"]

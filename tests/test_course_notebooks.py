@@ -13,9 +13,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from minimind_lite.course.kit.errors import CourseError
-from minimind_lite.course.kit.paths import repository_root
 from minimind_lite.course.notebooks import cleaning, colab, files, stamping
 from minimind_lite.course.runner.refresh import refresh
+from minimind_lite.files import repository_root
 
 STORED = files.chapter_paths()
 

@@ -17,13 +17,13 @@ from course_kit import RECORD, write_chapter
 from rich.console import Console
 
 from minimind_lite.course.kit.errors import CourseError
-from minimind_lite.course.kit.paths import repository_root
 from minimind_lite.course.runner import execute, progress_bar, state
 from minimind_lite.course.runner.command import run_and_report, show_status
 from minimind_lite.course.runner.plan import Plan, make_plan
 from minimind_lite.course.runner.progress_bar import CourseProgressBar, minutes
 from minimind_lite.course.runner.report import make_report
 from minimind_lite.course.runner.run import run_course
+from minimind_lite.files import repository_root
 
 PLOT = """import matplotlib.pyplot as plt
 figure, axes = plt.subplots(figsize=(3, 2)); axes.plot([1, 2])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimind_lite.data.documents import Document
-from minimind_lite.data.packing import IGNORE, PackedDataset, PaddedDataset, pack
+from minimind_lite.data.packing import IGNORED_TARGET, PackedDataset, PaddedDataset, pack
 from minimind_lite.data.records import DataError
 
 
@@ -46,7 +46,7 @@ def test_every_target_is_the_next_token_of_its_own_document(lengths, masked):
     trained = []
     for item in PackedDataset(documents, block_size=16):
         for token, target in zip(item["input_ids"].tolist(), item["targets"].tolist(), strict=True):
-            if target != IGNORE:
+            if target != IGNORED_TARGET:
                 trained.append((token, target))
     assert sorted(trained) == pairs_of(documents)
 
@@ -55,7 +55,7 @@ def test_positions_restart_and_padding_is_marked():
     item = PackedDataset(make([5, 4]), block_size=8)[0]  # 4 + 3 inputs, one position of padding
     assert item["document_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1, -1]
     assert item["position_ids"].tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
-    assert item["targets"][-1] == IGNORE
+    assert item["targets"][-1] == IGNORED_TARGET
 
 
 def test_short_documents_fill_97_percent_of_the_positions():

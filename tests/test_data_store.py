@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from minimind_lite.data.documents import ConversationCounts, Document, conversation_documents, text_documents
+from minimind_lite.data.documents import (
+    ConversationCounts,
+    Document,
+    StoreError,
+    TokenStore,
+    conversation_documents,
+    text_documents,
+)
 from minimind_lite.data.packing import PackedDataset
-from minimind_lite.data.store import StoreError, TokenStore
 from minimind_lite.tokenizer import Tokenizer
 
 FINGERPRINT = "a" * 64

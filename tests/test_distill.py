@@ -18,17 +18,16 @@ from minimind_lite.config import ConfigError, preset
 from minimind_lite.course.chapters.distill import figures
 from minimind_lite.course.chapters.distill.widgets import temperature_explorer
 from minimind_lite.evaluation.answer_loss import AnswerLoss, answer_loss
-from minimind_lite.generation.kv_cache import KVCache
-from minimind_lite.model.attention import document_mask
+from minimind_lite.model.attention import KVCache, document_mask
+from minimind_lite.model.losses import kl_divergence, next_token_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback, StopTraining
 from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.distill import DistillLoss, DistillOptions, every_second_layer, kl_divergence, run_distill
+from minimind_lite.training.distill import DistillLoss, DistillOptions, every_second_layer, run_distill
 from minimind_lite.training.loop import train
-from minimind_lite.training.loss import next_token_loss
+from minimind_lite.training.options import RunOptions, TrainConfig
 
 LARGER = replace(TINY, hidden_size=24, num_hidden_layers=2, head_dim=0)
 CONFIG = TrainConfig(total_steps=6, micro_batch_size=2, learning_rate=3e-3, save_every=2, progress=False)
@@ -247,12 +246,12 @@ class StopAt(Callback):
 
 def test_a_student_is_trained_and_a_stopped_run_goes_on(tmp_path: Path, teacher: Path) -> None:
     data, options = chats(tmp_path / "chat.jsonl"), DistillOptions(block_size=48, chunk_size=16)
-    whole = run_distill(data, teacher, tmp_path / "whole", CONFIG, options, eval_data=data)
+    whole = run_distill(data, teacher, tmp_path / "whole", CONFIG, options, run=RunOptions(eval_data=data))
     row = whole.training.history[-1]
     assert row["loss"] == pytest.approx(0.5 * row["cross_entropy"] + 0.5 * 1.5**2 * row["kl"], rel=1e-4)
     assert row["eval_loss"] > 0
-    run_distill(data, teacher, tmp_path / "cut", CONFIG, options, eval_data=data, callbacks=[StopAt(3)])
-    rest = run_distill(data, teacher, tmp_path / "cut", CONFIG, options, eval_data=data)
+    run_distill(data, teacher, tmp_path / "cut", CONFIG, options, run=RunOptions(eval_data=data, callbacks=[StopAt(3)]))
+    rest = run_distill(data, teacher, tmp_path / "cut", CONFIG, options, run=RunOptions(eval_data=data))
     assert rest.training.resumed_from == 3 and same_weights(whole.model, rest.model)
     assert same_weights(load_pretrained(tmp_path / "cut"), rest.model)
     with pytest.raises(CheckpointError, match="temperature"):
@@ -278,7 +277,7 @@ def test_a_student_with_another_vocabulary_is_refused(tmp_path: Path, teacher: P
         options = DistillOptions(student=str(tmp_path / name), block_size=48)
         with pytest.raises(ConfigError, match="another vocabulary than its teacher"):
             run_distill(data, teacher, tmp_path / "out", CONFIG, options)
-    with pytest.raises(ConfigError, match="no folder; there are: half, minimind2-small"):
+    with pytest.raises(ConfigError, match="not a folder; there are: half, minimind2-small"):
         run_distill(data, teacher, tmp_path / "out", CONFIG, DistillOptions(student="nobody"))
     assert not (tmp_path / "out").exists()
 

@@ -25,15 +25,17 @@ from minimind_lite.course.chapters.dpo.experiments import (
 )
 from minimind_lite.data.preferences import answer_document, marks, read_pairs
 from minimind_lite.data.records import DataError, read_records
+from minimind_lite.model.losses import preference_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training import dpo
 from minimind_lite.training.callbacks import Callback
 from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.dpo import DPOOptions, collate_pairs, dpo_loss, preference_loss, reference_logprobs, run_dpo
+from minimind_lite.training.dpo import DPOOptions, collate_pairs, dpo_loss, reference_logprobs, run_dpo
 from minimind_lite.training.loop import Trainer
+from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.sft import SFTOptions
 
 CONFIG = TrainConfig(total_steps=6, micro_batch_size=2, learning_rate=3e-3, save_every=2, log_every=1, progress=False)
 
@@ -121,7 +123,7 @@ def test_only_the_last_answer_counts(base: Path) -> None:
 
 
 def test_it_starts_at_ln_2_and_learns(tmp_path: Path, base: Path, data: Path) -> None:
-    result = run_dpo(data, base, tmp_path / "out", CONFIG, eval_data=data)
+    result = run_dpo(data, base, tmp_path / "out", CONFIG, run=RunOptions(eval_data=data))
     first, last = result.training.history[0], result.training.history[-1]
     assert first["loss"] == pytest.approx(np.log(2), abs=1e-4) and last["loss"] < 0.6 and last["eval_loss"] < 0.6
     assert first["rewards/margins"] == pytest.approx(0, abs=1e-3) and last["rewards/margins"] > 0.2
@@ -166,7 +168,7 @@ def test_a_bad_file_is_named_and_costs_no_checkpoint(
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     write(data, lines)
     with pytest.raises(DataError, match=words):
-        run_dpo(data, base, tmp_path / "out", CONFIG, strict=strict)
+        run_dpo(data, base, tmp_path / "out", CONFIG, run=RunOptions(strict=strict))
     assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
 
@@ -194,7 +196,7 @@ def test_an_interrupted_run_ends_the_same_and_measures_the_reference_once(
     whole = run_dpo(data, base, tmp_path / "whole", CONFIG)
     assert len(calls) == 1
     with pytest.raises(KeyboardInterrupt):
-        run_dpo(data, base, tmp_path / "cut", CONFIG, callbacks=[Interrupt()])
+        run_dpo(data, base, tmp_path / "cut", CONFIG, run=RunOptions(callbacks=[Interrupt()]))
     resumed = run_dpo(data, base, tmp_path / "cut", CONFIG)
     assert len(calls) == 2, "resuming reads the stored reference"
     assert resumed.training.resumed_from == 4 and same_weights(whole.model, resumed.model)
@@ -221,7 +223,7 @@ def test_a_stale_reference_is_computed_again(
     elif change == "damage":
         stored.write_bytes(stored.read_bytes()[:-3])
     with caplog.at_level(logging.WARNING):
-        result = run_dpo(data, base, folder, CONFIG, options, resume="never")
+        result = run_dpo(data, base, folder, CONFIG, options, run=RunOptions(resume="never"))
     assert ("is computed again" in caplog.text) is (change != "nothing")
     assert result.training.history[0]["loss"] == pytest.approx(np.log(2), abs=1e-4)
     fresh = reference_logprobs(load_pretrained(base), [one for one, _ in result.data])
@@ -248,7 +250,7 @@ def test_a_reference_is_made_of_both_endings(tmp_path: Path, base: Path, data: P
     turns = [record.messages for record in read_records(tmp_path / "endings.jsonl", "conversation")]
     assert turns[:2] == [PAIRS[0]["chosen"], PAIRS[0]["rejected"]]
     chats = write(tmp_path / "chats.jsonl", [{"conversations": ask(f"{n}?", "yes.")} for n in range(7)])
-    result = run_reference(data, chats, base, tmp_path / "ref", CONFIG, block_size=64)
+    result = run_reference(data, chats, base, tmp_path / "ref", CONFIG, SFTOptions(block_size=64))
     assert len(list(read_records(tmp_path / "ref" / "mixture", "conversation"))) == 2 * 2 * len(PAIRS) + 7
     assert (tmp_path / "ref" / "model.safetensors").is_file() and result.training.steps == 6
 

@@ -6,8 +6,8 @@ from generation_kit import small_model
 from torch import Tensor
 
 from minimind_lite.config import preset
-from minimind_lite.generation.decoder import BatchDecoder
-from minimind_lite.generation.kv_cache import KVCache, cache_bytes
+from minimind_lite.generation.engine import BatchDecoder
+from minimind_lite.model.attention import KVCache, cache_bytes
 from minimind_lite.model.transformer import Transformer
 
 KINDS = {"llama": {}, "qwen3": {"qk_norm": True, "rms_norm_eps": 1e-6}, "untied": {"tie_word_embeddings": False}}

@@ -9,8 +9,8 @@ from generation_kit import small_model
 
 from minimind_lite.config import PRESETS
 from minimind_lite.course.chapters.generation import figures, widgets
-from minimind_lite.generation.kv_cache import cache_bytes
 from minimind_lite.generation.sampling import GREEDY, SamplingConfig
+from minimind_lite.model.attention import cache_bytes
 
 
 class Labels:

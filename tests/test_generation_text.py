@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimind_lite.generation.text_stream import TextStream
+from minimind_lite.generation.engine import TextStream
 
 
 def pieces_of(raw: bytes, cuts: list[int], stop: list[str]) -> tuple[list[str], TextStream]:

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from minimind_lite.cli import app
 from minimind_lite.course.exercises import masters
 from minimind_lite.course.exercises.grading.report import Grade, grade_file
-from minimind_lite.course.kit.paths import repository_root
 from minimind_lite.course.notebooks import files
+from minimind_lite.files import repository_root
 
 NAME = "02_rmsnorm"
 MASTER = repository_root() / "solutions" / f"{NAME}.ipynb"

@@ -14,13 +14,14 @@ from training_kit import same_weights
 from minimind_lite.config import ConfigError
 from minimind_lite.course.chapters.grpo.experiments import trl_grpo_loss
 from minimind_lite.data.records import DataError
+from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.training import grpo
 from minimind_lite.training.callbacks import Callback, read_metrics
 from minimind_lite.training.checkpoint import latest_checkpoint
 from minimind_lite.training.grpo import GRPOLoss, GRPOOptions, run_grpo
-from minimind_lite.training.logprobs import token_logprobs
 from minimind_lite.training.loop import Trainer
+from minimind_lite.training.options import RunOptions
 from minimind_lite.training.policy_gradient import OBJECTIVES, clipped_loss, group_advantages, k3, summed
 from minimind_lite.training.rewards import RewardError, correctness_reward, format_reward, length_reward, score
 from minimind_lite.training.rollouts import read_prompts, roll_out
@@ -172,7 +173,9 @@ def test_a_step_of_dead_groups_changes_no_weight(tmp_path: Path, base: Path, pro
         return 1.0
 
     options = GRPOOptions(group_size=3, max_new_tokens=4)
-    done = run_grpo(prompts, base, tmp_path, config(weight_decay=0.5), options, rewards=[(always_one, 1.0)])
+    done = run_grpo(
+        prompts, base, tmp_path, config(weight_decay=0.5), replace(options, custom_rewards=[(always_one, 1.0)])
+    )
     assert same_weights(done.model, load_pretrained(base))
     assert all(row["dead_groups"] == 1 and row["reward"] == 1 for row in done.training.history)
 
@@ -191,7 +194,14 @@ def test_a_dead_step_after_live_ones_is_not_moved_by_momentum(tmp_path: Path, ba
         return many_letters(question, written, right_answer) if calls[0] <= 3 * 2 * 4 else 0.0
 
     options = GRPOOptions(group_size=4, max_new_tokens=12)
-    run_grpo(prompts, base, tmp_path, config(), options, rewards=[(dead_after_three_steps, 1.0)], callbacks=[Keep()])
+    run_grpo(
+        prompts,
+        base,
+        tmp_path,
+        config(),
+        replace(options, custom_rewards=[(dead_after_three_steps, 1.0)]),
+        run=RunOptions(callbacks=[Keep()]),
+    )
     assert kept[2][1]["dead_groups"] < 1 and kept[3][1]["dead_groups"] == 1
     assert all(torch.equal(kept[2][0][name], kept[5][0][name]) for name in kept[2][0])
     assert any(not torch.equal(kept[0][0][name], kept[2][0][name]) for name in kept[0][0])
@@ -287,12 +297,12 @@ def test_a_failing_reward_is_named_and_loses_no_checkpoint(
 
     options = GRPOOptions(group_size=2, max_new_tokens=12)
     with pytest.raises(RewardError, match=r"'shaky' on the prompt '\d\+11=\?'") as caught:
-        run_grpo(prompts, base, tmp_path, config(), options, rewards=[(shaky, 1.0)])
+        run_grpo(prompts, base, tmp_path, config(), replace(options, custom_rewards=[(shaky, 1.0)]))
     assert "run the same command again" in str(caught.value)
     found = latest_checkpoint(tmp_path / "checkpoints")
     assert found is not None and found.step == 3
     calls[0] = -1000  # mended
-    done = run_grpo(prompts, base, tmp_path, config(), options, rewards=[(shaky, 1.0)])
+    done = run_grpo(prompts, base, tmp_path, config(), replace(options, custom_rewards=[(shaky, 1.0)]))
     assert done.training.resumed_from == 3 and done.training.steps == 6
 
 
@@ -315,12 +325,12 @@ def test_an_interrupted_run_ends_bit_by_bit_like_a_whole_one(
                 raise Interrupt
 
     options = GRPOOptions(objective=objective, group_size=4, max_new_tokens=12, updates_per_rollout=updates)
-    settings: Any = {"train_config": config(), "options": options, "rewards": LETTERS, "eval_data": prompts}
-    whole = run_grpo(prompts, base, tmp_path / "whole", **settings)
+    settings: Any = {"config": config(), "options": replace(options, custom_rewards=LETTERS)}
+    whole = run_grpo(prompts, base, tmp_path / "whole", **settings, run=RunOptions(eval_data=prompts))
     with pytest.raises(Interrupt):
-        run_grpo(prompts, base, tmp_path / "cut", callbacks=[Stop()], **settings)
+        run_grpo(prompts, base, tmp_path / "cut", **settings, run=RunOptions(prompts, callbacks=[Stop()]))
     torch.rand(5)
-    resumed = run_grpo(prompts, base, tmp_path / "cut", **settings)
+    resumed = run_grpo(prompts, base, tmp_path / "cut", **settings, run=RunOptions(eval_data=prompts))
     assert resumed.training.resumed_from == 3  # with 2 updates a rollout: in the middle of one
     assert same_weights(whole.model, resumed.model) and not same_weights(whole.model, load_pretrained(base))
     rows = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "cut")]
@@ -333,9 +343,12 @@ def test_an_interrupted_run_ends_bit_by_bit_like_a_whole_one(
 def test_likely_answers_become_those_that_are_rewarded(tmp_path: Path, base: Path, prompts: Path) -> None:
     options = GRPOOptions(group_size=8, max_new_tokens=12, kl_weight=0.0)
     done = run_grpo(
-        prompts, base, tmp_path, config(total_steps=16, learning_rate=1e-2, micro_batch_size=4), options,
-        rewards=LETTERS,
-    )  # fmt: skip
+        prompts,
+        base,
+        tmp_path,
+        config(total_steps=16, learning_rate=1e-2, micro_batch_size=4),
+        replace(options, custom_rewards=LETTERS),
+    )
     reward = [row["reward"] for row in done.training.history]
     assert sum(reward[-5:]) > 1.5 * sum(reward[:5])
 

@@ -14,27 +14,32 @@ from minimind_lite.cli import app
 from minimind_lite.config import ConfigError, ModelConfig, preset
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
 from minimind_lite.model.lora import (
+    CONFIG,
+    WEIGHTS,
     LoRAConfig,
     LoRAError,
     LoRALinear,
     adapter_names,
     add_adapter,
+    base_digest,
+    load_adapter,
     lora_layers,
     merge,
+    merge_folders,
     merged,
+    save_adapter,
     set_adapter,
     trainable_share,
     unmerge,
 )
-from minimind_lite.model.lora_files import CONFIG, WEIGHTS, base_digest, load_adapter, merge_folders, save_adapter
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback
 from minimind_lite.training.checkpoint import CheckpointError, latest_checkpoint
-from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.loop import Trainer
 from minimind_lite.training.lora import LoRAOptions, run_lora
+from minimind_lite.training.options import RunOptions, TrainConfig
 
 SHAPE = ModelConfig(
     vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -255,7 +260,7 @@ def test_a_broken_adapter_is_named(tmp_path: Path) -> None:
     save_file({name: one for name, one in weights.items() if name != first}, tmp_path / WEIGHTS)
     refused("is missing")
     save_file(weights | {"surprise": weights[first].clone()}, tmp_path / WEIGHTS)
-    refused("no LoRA matrix: surprise")
+    refused("not LoRA matrices: surprise")
     (tmp_path / WEIGHTS).write_bytes(b"x" * 9)
     refused("damaged")
     (tmp_path / WEIGHTS).unlink()
@@ -292,10 +297,17 @@ class Interrupt(Callback):
 
 def test_a_run_trains_the_adapter_only_and_resumes_bit_by_bit(tmp_path: Path, base: Path) -> None:
     data, options = conversations(tmp_path / "chat.jsonl"), LoRAOptions(rank=2, dropout=0.2, block_size=48)
-    whole = run_lora(data, base, tmp_path / "whole", CONFIG_OF_RUN, options, eval_data=data)
+    whole = run_lora(data, base, tmp_path / "whole", CONFIG_OF_RUN, options, run=RunOptions(eval_data=data))
     with pytest.raises(KeyboardInterrupt):
-        run_lora(data, base, tmp_path / "cut", CONFIG_OF_RUN, options, eval_data=data, callbacks=[Interrupt()])
-    resumed = run_lora(data, base, tmp_path / "cut", CONFIG_OF_RUN, options, eval_data=data)
+        run_lora(
+            data,
+            base,
+            tmp_path / "cut",
+            CONFIG_OF_RUN,
+            options,
+            run=RunOptions(eval_data=data, callbacks=[Interrupt()]),
+        )
+    resumed = run_lora(data, base, tmp_path / "cut", CONFIG_OF_RUN, options, run=RunOptions(eval_data=data))
     assert resumed.training.resumed_from == 4
     first, second = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "cut"))
     assert all(torch.equal(matrix, second[name]) for name, matrix in first.items())

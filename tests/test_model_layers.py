@@ -9,17 +9,17 @@ from model_kit import YARN
 from torch import Tensor, nn
 
 from minimind_lite.config import ModelConfig, YarnScaling, preset
-from minimind_lite.model.rmsnorm import RMSNorm
-from minimind_lite.model.rope import (
+from minimind_lite.model.layers import (
     FIRST_TABLE_LENGTH,
+    RMSNorm,
     RopeTable,
+    SwiGLU,
     inverse_frequencies,
     rope_angles,
     rope_table,
     rotate,
     yarn_ramp,
 )
-from minimind_lite.model.swiglu import SwiGLU
 
 
 @pytest.mark.parametrize("eps", [1e-5, 1e-6])
@@ -84,7 +84,7 @@ def test_angles_equal_transformers(scaling: YarnScaling | None) -> None:
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    from minimind_lite.model.hf_config import config_to_hf
+    from minimind_lite.model.pretrained import config_to_hf
 
     for name in ("nano", "minimind2-small", "minimind3"):
         config = preset(name, rope_scaling=scaling)

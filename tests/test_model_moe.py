@@ -18,7 +18,7 @@ from training_kit import tiny_data
 
 from minimind_lite.config import ConfigError, ModelConfig, preset
 from minimind_lite.model.attention import document_mask
-from minimind_lite.model.hf_config import OWN_CLASS, config_from_hf, config_to_hf
+from minimind_lite.model.losses import Loss, next_token_loss
 from minimind_lite.model.moe import (
     MixtureOfExperts,
     Routing,
@@ -27,11 +27,10 @@ from minimind_lite.model.moe import (
     load_entropy,
     recorded_routing,
 )
-from minimind_lite.model.pretrained import load_pretrained, save_pretrained
+from minimind_lite.model.pretrained import OWN_CLASS, config_from_hf, config_to_hf, load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
-from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.loop import train
-from minimind_lite.training.loss import Loss, next_token_loss
+from minimind_lite.training.options import TrainConfig
 
 IDS = torch.arange(3, 43).view(2, 20)
 TINY = preset("pico", hidden_size=16, intermediate_size=12, num_experts=4, num_experts_per_tok=2)

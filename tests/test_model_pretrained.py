@@ -11,8 +11,13 @@ from model_kit import YARN, random_model
 from safetensors.torch import load_file, save_file
 
 from minimind_lite.config import PRESETS, ConfigError, YarnScaling, preset
-from minimind_lite.model.hf_config import config_from_hf, config_to_hf
-from minimind_lite.model.pretrained import PretrainedError, load_pretrained, save_pretrained
+from minimind_lite.model.pretrained import (
+    PretrainedError,
+    config_from_hf,
+    config_to_hf,
+    load_pretrained,
+    save_pretrained,
+)
 
 IDS = torch.arange(3, 90)[None]
 VARIANTS: dict[str, dict[str, Any]] = {

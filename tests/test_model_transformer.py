@@ -8,7 +8,7 @@ import torch
 from model_kit import YARN, GrowingCache, random_model, twin
 
 from minimind_lite.config import PRESETS, ModelConfig, preset
-from minimind_lite.model.rope import FIRST_TABLE_LENGTH
+from minimind_lite.model.layers import FIRST_TABLE_LENGTH
 from minimind_lite.model.transformer import Transformer
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -186,7 +186,7 @@ def test_the_state_dict_is_the_file_format() -> None:
 def test_names_and_shapes_equal_transformers(name: str) -> None:
     from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-    from minimind_lite.model.hf_config import config_to_hf
+    from minimind_lite.model.pretrained import config_to_hf
 
     config = preset(name)
     kind = Qwen3Config if config.qk_norm else LlamaConfig

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from minimind_lite.course.exercises import masters
-from minimind_lite.course.kit.paths import repository_root
 from minimind_lite.course.notebooks import files
+from minimind_lite.files import repository_root
 
 VERSION = "0.9.6"
 # An environment of its own, once for many runs: nbgrader wants older versions of the notebook's packages than ours.

@@ -1,6 +1,7 @@
 """PPO: advantages by hand, losses in float64, and a run with a critic that resumes exactly."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from reinforce_kit import Interrupt, config, make_base, make_prompts, make_rollo
 from training_kit import same_weights
 
 from minimind_lite.config import ConfigError
+from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback
-from minimind_lite.training.logprobs import token_logprobs
 from minimind_lite.training.loop import Trainer
+from minimind_lite.training.options import RunOptions
 from minimind_lite.training.policy_gradient import gae, value_loss
 from minimind_lite.training.ppo import ActorCritic, PPOLoss, PPOOptions, PPORollout, run_ppo, token_rewards
 from minimind_lite.training.rollouts import read_prompts
@@ -122,10 +124,10 @@ def test_an_interrupted_run_ends_bit_by_bit_like_a_whole_one(tmp_path: Path, bas
             if trainer.step == 4:
                 raise Interrupt
 
-    settings: Any = {"train_config": config(), "options": PPOOptions(max_new_tokens=12), "rewards": LETTERS}
+    settings: Any = {"config": config(), "options": PPOOptions(max_new_tokens=12, custom_rewards=LETTERS)}
     whole = run_ppo(prompts, base, tmp_path / "whole", **settings)
     with pytest.raises(Interrupt):
-        run_ppo(prompts, base, tmp_path / "cut", callbacks=[Stop()], **settings)
+        run_ppo(prompts, base, tmp_path / "cut", **settings, run=RunOptions(callbacks=[Stop()]))
     resumed = run_ppo(prompts, base, tmp_path / "cut", **settings)
     assert resumed.training.resumed_from == 3  # in the middle of a rollout's two updates
     assert same_weights(whole.model, resumed.model) and not same_weights(whole.model, load_pretrained(base))
@@ -135,7 +137,7 @@ def test_an_interrupted_run_ends_bit_by_bit_like_a_whole_one(tmp_path: Path, bas
 def test_reward_rises(tmp_path: Path, base: Path, prompts: Path) -> None:
     options = PPOOptions(group_size=8, max_new_tokens=12, kl_weight=0.0)
     settings = config(total_steps=24, learning_rate=5e-3, micro_batch_size=4)
-    done = run_ppo(prompts, base, tmp_path, settings, options, rewards=LETTERS)
+    done = run_ppo(prompts, base, tmp_path, settings, replace(options, custom_rewards=LETTERS))
     reward = [row["reward"] for row in done.training.history]
     assert sum(reward[-4:]) > 1.5 * sum(reward[:4])
 

@@ -11,18 +11,18 @@ import torch
 
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.data.documents import conversation_documents
-from minimind_lite.data.packing import IGNORE, PackedDataset
+from minimind_lite.data.packing import IGNORED_TARGET, PackedDataset
 from minimind_lite.data.reasoning import REASONING_TAGS, check_reasoning, parse_reasoning, without_thoughts
 from minimind_lite.data.records import DataError, read_records
 from minimind_lite.evaluation.reasoning import answer_questions
 from minimind_lite.generation.engine import Generation
+from minimind_lite.model.losses import next_token_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback, StopTraining
 from minimind_lite.training.checkpoint import CheckpointError
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.loss import next_token_loss
+from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.reason import ReasonOptions, run_reason, tag_weights
 
 GOOD = "<think>\n个位：9+1=10，得0，进1\n十位：2+6+1=9，得90\n</think>\n<answer>\n90\n</answer>"
@@ -103,7 +103,7 @@ OPTIONS = ReasonOptions(block_size=96)
 def test_a_bad_record_is_named_by_file_and_line(tmp_path: Path, base: Path, answer: str, words: str) -> None:
     data = write(tmp_path / "bad.jsonl", [SUMS[0], record("1+1=?", answer)])
     with pytest.raises(DataError, match=rf"bad\.jsonl, line 2, .*{words}"):
-        run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS, strict=True)
+        run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS, run=RunOptions(strict=True))
     assert len(run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS).data) == 1  # else it is skipped and logged
 
 
@@ -147,7 +147,7 @@ def test_weights_fall_on_the_tags_and_nothing_else(tokenizer: Tokenizer) -> None
     state = json.loads(tokenizer.backend.to_str())
     state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in REASONING_TAGS]
     pieces = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
-    with pytest.raises(ConfigError, match="<think> is no token of this tokenizer"):
+    with pytest.raises(ConfigError, match="<think> is not a token of this tokenizer"):
         tag_weights(pieces, 10.0, 310)
 
 
@@ -187,10 +187,15 @@ def test_shares_are_shares_of_the_blocks(tmp_path: Path, base: Path, sums: Path,
 
 def test_the_control_learns_direct_answers_alone(tmp_path: Path, base: Path, sums: Path, tokenizer: Tokenizer) -> None:
     blocks = run_reason(
-        sums, base, tmp_path / "out", CONFIG, ReasonOptions(block_size=96, off_share=1.0), eval_data=sums
+        sums,
+        base,
+        tmp_path / "out",
+        CONFIG,
+        ReasonOptions(block_size=96, off_share=1.0),
+        run=RunOptions(eval_data=sums),
     )
     targets = torch.cat([blocks.data[place]["targets"] for place in range(len(blocks.data))])
-    said = tokenizer.decode(targets[targets != IGNORE].tolist()).split("<|im_end|>")[:-1]
+    said = tokenizer.decode(targets[targets != IGNORED_TARGET].tolist()).split("<|im_end|>")[:-1]
     assert sorted(said) == sorted(f"<answer>\n{n + 1}\n</answer>" for n in range(1, 25))
     assert blocks.training.history[-1]["eval_loss"] > 0
 
@@ -218,7 +223,7 @@ def test_a_stopped_run_ends_like_an_unbroken_one(tmp_path: Path, base: Path, sum
 
     options = ReasonOptions(block_size=96, off_share=0.2)
     whole = run_reason(sums, base, tmp_path / "whole", CONFIG, options)
-    run_reason(sums, base, tmp_path / "parts", CONFIG, options, callbacks=[Stop()])
+    run_reason(sums, base, tmp_path / "parts", CONFIG, options, run=RunOptions(callbacks=[Stop()]))
     rest = run_reason(sums, base, tmp_path / "parts", CONFIG, options)
     assert rest.training.resumed_from == 2
     pairs = zip(whole.model.parameters(), rest.model.parameters(), strict=True)

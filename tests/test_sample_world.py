@@ -11,8 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from minimind_lite.data.check import check_folder
-from minimind_lite.data.overlap import compare
+from minimind_lite.data.check import check_folder, compare
 from minimind_lite.data.records import DataError
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"

@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from training_kit import TINY, same_weights, tiny_data, tiny_model, tiny_run
 
+from minimind_lite.model.losses import Loss, LossFn, next_token_loss
 from minimind_lite.training.callbacks import Callback, StopTraining
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.data_order import DataOrder
-from minimind_lite.training.loop import Trainer, TrainingDiverged, train
-from minimind_lite.training.loss import Loss, LossFn, next_token_loss
+from minimind_lite.training.loop import DataOrder, Trainer, TrainingDiverged, train
+from minimind_lite.training.options import TrainConfig
 
 
 class Bigram(torch.nn.Module):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from training_kit import same_weights, tiny_run
 
+from minimind_lite.files import sha256_of
 from minimind_lite.model.pretrained import save_pretrained
 from minimind_lite.training import checkpoint
 from minimind_lite.training.callbacks import Callback, MetricsFile, read_metrics
@@ -89,7 +90,7 @@ def test_ten_kills_at_random_instants_change_no_byte(tmp_path: Path) -> None:
 
 def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
     """A loss that draws random numbers (dropout, sampling) is resumed exactly, too."""
-    from minimind_lite.training.loss import next_token_loss
+    from minimind_lite.model.losses import next_token_loss
 
     class Interrupt(Callback):
         def after_step(self, trainer: Trainer) -> None:
@@ -180,7 +181,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     sync, calls = os.fsync, iter(range(99))
 
     def full(descriptor: int) -> None:
-        if next(calls) >= 6:  # three calls a checkpoint: the third checkpoint's first one fails
+        if next(calls) >= 7:  # one for the metrics, three per checkpoint: the first of the third checkpoint fails
             raise OSError(28, "No space left on device")
         sync(descriptor)
 
@@ -219,7 +220,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path, caplog: pytest.LogCaptureF
     torch.save({"model": Trap()}, newest / "state.pt", pickle_module=pickle)
     manifest = newest / "manifest.json"
     old = manifest.read_text(encoding="utf-8")
-    digest = checkpoint._digest(newest / "state.pt")
+    digest = sha256_of(newest / "state.pt")
     manifest.write_text(old.replace(old.split('"sha256": "')[1][:64], digest), encoding="utf-8")
     _, result = tiny_run(tmp_path / "run")
     assert result.resumed_from == 25 and not (tmp_path / "sprung").exists()

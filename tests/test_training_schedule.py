@@ -8,9 +8,9 @@ import torch
 from training_kit import tiny_model
 
 from minimind_lite.config import ConfigError
-from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.loop import warmup_cosine
 from minimind_lite.training.optimizer import make_adamw, parameter_groups
-from minimind_lite.training.schedule import warmup_cosine
+from minimind_lite.training.options import TrainConfig
 
 
 def test_the_schedule_has_the_shape_that_was_worked_out_by_hand() -> None:

@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from minimind_lite.config import ConfigError, preset
-from minimind_lite.data.packing import IGNORE
 from minimind_lite.data.records import DataError
 from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.transformer import IGNORED_TARGET
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.checkpoint import CheckpointError
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.pretrain import run_pretrain
-from minimind_lite.training.sft import run_sft
+from minimind_lite.training.options import Resume, RunOptions, TrainConfig
+from minimind_lite.training.pretrain import PretrainOptions, run_pretrain
+from minimind_lite.training.sft import SFTOptions, run_sft
 
 POEM = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
+PICO = PretrainOptions(preset="pico", block_size=64)
+NEVER = RunOptions(resume="never")
 CONFIG = TrainConfig(total_steps=4, micro_batch_size=2, learning_rate=3e-3, save_every=2, progress=False)
 
 
@@ -35,16 +37,24 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train([POEM, "Call me Ishmael."] * 5, vocab_size=300)
 
 
+@pytest.fixture(scope="module")
+def words(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tokenizer's folder."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save(folder)
+    return folder
+
+
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     return write(tmp_path / "texts.jsonl", [{"text": POEM[i:]} for i in range(20)])
 
 
-def test_pretraining_leaves_a_folder_that_transformers_opens(tmp_path: Path, texts: Path, tokenizer: Tokenizer) -> None:
+def test_pretraining_leaves_a_folder_that_transformers_opens(
+    tmp_path: Path, texts: Path, tokenizer: Tokenizer, words: Path
+) -> None:
     folder = tmp_path / "out"
-    result = run_pretrain(
-        texts, tokenizer, folder, preset("pico", vocab_size=300), CONFIG, block_size=64, eval_data=texts
-    )
+    result = run_pretrain(texts, words, folder, CONFIG, PICO, RunOptions(eval_data=texts))
     assert result.training.steps == 4 and "eval_loss" in result.training.history[-1]
     ids = torch.tensor([tokenizer.encode(POEM)])
     with torch.no_grad():
@@ -56,18 +66,15 @@ def test_pretraining_leaves_a_folder_that_transformers_opens(tmp_path: Path, tex
     assert Tokenizer.load(folder).fingerprint == tokenizer.fingerprint
 
 
-def test_it_begins_with_the_same_weights_for_a_seed(tmp_path: Path, texts: Path, tokenizer: Tokenizer) -> None:
-    config = preset("pico", vocab_size=300)
-    runs = [run_pretrain(texts, tokenizer, tmp_path / name, config, CONFIG, block_size=64).model for name in "ab"]
+def test_it_begins_with_the_same_weights_for_a_seed(tmp_path: Path, texts: Path, words: Path) -> None:
+    runs = [run_pretrain(texts, words, tmp_path / name, CONFIG, PICO).model for name in "ab"]
     assert all(torch.equal(a, b) for a, b in zip(runs[0].parameters(), runs[1].parameters(), strict=True))
 
 
-def test_tokens_are_made_once_and_again_when_the_file_changes(
-    tmp_path: Path, texts: Path, tokenizer: Tokenizer
-) -> None:
-    def run(resume: str = "never") -> set[str]:
+def test_tokens_are_made_once_and_again_when_the_file_changes(tmp_path: Path, texts: Path, words: Path) -> None:
+    def run(resume: Resume = "never") -> set[str]:
         folder = tmp_path / "out"
-        run_pretrain(texts, tokenizer, folder, preset("pico", vocab_size=300), CONFIG, block_size=64, resume=resume)
+        run_pretrain(texts, words, folder, CONFIG, PICO, RunOptions(resume=resume))
         return {path.name for path in (folder / "tokens").iterdir()}
 
     first = run()
@@ -78,30 +85,31 @@ def test_tokens_are_made_once_and_again_when_the_file_changes(
     assert len(run()) == 2
 
 
-def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path, texts: Path, tokenizer: Tokenizer) -> None:
+def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path, texts: Path, words: Path) -> None:
+    options = PretrainOptions(model=preset("pico", vocab_size=290))
     with pytest.raises(ConfigError, match=r"preset\(\.\.\., vocab_size=300\)"):
-        run_pretrain(texts, tokenizer, tmp_path / "out", preset("pico", vocab_size=290), CONFIG)
+        run_pretrain(texts, words, tmp_path / "out", CONFIG, options)
 
 
-def test_a_bad_line_is_named_when_strict(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_a_bad_line_is_named_when_strict(tmp_path: Path, words: Path) -> None:
     path = write(tmp_path / "texts.jsonl", [{"text": POEM}, {"txt": POEM}])
     with pytest.raises(DataError, match=r"texts\.jsonl, line 2, field text"):
-        run_pretrain(path, tokenizer, tmp_path / "out", preset("pico", vocab_size=300), CONFIG, strict=True)
+        run_pretrain(path, words, tmp_path / "out", CONFIG, PICO, RunOptions(strict=True))
 
 
 @pytest.fixture
-def base(tmp_path: Path, texts: Path, tokenizer: Tokenizer) -> Path:
-    run_pretrain(texts, tokenizer, tmp_path / "base", preset("pico", vocab_size=300), CONFIG, block_size=64)
+def base(tmp_path: Path, texts: Path, words: Path) -> Path:
+    run_pretrain(texts, words, tmp_path / "base", CONFIG, PICO)
     return tmp_path / "base"
 
 
 def test_fine_tuning_learns_answers_and_nothing_else(tmp_path: Path, base: Path, tokenizer: Tokenizer) -> None:
     conversations = [chat(f"question {n}?", f"答案{n}。") for n in range(12)]
     data = write(tmp_path / "chat.jsonl", conversations)
-    result = run_sft(data, base, tmp_path / "sft", CONFIG, block_size=64)
+    result = run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=64))
     trained = torch.cat([row["targets"] for row in (result.data[i] for i in range(len(result.data)))])
     wanted = "".join(f"{turns['conversations'][1]['content']}<|im_end|>" for turns in conversations)
-    said = tokenizer.decode(trained[trained != IGNORE].tolist())
+    said = tokenizer.decode(trained[trained != IGNORED_TARGET].tolist())
     assert sorted(said.split("<|im_end|>")) == sorted(wanted.split("<|im_end|>"))
     before, after = load_pretrained(base), load_pretrained(tmp_path / "sft")
     assert not torch.equal(before.model.norm.weight, after.model.norm.weight)
@@ -112,15 +120,15 @@ def test_a_conversation_that_loses_every_target_is_dropped_aloud(
 ) -> None:
     data = write(tmp_path / "chat.jsonl", [chat("short?", "yes."), chat("long " * 60, "never seen.")])
     with caplog.at_level(logging.WARNING):
-        result = run_sft(data, base, tmp_path / "sft", CONFIG, block_size=48)
+        result = run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=48))
     assert "1 conversations were cut to 49 tokens, and 1 of them lost every target" in caplog.text
     assert all(torch.isfinite(parameter).all() for parameter in result.model.parameters())
 
 
-def test_another_base_is_another_recipe(tmp_path: Path, base: Path, texts: Path, tokenizer: Tokenizer) -> None:
+def test_another_base_is_another_recipe(tmp_path: Path, base: Path, texts: Path, words: Path) -> None:
     data = write(tmp_path / "chat.jsonl", [chat("a?", "b.")] * 4)
-    run_sft(data, base, tmp_path / "sft", CONFIG, block_size=48)
+    run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=48))
     config = TrainConfig(total_steps=2, progress=False, seed=5)
-    run_pretrain(texts, tokenizer, tmp_path / "base", preset("pico", vocab_size=300), config, resume="never")
+    run_pretrain(texts, words, tmp_path / "base", config, PICO, NEVER)
     with pytest.raises(CheckpointError, match="base: "):
-        run_sft(data, base, tmp_path / "sft", CONFIG, block_size=48)
+        run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=48))

@@ -9,8 +9,8 @@ from minimind_lite.config import ModelConfig
 from minimind_lite.data.documents import Document
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.model.transformer import Transformer
-from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.loop import TrainResult, train
+from minimind_lite.training.options import TrainConfig
 
 TINY = ModelConfig(
     vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
@@ -45,5 +45,5 @@ def tiny_run(folder: Path, resume: str = "strict", **changes: object) -> tuple[T
 
 
 def same_weights(first: Transformer, second: Transformer) -> bool:
-    """Bit by bit."""
+    """Bit for bit."""
     return all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.course.kit.profiles import settings_for
-from minimind_lite.training.resume import Resume
+from minimind_lite.training.options import Resume
 
 Measured = tuple[dict[str, float], list[dict[str, Any]]]  # named figures, and the rows of metrics.jsonl for the band
 

@@ -6,9 +6,11 @@ from minimind_lite.course.chapters.dpo.experiments import closing_sentences, mea
 from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.preferences import read_pairs
 from minimind_lite.data.records import read_records
-from minimind_lite.training.config import TrainConfig
+from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.dpo import DPOOptions, run_dpo
-from minimind_lite.training.stage import load_base
+from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.sft import SFTOptions
 
 from . import Measured, Run
 
@@ -20,13 +22,17 @@ def measure(run: Run) -> Measured:
     config = TrainConfig.from_settings(settings, progress=False)
     run_reference(
         data, data_path("sft", "quick"), base, folder / "reference", replace(config, **settings.reference_changes()),
-        block_size=size, resume=run.resume,
+        SFTOptions(block_size=size), run.resume,
     )  # fmt: skip
     stage = run_dpo(
-        data, folder / "reference", folder, config, DPOOptions.from_settings(settings),
-        eval_data=data_path("dpo_heldout", "quick"), resume=run.resume,
-    )  # fmt: skip
-    reference, tokenizer, _ = load_base(folder / "reference")
+        data,
+        folder / "reference",
+        folder,
+        config,
+        DPOOptions.from_settings(settings),
+        run=RunOptions(eval_data=data_path("dpo_heldout", "quick"), resume=run.resume),
+    )
+    reference, tokenizer = load_pretrained(folder / "reference"), Tokenizer.load(folder / "reference")
     pairs = read_pairs(data_path("dpo_heldout", "quick"), tokenizer, size + 1).pairs
     questions = [record.messages for record in read_records(data_path("sft_heldout", "quick"), "conversation")]
     closings = closing_sentences([record.chosen[-1].content for record in read_records(data, "preference")])

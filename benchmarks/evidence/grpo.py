@@ -4,8 +4,8 @@ from minimind_lite.course.kit.cold_start import cold_start, easy_sums, thinks
 from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.evaluation.reasoning import answer_questions
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.grpo import GRPOOptions, run_grpo
+from minimind_lite.training.options import RunOptions, TrainConfig
 
 from . import Measured, Run
 
@@ -18,9 +18,13 @@ def measure(run: Run) -> Measured:
     tokenizer, limit = Tokenizer.load(start.folder), settings.max_new_tokens
     before = answer_questions(start.model, tokenizer, questions, max_new_tokens=limit, batch_size=128)
     stage = run_grpo(
-        sums, start.folder, run.folder("grpo"), TrainConfig.from_settings(settings, progress=False),
-        GRPOOptions.from_settings(settings), resume=run.resume,
-    )  # fmt: skip
+        sums,
+        start.folder,
+        run.folder("grpo"),
+        TrainConfig.from_settings(settings, progress=False),
+        GRPOOptions.from_settings(settings),
+        run=RunOptions(resume=run.resume),
+    )
     after = answer_questions(stage.model, tokenizer, questions, max_new_tokens=limit, batch_size=128)
     history = stage.training.history
     first, last = history[: len(history) // 4], history[-(len(history) // 4) :]

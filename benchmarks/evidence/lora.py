@@ -8,8 +8,8 @@ from minimind_lite.evaluation.closed_book import exact_match
 from minimind_lite.model.lora import merge, trainable_share, unmerge
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Message, Tokenizer
-from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.lora import LoRAOptions, run_lora
+from minimind_lite.training.options import RunOptions, TrainConfig
 
 from . import Measured, Run
 
@@ -27,14 +27,21 @@ def measure(run: Run) -> Measured:
     health_before = exact_match(plain, tokenizer, health, max_new_tokens=longer)
 
     identity = run_lora(
-        data_path("lora_identity", "quick"), base, run.folder("lora"), config, options,
-        eval_data=data_path("lora_identity_heldout", "quick"), resume=run.resume,
-    )  # fmt: skip
+        data_path("lora_identity", "quick"),
+        base,
+        run.folder("lora"),
+        config,
+        options,
+        run=RunOptions(eval_data=data_path("lora_identity_heldout", "quick"), resume=run.resume),
+    )
     medical = run_lora(
-        data_path("lora_medical", "quick"), base, run.folder("lora") / "medical",
-        replace(config, total_steps=settings.medical_steps), options,
-        eval_data=data_path("lora_medical_heldout", "quick"), resume=run.resume,
-    )  # fmt: skip
+        data_path("lora_medical", "quick"),
+        base,
+        run.folder("lora") / "medical",
+        replace(config, total_steps=settings.medical_steps),
+        options,
+        run=RunOptions(eval_data=data_path("lora_medical_heldout", "quick"), resume=run.resume),
+    )
     facts_after = exact_match(identity.model, tokenizer, facts, max_new_tokens=limit).share
     names_after = exact_match(identity.model, tokenizer, names, max_new_tokens=limit)
     health_after = exact_match(medical.model, tokenizer, health, max_new_tokens=longer)

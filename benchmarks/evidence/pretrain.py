@@ -1,13 +1,12 @@
 """Chapter 08: bits per byte on held-out texts, beside a trigram model of the same tokens."""
 
-from minimind_lite.config import preset
 from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records
 from minimind_lite.evaluation.ngram import TrigramModel
 from minimind_lite.evaluation.perplexity import bits_per_byte, documents_of
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.pretrain import run_pretrain
+from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.pretrain import PretrainOptions, run_pretrain
 
 from . import Measured, Run
 
@@ -16,9 +15,9 @@ def measure(run: Run) -> Measured:
     """Train and measure."""
     settings, tokenizer = run.settings("pretrain"), Tokenizer.load(run.work / "tokenizer")
     stage = run_pretrain(
-        data_path("pretrain", "quick"), tokenizer, run.folder("pretrain"),
-        preset(settings.preset, vocab_size=tokenizer.vocab_size), TrainConfig.from_settings(settings, progress=False),
-        block_size=settings.block_size, eval_data=data_path("pretrain_heldout", "quick"), resume=run.resume,
+        data_path("pretrain", "quick"), run.work / "tokenizer", run.folder("pretrain"),
+        TrainConfig.from_settings(settings, progress=False), PretrainOptions.from_settings(settings),
+        RunOptions(eval_data=data_path("pretrain_heldout", "quick"), resume=run.resume),
     )  # fmt: skip
     texts = [record.text for record in read_records(data_path("pretrain_heldout", "quick"), "text")]
     trigram = TrigramModel(stage.data.documents, tokenizer.vocab_size)

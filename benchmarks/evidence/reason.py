@@ -8,7 +8,7 @@ from minimind_lite.evaluation.closed_book import exact_match
 from minimind_lite.evaluation.reasoning import answer_questions
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.reason import ReasonOptions, run_reason
 
 from . import Measured, Run
@@ -21,8 +21,10 @@ def measure(run: Run) -> Measured:
     control = replace(options, off_share=1 - options.replay_share)
     config, data = TrainConfig.from_settings(settings, progress=False), data_path("reason", "quick")
     held_out = data_path("reason_heldout", "quick")
-    stage = run_reason(data, base, folder, config, options, eval_data=held_out, resume=run.resume)
-    direct = run_reason(data, base, folder / "direct", config, control, eval_data=held_out, resume=run.resume)
+    stage = run_reason(data, base, folder, config, options, run=RunOptions(eval_data=held_out, resume=run.resume))
+    direct = run_reason(
+        data, base, folder / "direct", config, control, run=RunOptions(eval_data=held_out, resume=run.resume)
+    )
     sums = [record.messages for record in read_records(held_out, "reasoning")]
     facts = [record.messages for record in read_records(data_path("sft_heldout", "quick"), "conversation")]
     tokenizer, limit = Tokenizer.load(base), settings.max_new_tokens

@@ -5,8 +5,8 @@ from minimind_lite.data.records import read_records
 from minimind_lite.evaluation.closed_book import exact_match
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.sft import run_sft
+from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.sft import SFTOptions, run_sft
 
 from . import Measured, Run
 
@@ -18,9 +18,13 @@ def measure(run: Run) -> Measured:
     tokenizer, limit = Tokenizer.load(base), settings.max_new_tokens
     before = exact_match(load_pretrained(base), tokenizer, questions, max_new_tokens=limit)
     stage = run_sft(
-        data_path("sft", "quick"), base, run.folder("sft"), TrainConfig.from_settings(settings, progress=False),
-        block_size=settings.block_size, eval_data=data_path("sft_heldout", "quick"), resume=run.resume,
-    )  # fmt: skip
+        data_path("sft", "quick"),
+        base,
+        run.folder("sft"),
+        TrainConfig.from_settings(settings, progress=False),
+        SFTOptions(block_size=settings.block_size),
+        run=RunOptions(eval_data=data_path("sft_heldout", "quick"), resume=run.resume),
+    )
     after = exact_match(stage.model, tokenizer, questions, max_new_tokens=limit)
     return {
         "exact_match_before": before.share,

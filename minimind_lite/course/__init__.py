@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from minimind_lite.device import pick_device
+from minimind_lite.files import write_text
+
 from .kit.data_files import data_path
 from .kit.errors import CourseError
 from .kit.parameters import refuse_unknown_parameters
-from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of, write_atomically
+from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
 from .kit.profiles import (
     PROFILES,
     RESULTS,
@@ -82,7 +85,7 @@ class Chapter:
         new = {name: _plain(name, value) for name, value in figures.items()}
         self.figures |= new
         result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": before | new}
-        write_atomically(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
         return result["figures"]  # type: ignore[return-value]
 
 
@@ -90,7 +93,8 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     """Start a chapter: check its parameters, fix its sizes and folders, seed the random numbers.
 
     ``parameters`` change the profile's settings where they are not None. A relative ``output_dir`` counts from the
-    repository's root. Raises CourseError for an unknown profile, parameter or setting, with the known ones.
+    repository's root. Raises CourseError for an unknown profile or parameter, ConfigError for an unknown setting; both
+    list the known ones.
     """
     check_profile(profile)
     refuse_unknown_parameters({"profile", "output_dir", *parameters})
@@ -119,12 +123,6 @@ def hello(name: str) -> None:
     where = torch.cuda.get_device_name() if device.type == "cuda" else cpu
     print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
     print(f"{name}: minutes by profile: {', '.join(minutes) or 'not measured yet'}")
-
-
-def pick_device() -> torch.device:
-    """CUDA where there is a card, else the CPU; Apple's MPS only when asked for (``MINIMIND_DEVICE=mps``)."""
-    asked = os.environ.get("MINIMIND_DEVICE")
-    return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def use_one_thread() -> None:

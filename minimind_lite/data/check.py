@@ -4,9 +4,9 @@
 the exams (CSV) the ``dev``, ``val`` and ``test`` questions are held out from each other.
 """
 
-import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.data.exams import read_exam
-from minimind_lite.data.overlap import Items, Overlap, compare
 from minimind_lite.data.records import DataError, Kind, read_records
+from minimind_lite.files import sha256_of
 
 MANIFEST = "MANIFEST.json"
 _KINDS: dict[str, Kind] = {"text": "text", "conversations": "conversation", "chosen": "preference"}
 _CACHES = {"__pycache__", ".ruff_cache"}
+RUN_LENGTH, NEAR_SHARE = 13, 0.3  # see ``compare``
+Items = list[list[str]]  # an item is a list of parts: one text, or all that a user says in a conversation
+_TOKEN = re.compile(r"[\u4e00-\u9fff+*/×÷=<>−-]|[^\W\u4e00-\u9fff]+")  # 3+4 and 3-4 are not the same question
 _SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
 
 
@@ -32,6 +35,18 @@ class FileReport:
     size: int  # bytes
     chinese: float  # share of the letters' bytes that is Chinese
     items: Items = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A training split against its held-out split: how many held-out items there are, and how many are not new."""
+
+    train: str
+    heldout: str
+    items: int
+    exact: int  # the same after normalisation
+    near: int  # many 13-token runs in common
+    copies: tuple[str, ...]  # the items that are not new
 
 
 @dataclass
@@ -163,7 +178,7 @@ def _check_manifest(report: Report) -> None:
     ]
     for file in (file for file in report.files if file.name in entries):
         entry = entries[file.name]
-        if hashlib.sha256((report.folder / file.name).read_bytes()).hexdigest() != entry["sha256"]:
+        if sha256_of(report.folder / file.name) != entry["sha256"]:
             wrong.append(f"{file.name}: not the bytes whose SHA-256 {MANIFEST} holds")
         if len(file.items) != entry["records"]:
             wrong.append(f"{file.name}: {len(file.items)} records, and {MANIFEST} says {entry['records']}")
@@ -172,3 +187,36 @@ def _check_manifest(report: Report) -> None:
     if report.total_bytes > limits["total_bytes"]:
         wrong.append(f"{report.total_bytes:,} bytes in all; the folder may have {limits['total_bytes']:,}")
     report.problems += [f"{problem}; build the samples again: minimind data build" for problem in wrong]
+
+
+def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) -> Overlap:
+    """Look for the items of ``heldout`` in ``train`` (the names are only for the report).
+
+    A held-out score is worth what its split is worth, so two kinds of copies count. The same item after normalisation
+    (case, width, punctuation and spaces do not matter): each of its parts occurs in training, as a part of any item.
+    And a near copy, of which NEAR_SHARE or more of the runs of RUN_LENGTH tokens stand in the training split (Brown et
+    al. 2020, arXiv 2005.14165, appendix C). A token is a Latin word, a number, an arithmetic sign or one Chinese
+    character.
+    """
+    items = [([_tokens(part) for part in item], " / ".join(item)) for item in heldout_items]
+    wanted = {run for item, _ in items for part in item for run in _runs(part)}
+    seen_parts, seen_runs = set[str](), set[str]()
+    for part in (_tokens(part) for item in train_items for part in item):
+        seen_parts.add(" ".join(part))
+        seen_runs.update(run for run in _runs(part) if run in wanted)
+    exact, near = list[str](), list[str]()
+    for item, text in items:
+        runs = [run for part in item for run in _runs(part)]
+        if all(" ".join(part) in seen_parts for part in item):
+            exact.append(text)
+        elif runs and sum(run in seen_runs for run in runs) >= NEAR_SHARE * len(runs):
+            near.append(text)
+    return Overlap(train, heldout, len(items), len(exact), len(near), (*exact, *near))
+
+
+def _tokens(text: str) -> list[str]:
+    return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _runs(tokens: list[str]) -> list[str]:
+    return [" ".join(tokens[start : start + RUN_LENGTH]) for start in range(len(tokens) - RUN_LENGTH + 1)]

@@ -1,18 +1,34 @@
-"""From records to documents: token ids, and which of them are targets.
+"""Documents: token ids, and which of them are targets; made from records, kept in memory or on disk.
 
 A pretraining document is ``<|endoftext|> text <|endoftext|>``: the first one lets the model learn how texts begin
 (and lets it start one from nothing), the last one how they end. A conversation is what the chat template renders.
+
+On disk documents are a ``TokenStore``: tokenize once, then read them as if they were in memory. Layout of the file: a
+header of 1024 bytes (magic, then JSON), the tokens as uint16, the document boundaries as int64, and, for conversations,
+one mask byte per token. The header names the tokenizer's fingerprint, so a file made with another tokenizer is refused
+rather than trained on, and the sizes, so a file that was cut short is noticed when it is opened.
 """
 
+import hashlib
+import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minimind_lite.data.records import DataError, Kind, data_files, read_records
+from minimind_lite.files import sha256_of, written_whole
 from minimind_lite.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+_MAGIC = b"MMLTOK01"
+_HEADER_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -69,3 +85,118 @@ def conversation_documents(
             continue
         counts.kept += 1
         yield Document(ids, mask)
+
+
+class StoreError(DataError):
+    """A token file that is missing, cut short, or made for something else."""
+
+
+class TokenStore:
+    """A memory-mapped list of documents: ``len(store)``, ``store[i]`` -> Document. Opening reads only the header."""
+
+    def __init__(self, path: Path, header: dict[str, Any]):
+        self.path, self.header = path, header
+        tokens, documents = header["tokens"], header["documents"]
+        offset = _HEADER_BYTES + tokens * 2
+        self.tokens: NDArray[np.uint16] = _mapped(path, np.uint16, _HEADER_BYTES, tokens)
+        self.bounds: NDArray[np.int64] = _mapped(path, np.int64, offset + (-offset) % 8, documents + 1)
+        mask_at = offset + (-offset) % 8 + (documents + 1) * 8
+        self.mask: NDArray[np.uint8] | None = _mapped(path, np.uint8, mask_at, tokens) if header["masked"] else None
+
+    @classmethod
+    def write(cls, path: str | Path, documents: Iterable[Document], tokenizer_fingerprint: str) -> "TokenStore":
+        """Write ``documents`` to ``path``, whole or not at all, and open the result.
+
+        Raises StoreError for ids over 65,535 (uint16), for a mixture of masked and unmasked documents, for none at all.
+        """
+        path = Path(path)
+        with written_whole(path) as part, part.open("wb") as file:
+            header = _write_body(file, documents) | {"tokenizer": tokenizer_fingerprint}
+            file.seek(0)
+            file.write(_MAGIC + json.dumps(header).encode().ljust(_HEADER_BYTES - len(_MAGIC)))
+        return cls.open(path, tokenizer_fingerprint)
+
+    @classmethod
+    def open(cls, path: str | Path, tokenizer_fingerprint: str) -> "TokenStore":
+        """Open a file made with this tokenizer. Raises StoreError if it is missing, foreign, stale or cut short."""
+        path = Path(path)
+        if not path.is_file():
+            raise StoreError(f"{path}: there is no such token file; tokenize the data first")
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES)
+        if len(head) < _HEADER_BYTES or not head.startswith(_MAGIC):
+            raise StoreError(f"{path}: not a token file of this library; delete it and tokenize again")
+        header = json.loads(head[len(_MAGIC) :])
+        if header["tokenizer"] != tokenizer_fingerprint:
+            raise StoreError(
+                f"{path}: made with another tokenizer ({header['tokenizer'][:12]}, not {tokenizer_fingerprint[:12]}), "
+                "so its ids mean other words; delete it and tokenize again"
+            )
+        if path.stat().st_size != header["bytes"]:
+            raise StoreError(
+                f"{path}: {path.stat().st_size:,} bytes instead of {header['bytes']:,}: it was cut short or changed; "
+                "delete it and tokenize again"
+            )
+        return cls(path, header)
+
+    def __len__(self) -> int:
+        return int(self.header["documents"])
+
+    def __getitem__(self, index: int) -> Document:
+        if not 0 <= index < len(self):
+            raise IndexError(f"document {index} of {len(self)}")
+        here = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
+        return Document(self.tokens[here], None if self.mask is None else self.mask[here])
+
+
+def _mapped(path: Path, dtype: Any, offset: int, count: int) -> NDArray[Any]:
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(count,))
+
+
+def _write_body(file: Any, documents: Iterable[Document]) -> dict[str, Any]:
+    """Tokens, padding to 8 bytes, boundaries, masks; returns the header without the tokenizer."""
+    bounds, masks = [0], []
+    file.seek(_HEADER_BYTES)
+    for number, document in enumerate(documents):
+        if len(document) and int(document.ids.max()) > np.iinfo(np.uint16).max:
+            raise StoreError(f"document {number}: id {int(document.ids.max())} does not fit in uint16 (0..65535)")
+        file.write(document.ids.astype("<u2").tobytes())
+        bounds.append(bounds[-1] + len(document))
+        if document.loss_mask is not None:
+            masks.append(document.loss_mask.astype(np.uint8).tobytes())
+    if len(bounds) == 1:
+        raise StoreError("there is no document to store")
+    if masks and len(masks) != len(bounds) - 1:
+        raise StoreError("some documents have a loss mask and some have none; a store holds one kind")
+    file.write(b"\0" * (-file.tell() % 8) + np.asarray(bounds, dtype="<i8").tobytes() + b"".join(masks))
+    return {"tokens": bounds[-1], "documents": len(bounds) - 1, "masked": bool(masks), "bytes": file.tell()}
+
+
+def token_store(
+    path: str | Path, kind: Kind, tokenizer: Tokenizer, cache: Path, *, max_length: int = 0, strict: bool = False
+) -> TokenStore:
+    """The records of ``path`` as tokens on disk, kept in ``cache`` under a name that changes with what they depend on.
+
+    max_length: where conversations are cut; what was cut is logged. strict: stop at the first bad line instead of
+    skipping it. Raises DataError.
+    """
+    digest = hashlib.sha256(f"{tokenizer.fingerprint} {tokenizer.default_system} {kind} {max_length}".encode())
+    for file in data_files(path):
+        digest.update(bytes.fromhex(sha256_of(file)))
+    store = cache / f"{kind}-{digest.hexdigest()[:16]}.tokens"
+    try:
+        return TokenStore.open(store, tokenizer.fingerprint)
+    except StoreError:  # not there yet, or damaged
+        return TokenStore.write(store, _documents(path, kind, tokenizer, max_length, strict), tokenizer.fingerprint)
+
+
+def _documents(path: str | Path, kind: Kind, tokenizer: Tokenizer, max_length: int, strict: bool) -> Iterator[Document]:
+    records = read_records(path, kind, strict=strict)
+    if kind == "text":
+        yield from text_documents((record.text for record in records), tokenizer)
+        return
+    counts = ConversationCounts()
+    yield from conversation_documents((record.messages for record in records), tokenizer, max_length, counts)
+    if counts.truncated:
+        logger.warning("%s: %d conversations were cut to %d tokens, and %d of them lost every target and were dropped",
+                       path, counts.truncated, max_length, counts.dropped)  # fmt: skip

@@ -1,11 +1,12 @@
 """Packing: fill every block with documents, so that almost no position is padding.
 
 Padding each document to the block's length wastes 60-70 % of the positions on short texts. Packing lays documents
-side by side instead; two things keep them strangers: positions restart at 0 in each, and `document_ids` lets attention
-forbid every look into a neighbour (`model.attention.document_mask`).
+side by side instead. Two things keep documents isolated: positions restart at 0 in each, and `document_ids` lets
+attention mask its neighbours (`model.attention.document_mask`).
 
 Targets are shifted here, once: ``targets[t]`` is the token that follows ``input_ids[t]`` in the same document, and
-IGNORE where nothing is to be learned. No later code shifts again; shifting twice trains a model that skips a token.
+IGNORED_TARGET where nothing is to be learned. No later code shifts again; shifting twice trains a model that skips a
+token.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,7 @@ from torch.utils.data import Dataset
 
 from minimind_lite.data.documents import Document
 from minimind_lite.data.records import DataError
-
-IGNORE = -100  # a target that cross-entropy passes over: torch's own default
+from minimind_lite.model.transformer import IGNORED_TARGET
 
 
 class Documents(Protocol):
@@ -80,8 +80,9 @@ def pack(lengths: Sequence[int], block_size: int) -> list[list[Piece]]:
 class PackedDataset(Dataset[dict[str, Tensor]]):
     """Blocks of packed documents, ready for the model.
 
-    Each item holds int64 tensors of shape (block_size,): ``input_ids`` (padding 0), ``targets`` (shifted; IGNORE where
-    not trained), ``position_ids`` (restart in each document) and ``document_ids`` (0, 1, … in each block; padding -1).
+    Each item holds int64 tensors of shape (block_size,): ``input_ids`` (padding 0), ``targets`` (shifted;
+    IGNORED_TARGET where not trained), ``position_ids`` (restart in each document) and ``document_ids`` (0, 1, … in each
+    block; padding -1).
     Raises DataError when there is nothing to train on.
     """
 
@@ -95,14 +96,14 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
         return len(self.blocks)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        fills = {"input_ids": 0, "targets": IGNORE, "position_ids": 0, "document_ids": -1}
+        fills = {"input_ids": 0, "targets": IGNORED_TARGET, "position_ids": 0, "document_ids": -1}
         item = {name: np.full(self.block_size, fill, dtype=np.int64) for name, fill in fills.items()}
         at = 0
         for number, piece in enumerate(self.blocks[index]):
             document, here = self.documents[piece.document], slice(at, at + len(piece))
             targets = document.ids[piece.start + 1 : piece.stop + 1].astype(np.int64)
             if document.loss_mask is not None:
-                targets[document.loss_mask[piece.start + 1 : piece.stop + 1] == 0] = IGNORE
+                targets[document.loss_mask[piece.start + 1 : piece.stop + 1] == 0] = IGNORED_TARGET
             item["input_ids"][here] = document.ids[piece.start : piece.stop]
             item["targets"][here] = targets
             item["position_ids"][here] = np.arange(len(piece))
@@ -122,3 +123,23 @@ class PaddedDataset(PackedDataset):
     def __init__(self, documents: Documents, block_size: int):
         super().__init__(documents, block_size)
         self.blocks = [[piece] for block in self.blocks for piece in block]
+
+
+def pad_documents(documents: Sequence[Document]) -> dict[str, Tensor]:
+    """One document per row, padding on the right, targets shifted by one: for pairs and rollouts, which are not packed.
+
+    Returns int64 ``input_ids`` (padding 0) and ``targets`` (IGNORED_TARGET where not trained), each
+    (documents, longest - 1).
+    With causal attention no real token can see padding that stands to its right, so no mask is needed.
+    """
+    width = max(len(document) for document in documents) - 1
+    input_ids = torch.zeros(len(documents), width, dtype=torch.int64)
+    targets = torch.full((len(documents), width), IGNORED_TARGET)
+    for row, document in enumerate(documents):
+        ids = torch.from_numpy(document.ids.astype("int64"))
+        input_ids[row, : len(ids) - 1] = ids[:-1]
+        learned = ids[1:]
+        if document.loss_mask is not None:
+            learned = learned.masked_fill(torch.from_numpy(document.loss_mask[1:]) == 0, IGNORED_TARGET)
+        targets[row, : len(ids) - 1] = learned
+    return {"input_ids": input_ids, "targets": targets}

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from minimind_lite.data.documents import conversation_documents
-from minimind_lite.data.padding import pad_documents
+from minimind_lite.data.packing import pad_documents
+from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
-from minimind_lite.training.logprobs import token_logprobs
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class AnswerLoss:
 
     @property
     def mean(self) -> float:
-        """Cross-entropy in nats a token, over all tokens alike."""
+        """Cross-entropy in nats per token, over all tokens alike."""
         return float(self.nats.sum() / self.tokens.sum())
 
     def saved(self, other: "AnswerLoss") -> tuple[float, float, float]:

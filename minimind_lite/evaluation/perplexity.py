@@ -11,9 +11,9 @@ import torch
 
 from minimind_lite.data.documents import Document, text_documents
 from minimind_lite.data.packing import PackedDataset
+from minimind_lite.model.losses import next_token_loss
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.loss import next_token_loss
 
 
 def documents_of(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[list[Document], int]:

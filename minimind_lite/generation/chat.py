@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from minimind_lite.generation.engine import stream
 from minimind_lite.generation.sampling import GenerationError, SamplingConfig
-from minimind_lite.model.lora_files import load_adapter
+from minimind_lite.model.lora import load_adapter
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
@@ -103,8 +103,10 @@ class Chat:
         self.messages.append({"role": "user", "content": message})
         try:
             prompt = fit_history(self.tokenizer, self.messages, self.context - self.max_new_tokens, self.thinking)
-            options: Any = {"max_new_tokens": self.max_new_tokens, "sampling": self.sampling}
-            for piece in stream(self.model, self.tokenizer, prompt, **options):
+            pieces = stream(
+                self.model, self.tokenizer, prompt, max_new_tokens=self.max_new_tokens, sampling=self.sampling
+            )
+            for piece in pieces:
                 said += piece
                 print(piece, end="", flush=True, file=self.target)
         except GenerationError as error:
@@ -125,15 +127,15 @@ def run_chat(
     adapter: str | Path | None = None,
     source: TextIO | None = None,
     target: TextIO | None = None,
-    **settings: Any,
+    system: str | None = None,
+    sampling: SamplingConfig = CHAT_SAMPLING,
+    max_new_tokens: int = 256,
+    thinking: bool | None = None,
 ) -> None:
-    """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen).
-
-    settings: ``system``, ``sampling``, ``max_new_tokens`` and ``thinking`` of ``Chat``.
-    """
+    """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen)."""
     target = target or _utf8(sys.stdout)
     source = source or _utf8(sys.stdin)
-    chat = Chat(*load_chat_folder(folder, device, adapter), target, **settings)
+    chat = Chat(*load_chat_folder(folder, device, adapter), target, system, sampling, max_new_tokens, thinking)
     prompting = source.isatty()
     if prompting:
         print(HELP, file=target)

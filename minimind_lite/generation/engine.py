@@ -5,18 +5,21 @@ stream, see ``sampling.row_generator``); ``max_new_tokens`` is kept; temperature
 characters and its pieces add up to the text of ``generate``.
 """
 
+import codecs
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from minimind_lite.generation.decoder import BatchDecoder
 from minimind_lite.generation.sampling import GREEDY, GenerationError, SamplingConfig, row_generator, sample
-from minimind_lite.generation.text_stream import TextStream
+from minimind_lite.model.attention import KVCache
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
+
+PREFILL_CHUNK = 512  # columns read at once: bounds the memory of scores and masks for long prompts
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,62 @@ class Generation:
     text: str  # up to the end token or the stop string; an unfinished last character is left out
     finish_reason: Literal["stop", "length"]  # an end token or a stop string came; or the room was used up
     logprobs: list[float]  # nats, one for each id, under the distribution it was drawn from (sampling.Sampled)
+
+
+class TextStream:
+    """Collects the bytes of tokens and gives out the text that is certain.
+
+    A byte-level token may end in the middle of a character (湖 is three bytes), and a stop string may begin in one
+    token and end in another. Both are held back until it is clear what they are.
+
+    >>> stream = TextStream(stop=["\\n\\n"])
+    >>> [stream.push(b) for b in (b"\\xe6\\xb9", b"\\x96 ok\\n", b"\\nmore")]
+    ['', '湖 ok', '']
+    >>> stream.stopped, stream.text
+    (True, '湖 ok')
+
+    Bytes that are not UTF-8 become U+FFFD; a character that is still unfinished at the end is left out.
+    What comes out does not depend on how the text was cut into tokens: of several stop strings the one that is
+    complete first wins, the longest of them if several are.
+    """
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        if isinstance(stop, str) or not all(isinstance(text, str) and text for text in stop):
+            raise ValueError(f"stop must be a list of texts that are not empty, such as ['\\n\\n'], not {stop!r}")
+        self.stop = tuple(stop)
+        self.text = ""  # all that was given out
+        self.stopped = False
+        self._held = ""  # may turn out to be the start of a stop string
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token_bytes: bytes) -> str:
+        """Take one token's bytes; return the new text that is certain, often "". After a stop nothing more comes."""
+        if self.stopped:
+            return ""
+        pending = self._held + self._utf8.decode(token_bytes)
+        found = [(at + len(stop), at) for stop in self.stop if (at := pending.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            return self._give(pending, min(found)[1])
+        return self._give(pending, len(pending) - self._may_be_stop(pending))
+
+    def finish(self) -> str:
+        """The generation is over: what was held back as a possible stop string was ordinary text."""
+        return "" if self.stopped else self._give(self._held, len(self._held))
+
+    def _may_be_stop(self, text: str) -> int:
+        """How many characters at the end of ``text`` are the start of a stop string."""
+        longest = max((len(stop) for stop in self.stop), default=1) - 1
+        starts = (size for size in range(min(longest, len(text)), 0, -1) if text.endswith(self._prefixes(size)))
+        return next(starts, 0)
+
+    def _prefixes(self, size: int) -> tuple[str, ...]:
+        return tuple(stop[:size] for stop in self.stop if len(stop) > size)
+
+    def _give(self, text: str, size: int) -> str:
+        given, self._held = text[:size], text[size:]
+        self.text += given
+        return given
 
 
 @dataclass
@@ -70,15 +129,19 @@ def generate(
     eos_ids: Sequence[int] | None = None,
     batch_size: int = 64,
     first_row: int = 0,
+    generators: Sequence[torch.Generator] | None = None,
 ) -> list[Generation]:
     """Continue every prompt (lists of token ids, of any lengths), ``batch_size`` of them at a time.
 
     eos_ids end an answer; None means the tokenizer's <|im_end|> and <|endoftext|>. Prompt i is row ``first_row + i``
-    of the seed, so a caller that splits its prompts itself gets the samples of the undivided list.
+    of the seed, so a caller that splits its prompts itself gets the samples of the undivided list; or give a random
+    stream for each prompt in ``generators``.
     Raises GenerationError for a prompt that is empty, holds unknown ids or fills the model's context; warns when a
     prompt leaves less room than ``max_new_tokens``, and then stops with "length" at the context's end.
     """
-    rows = _rows(model, tokenizer, prompts, max_new_tokens, sampling, stop, eos_ids, first_row)
+    if generators is None:
+        generators = [row_generator(sampling.seed, first_row + index) for index in range(len(prompts))]
+    rows = _rows(model, tokenizer, prompts, max_new_tokens, stop, eos_ids, generators)
     for start in range(0, len(rows), batch_size):
         for _ in _decode(model, rows[start : start + batch_size], sampling):
             pass
@@ -99,7 +162,8 @@ def stream(
 
     Arguments are checked at once, not at the first piece. The generator returns (``yield from``) the Generation.
     """
-    row = _rows(model, tokenizer, [prompt], max_new_tokens, sampling, stop, eos_ids, 0)[0]
+    random = row_generator(sampling.seed, 0)
+    row = _rows(model, tokenizer, [prompt], max_new_tokens, stop, eos_ids, [random])[0]
 
     def pieces() -> Generator[str, None, Generation]:
         yield from filter(None, _decode(model, [row], sampling))
@@ -151,19 +215,17 @@ def _rows(
     tokenizer: Tokenizer,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    sampling: SamplingConfig,
     stop: Sequence[str],
     eos_ids: Sequence[int] | None,
-    first_row: int,
+    generators: Sequence[torch.Generator],
 ) -> list[_Row]:
     """Check everything that can be wrong before the first matrix is multiplied."""
     if max_new_tokens < 1:
         raise GenerationError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
     ends = frozenset((tokenizer.eos_id, tokenizer.end_of_text_id) if eos_ids is None else eos_ids)
     rows = []
-    for index, prompt in enumerate(prompts):
+    for index, (prompt, random) in enumerate(zip(prompts, generators, strict=True)):
         room = _room(index, prompt, model, max_new_tokens)
-        random = row_generator(sampling.seed, first_row + index)
         rows.append(_Row(list(prompt), room, random, tokenizer, ends, TextStream(stop)))
     return rows
 
@@ -193,3 +255,69 @@ def _room(index: int, prompt: Sequence[int], model: Transformer, max_new_tokens:
             stacklevel=4,
         )
     return min(room, max_new_tokens)
+
+
+class BatchDecoder:
+    """A batch of prompts of unequal length, padded on the left, and its cache.
+
+    ``prefill`` reads the prompts once, ``step`` then takes one token per row; both return the next logits. Two prompts,
+    three columns of room for new tokens::
+
+        row 0   p  p  a  b | c  d  e      positions  -  -  0  1 | 2  3  4
+        row 1   a  b  c  d | e  f  g                 0  1  2  3 | 4  5  6
+
+    Padding stands on the left so that all rows append at the same column. Two things make it invisible: positions count
+    from a row's first real token, and no token looks at padding (padding itself is left with nothing to look at, which
+    the model turns into finite values that nobody reads).
+    """
+
+    def __init__(self, model: Transformer, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+        weight = next(model.parameters())
+        self.model = model
+        self.width = max(len(prompt) for prompt in prompts)
+        room = self.width + max_new_tokens
+        self.cache = KVCache(model.config, len(prompts), room, weight.device, weight.dtype)
+        self.tokens = torch.full((len(prompts), room), -1, device=weight.device)  # -1 is padding
+        for row, prompt in zip(self.tokens, prompts, strict=True):
+            row[self.width - len(prompt) : self.width] = torch.tensor(prompt)
+        self.padding = torch.tensor([[self.width - len(prompt)] for prompt in prompts], device=weight.device)
+        self.equal_lengths = len({len(prompt) for prompt in prompts}) == 1
+
+    @property
+    def previous_ids(self) -> Tensor:
+        """Prompt and answer so far, (batch, length), -1 where there is padding."""
+        return self.tokens[:, : self.cache.length]
+
+    def prefill(self, chunk: int = PREFILL_CHUNK) -> Tensor:
+        """Read the prompts; returns the logits of the first new token, (batch, vocab)."""
+        for start in range(0, self.width, chunk):
+            logits = self._forward(start, min(start + chunk, self.width))
+        return logits
+
+    def step(self, ids: Tensor) -> Tensor:
+        """Append one token per row, ids (batch,); returns the logits of the one after, (batch, vocab)."""
+        column = self.cache.length
+        self.tokens[:, column] = ids
+        return self._forward(column, column + 1)
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these rows only (ascending)."""
+        self.cache.keep(rows)
+        self.tokens, self.padding = self.tokens[rows], self.padding[rows]
+
+    def _forward(self, start: int, end: int) -> Tensor:
+        ids = self.tokens[:, start:end].clamp(min=0)  # (batch, new)
+        if self.equal_lengths:  # plain causal attention, no mask to build
+            hidden = self.model.hidden_states(ids, cache=self.cache)
+        else:
+            columns = torch.arange(end, device=ids.device)
+            positions = (columns[start:] - self.padding).clamp(min=0)  # (batch, new)
+            mask = self._mask(columns, start)
+            hidden = self.model.hidden_states(ids, position_ids=positions, attention_mask=mask, cache=self.cache)
+        return self.model.logits(hidden[:, -1])  # the head runs on one column, not on the whole prompt
+
+    def _mask(self, columns: Tensor, start: int) -> Tensor:
+        """Who may look at whom: (batch, 1, new, start + new), True = may look."""
+        query, key = columns[start:, None], columns[None, :]
+        real = columns >= self.padding  # (batch, length)
+        return ((key <= query) & real[:, None, :])[:, None]

@@ -1,7 +1,7 @@
 """From logits to the next token: penalty, temperature, the filters top-k, top-p and min-p, and one draw.
 
 The order is transformers': repetition penalty, temperature, top-k, top-p, min-p. Each filter sets the logits of
-the tokens it refuses to -inf; what is left is renormalised by the softmax.
+the tokens it masks to -inf; what is left is renormalised by the softmax.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ NEARLY_ZERO = 1e-5  # below this temperature the softmax is a one-hot vector in 
 
 
 class GenerationError(ValueError):
-    """Generation that cannot go on: a bad prompt, a model whose logits are not numbers."""
+    """Generation that cannot go on: a bad prompt, or logits that are NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ GREEDY = SamplingConfig(temperature=0.0)
 
 
 class Sampled(NamedTuple):
-    """One drawn token a row: ids (batch,) int64, and logprobs (batch,) fp32 in nats under the distribution drawn from.
+    """One drawn token per row: ids (batch,) int64, and logprobs (batch,) fp32, nats, under the distribution drawn from.
 
     Greedy draws from a distribution with one token; its log-probability is given at temperature 1, unfiltered.
     """
@@ -87,7 +87,7 @@ def penalise(logits: Tensor, previous_ids: Tensor, penalty: float) -> Tensor:
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Refuse all but the ``k`` likeliest tokens (ties at the border stay). Source: Fan et al. 2018, section 5.4."""
+    """Mask all but the ``k`` likeliest tokens (ties at the border stay). Source: Fan et al. 2018, section 5.4."""
     border = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < border, -math.inf)
 
@@ -98,19 +98,19 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     Source: Holtzman et al. 2020, section 3.1 (nucleus sampling).
     """
     ascending, order = logits.sort(dim=-1)  # summed from the tail, where small numbers are added exactly
-    refused = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
-    refused[..., -1] = False
-    return logits.masked_fill(refused.scatter(-1, order, refused), -math.inf)
+    masked = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
+    masked[..., -1] = False
+    return logits.masked_fill(masked.scatter(-1, order, masked), -math.inf)
 
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
-    """Refuse tokens less likely than ``min_p`` times the likeliest one. Source: Nguyen et al. 2024, section 3."""
+    """Mask tokens less likely than ``min_p`` times the likeliest one. Source: Nguyen et al. 2024, section 3."""
     probabilities = logits.softmax(dim=-1)
     return logits.masked_fill(probabilities < min_p * probabilities.amax(dim=-1, keepdim=True), -math.inf)
 
 
 def sampling_logits(logits: Tensor, config: SamplingConfig, previous_ids: Tensor | None = None) -> Tensor:
-    """The logits that are really drawn from: (batch, vocab) in, the same out in fp32, -inf where a filter refuses.
+    """The logits that are really drawn from: (batch, vocab) in, the same out in fp32, -inf where a filter masks.
 
     At temperature 0 only the repetition penalty is applied. Raises GenerationError when the logits are not finite.
     """
@@ -139,9 +139,9 @@ def sample(
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     previous_ids: Tensor | None = None,
 ) -> Sampled:
-    """Draw one token a row.
+    """Draw one token per row.
 
-    logits (batch, vocab); generator: one a row (see ``row_generator``), or one CPU generator that serves the rows in
+    logits (batch, vocab); generator: one per row (see ``row_generator``), or one CPU generator that serves the rows in
     turn, or torch's global one; previous_ids (batch, length), -1 where there is none, read by the repetition penalty.
     """
     logits = sampling_logits(logits, config, previous_ids)
@@ -151,7 +151,7 @@ def sample(
 
 
 def _draw(logprobs: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> Tensor:
-    """Inverse transform sampling: one uniform number a row picks the token whose stretch of [0, 1) it falls into."""
+    """Inverse transform sampling: one uniform number per row picks the token whose stretch of [0, 1) it falls into."""
     batch = len(logprobs)
     generators = generator if isinstance(generator, Sequence) else [generator] * batch
     # A 24-bit number in a 53-bit sum: the product below can never round up to the total, past the last token.

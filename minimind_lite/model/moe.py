@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minimind_lite.config import BalancePer, ModelConfig
-from minimind_lite.model.swiglu import SwiGLU
+from minimind_lite.model.layers import SwiGLU
 
 
 class Routing(NamedTuple):

@@ -1,27 +1,46 @@
 """A model as a folder in the Hugging Face layout: config.json, model.safetensors, and the tokenizer's files.
 
+config.json says a ModelConfig in the words of transformers.
 transformers, vLLM and llama.cpp's converter read such a folder as it is. Nothing here is ever unpickled: a ``.bin`` or
 ``.pth`` file can run code when it is opened, a safetensors file cannot.
 """
 
 import json
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from minimind_lite.config import ConfigError, ModelConfig
-from minimind_lite.model.hf_config import OWN_CLASS, OWN_CLASS_NOTE, config_from_hf, config_to_hf
+from minimind_lite.config import ConfigError, ModelConfig, YarnScaling
+from minimind_lite.files import write_text, written_whole
 from minimind_lite.model.transformer import Transformer
 
 logger = logging.getLogger(__name__)
+
+_SAME_NAME = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
+    "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "initializer_range",
+    "pad_token_id", "bos_token_id", "eos_token_id",
+)  # fmt: skip
+_REQUIRED = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
+_EXPERTS = ("num_experts", "num_experts_per_tok", "norm_topk_prob", "router_aux_loss_coef", "router_balance_per")
+_OWN = ("qk_norm", "num_shared_experts")  # of experts that transformers has no class for
+_EXPERTS_EVERYWHERE: dict[str, Any] = {"decoder_sparse_step": 1, "mlp_only_layers": []}
+OWN_CLASS = "minimind_moe"  # the model_type of those
+OWN_CLASS_NOTE = (
+    "experts with a shared one, or without QK-norm, have no class in transformers: minimind_lite reads this folder"
+)
+_ARCHITECTURES = {
+    "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
+    OWN_CLASS: "MiniMindMoeForCausalLM",
+}  # fmt: skip
+_FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False}
 
 
 class PretrainedError(ValueError):
@@ -43,11 +62,9 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
     folder = Path(folder)
     description = config_to_hf(model.config) | {"dtype": str(model.model.norm.weight.dtype).removeprefix("torch.")}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / "model.safetensors") as part:
         save_file(weights, part, metadata={"format": "pt"})  # transformers refuses a file without the format
-    with written_whole(folder / "config.json") as part:
-        part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "config.json", json.dumps(description, indent=2) + "\n")
     if tokenizer is not None:
         tokenizer.save(folder)
 
@@ -73,17 +90,96 @@ def load_pretrained(
     return model
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` to write to; on leaving, its content is on the disk and takes ``path``'s name."""
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def config_to_hf(config: ModelConfig) -> dict[str, Any]:
+    """The content of config.json, in the words of transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters)."""
+    rope: dict[str, Any] = {"rope_type": "default"}
+    if config.rope_scaling is not None:
+        rope = {"rope_type": "yarn"} | vars(config.rope_scaling)
+    return {
+        "architectures": [_ARCHITECTURES[_family(config)]],
+        "model_type": _family(config),
+        **{name: getattr(config, name) for name in _SAME_NAME},
+        **_FIXED,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": rope if config.rope_scaling else None,
+        "rope_parameters": rope | {"rope_theta": config.rope_theta},
+        **_experts_to_hf(config),
+    }
+
+
+def _family(config: ModelConfig) -> str:
+    if not config.num_experts:
+        return "qwen3" if config.qk_norm else "llama"
+    return "qwen3_moe" if config.qk_norm and not config.num_shared_experts else OWN_CLASS
+
+
+def _experts_to_hf(config: ModelConfig) -> dict[str, Any]:
+    if not config.num_experts:
+        return {}
+    described = {name: getattr(config, name) for name in _EXPERTS} | _EXPERTS_EVERYWHERE
+    described["moe_intermediate_size"] = config.intermediate_size  # transformers' intermediate_size is of dense layers
+    if _family(config) == OWN_CLASS:
+        described |= {name: getattr(config, name) for name in _OWN} | {"note": OWN_CLASS_NOTE}
+    return described
+
+
+def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
+    """A ModelConfig from config.json's content; what is absent takes the default of transformers' Llama or Qwen3.
+
+    Raises ConfigError for anything that this decoder would compute differently from the model's own code.
+    """
+    family = values.get("model_type")
+    if family not in _ARCHITECTURES:
+        raise ConfigError(f"model_type is {family!r}; this decoder can be {', '.join(_ARCHITECTURES)}")
+    experts = _experts_from_hf(values)
+    for name, wanted in (_FIXED | (_EXPERTS_EVERYWHERE if experts else {})).items():
+        if values.get(name, wanted) != wanted:
+            raise ConfigError(f"{name} is {values[name]!r}; this decoder computes only {name} = {wanted!r}")
+    found = {name: values[name] for name in _SAME_NAME if values.get(name) is not None}
+    if _REQUIRED - found.keys():
+        raise ConfigError(f"{', '.join(sorted(_REQUIRED - found.keys()))} missing: a config.json must state them")
+    if experts:
+        found["intermediate_size"] = values.get("moe_intermediate_size", 768)
+    if isinstance(found.get("eos_token_id"), list):  # Llama 3 stops at any of several; the first ends a text
+        found["eos_token_id"] = found["eos_token_id"][0]
+    end = found.get("eos_token_id", min(2, found["vocab_size"] - 1))
+    defaults = {
+        "num_key_value_heads": found["num_attention_heads"], "head_dim": 128 if family == "qwen3" else 0,
+        "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+        "max_position_embeddings": 32768 if family == "qwen3" else 2048,
+        "pad_token_id": end, "bos_token_id": end, "eos_token_id": end,
+    }  # fmt: skip
+    theta, scaling = _rope_from_hf(values)
+    qk_norm = {"qk_norm": family in ("qwen3", "qwen3_moe")}
+    return ModelConfig(**(defaults | found | qk_norm | experts), rope_theta=theta, rope_scaling=scaling)
+
+
+def _experts_from_hf(values: Mapping[str, Any]) -> dict[str, Any]:
+    if values["model_type"] not in ("qwen3_moe", OWN_CLASS):
+        return {}
+    defaults = {"num_experts": values.get("num_local_experts", 128), "num_experts_per_tok": 8, "norm_topk_prob": False,
+                "router_aux_loss_coef": 0.001, "router_balance_per": "batch"}  # fmt: skip
+    found = {name: values[name] for name in (*_EXPERTS, *_OWN) if values.get(name) is not None}
+    return defaults | found
+
+
+def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]:
+    rope = dict(values.get("rope_parameters") or values.get("rope_scaling") or {})
+    rope = {name: value for name, value in rope.items() if value is not None}
+    theta = float(rope.pop("rope_theta", None) or values.get("rope_theta") or 10000.0)
+    old_word, new_word = rope.pop("type", "default"), rope.pop("rope_type", None)
+    kind = new_word or old_word
+    if rope.pop("partial_rotary_factor", 1.0) == 1.0:
+        if kind == "default":
+            return theta, None
+        if kind == "yarn" and "factor" in rope and rope.keys() <= set(YarnScaling.__dataclass_fields__):
+            rope.setdefault("attention_factor", 0.1 * math.log(rope["factor"]) + 1)
+            rope.setdefault("original_max_position_embeddings", values.get("max_position_embeddings", 2048))
+            return theta, YarnScaling(**rope)
+    raise ConfigError(
+        f"RoPE of type {kind!r} with {', '.join(sorted(rope)) or 'a partial_rotary_factor'}; this decoder knows "
+        f"'default' and 'yarn' with {', '.join(YarnScaling.__dataclass_fields__)}, on the whole head"
+    )
 
 
 def _read_config(path: Path) -> ModelConfig:

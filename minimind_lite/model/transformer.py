@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import ModelConfig
-from minimind_lite.model.attention import Attention, KeyValueCache, open_empty_rows
+from minimind_lite.model.attention import Attention, KVCache, open_empty_rows
+from minimind_lite.model.layers import RMSNorm, RopeTable, SwiGLU
 from minimind_lite.model.moe import MixtureOfExperts
-from minimind_lite.model.rmsnorm import RMSNorm
-from minimind_lite.model.rope import RopeTable
-from minimind_lite.model.swiglu import SwiGLU
 
 IGNORED_TARGET = -100  # a position with this target is not trained (the value torch and Hugging Face use)
 
@@ -48,7 +46,7 @@ class Block(nn.Module):
         cos: Tensor,
         sin: Tensor,
         attention_mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, attention_mask, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
@@ -75,9 +73,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.gradient_checkpointing = (
-            False  # recompute each block in the backward pass: less memory, about a third slower
-        )
+        self.gradient_checkpointing = False  # recompute blocks in the backward pass: less memory, a third slower
         self.model = Decoder(config)
         self.lm_head = (
             None if config.tie_word_embeddings else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
@@ -106,7 +102,7 @@ class Transformer(nn.Module):
         *,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         """The stream after the last norm: (batch, seq, hidden_size)."""
         if attention_mask is not None:
@@ -130,7 +126,7 @@ class Transformer(nn.Module):
         *,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         """Scores of every vocabulary entry for the token after each position: logits (batch, seq, vocab_size)."""
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask, cache=cache)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import tokenizers
 
+from minimind_lite.files import write_text
 from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe, without_special_tokens
 from minimind_lite.tokenizer.chat_template import (
     END_OF_TEXT,
@@ -22,8 +23,8 @@ from minimind_lite.tokenizer.chat_template import (
     Message,
     Piece,
     conversation_pieces,
+    tokenizer_config,
 )
-from minimind_lite.tokenizer.jinja import tokenizer_config
 
 _BYTE_OF = byte_alphabet()
 _CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
@@ -91,12 +92,10 @@ class Tokenizer:
         return cls(backend, config.get("default_system", default_system))
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers' AutoTokenizer reads."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write `tokenizer.json` and `tokenizer_config.json`, for transformers' AutoTokenizer; each appears whole."""
         text = json.dumps(tokenizer_config(self.default_system), ensure_ascii=False, indent=2)
-        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
+        write_text(Path(folder) / "tokenizer_config.json", text + "\n")
+        write_text(Path(folder) / "tokenizer.json", self.backend.to_str(pretty=True) + "\n")
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, which is never parsed for special tokens."""

@@ -1,76 +1,89 @@
 """Small hooks around the loop, in the manner of fastai's miniai: write the one method you need.
 
 class StopWhenGood(Callback):
-    def after_step(self, trainer):
-        if trainer.row.get("eval_loss", 9) < 2:
+    def after_step(self, state):
+        if state.row.get("eval_loss", 9) < 2:
             raise StopTraining
 """
 
 import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from minimind_lite.training.loop import Trainer
+from minimind_lite.files import write_text
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """Where a run stands. What a callback gets is the loop's Trainer, which is a RunState with more to it."""
+
+    model: nn.Module
+    total_steps: int = 0  # optimizer steps of the whole run
+    step: int = 0  # of these, how many are done
+    items: int = 0  # what the loss function counted so far: trained tokens, or pairs
+    seconds: float = 0.0  # wall time of the steps
+    row: dict[str, Any] = field(default_factory=dict)  # the metrics of the last step
+    history: list[dict[str, Any]] = field(default_factory=list)  # the rows that were logged
+    logging: bool = False  # whether the last step's row was logged
 
 
 class StopTraining(Exception):
-    """Raised by a callback after a step: the run ends in good order, with a checkpoint where there are any."""
+    """Raised by a callback after a step: the run ends in good order, with a checkpoint if it keeps any."""
 
 
 class Callback:
-    """Called by the loop. ``trainer.step`` counts finished steps, ``trainer.row`` holds this step's metrics."""
+    """Called by the loop with its state."""
 
-    def before_fit(self, trainer: "Trainer") -> None:
+    def before_fit(self, state: RunState) -> None:
         """Once, before the first step."""
 
-    def after_step(self, trainer: "Trainer") -> None:
+    def after_step(self, state: RunState) -> None:
         """After each step."""
 
-    def after_fit(self, trainer: "Trainer") -> None:
+    def after_fit(self, state: RunState) -> None:
         """Once, after the last step."""
 
 
 class ProgressBar(Callback):
     """A tqdm bar with the newest loss, on the standard error stream."""
 
-    def before_fit(self, trainer: "Trainer") -> None:
-        self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", file=sys.stderr, mininterval=0.5)
+    def before_fit(self, state: RunState) -> None:
+        self.bar = tqdm(total=state.total_steps, initial=state.step, unit="step", file=sys.stderr, mininterval=0.5)
 
-    def after_step(self, trainer: "Trainer") -> None:
-        self.bar.set_postfix(loss=f"{trainer.row['loss']:.3f}", refresh=False)
+    def after_step(self, state: RunState) -> None:
+        self.bar.set_postfix(loss=f"{state.row['loss']:.3f}", refresh=False)
         self.bar.update()
 
-    def after_fit(self, trainer: "Trainer") -> None:
+    def after_fit(self, state: RunState) -> None:
         self.bar.close()
 
 
 class MetricsFile(Callback):
     """One JSON line for each row of metrics.
 
-    A resumed run takes up the rows until its checkpoint and drops the later ones: it is about to write them again.
+    A resumed run keeps the rows up to its checkpoint and drops the later ones: it is about to write them again.
     """
 
     def __init__(self, path: Path):
         self.path = path
 
-    def before_fit(self, trainer: "Trainer") -> None:
-        trainer.history[:] = [row for row in read_metrics(self.path) if row["step"] <= trainer.step]
-        part = self.path.with_name(f".{self.path.name}.tmp")  # a kill while writing must not cost the old rows
-        part.write_text("".join(map(_line, trainer.history)), encoding="utf-8", newline="\n")
-        part.replace(self.path)
+    def before_fit(self, state: RunState) -> None:
+        state.history[:] = [row for row in read_metrics(self.path) if row["step"] <= state.step]
+        write_text(self.path, "".join(map(_line, state.history)))
 
-    def after_step(self, trainer: "Trainer") -> None:
-        if trainer.logging:
+    def after_step(self, state: RunState) -> None:
+        if state.logging:
             with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(_line(trainer.row))
+                file.write(_line(state.row))
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that a kill cut short is passed over."""
+    """The rows of a metrics.jsonl; a last line that a kill cut short is skipped."""
     path, rows = Path(path), []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:

@@ -6,7 +6,6 @@ happened or did not, so a run that is killed at any instant leaves only whole ch
 says so. State is read with ``weights_only=True``: a checkpoint from a stranger cannot run code.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -20,13 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from minimind_lite.files import sha256_of
+
 logger = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished-"  # prefix of a checkpoint on its way in or out
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that could not be written, or must not be continued; the message says the way out."""
+    """A checkpoint that could not be written, or must not be continued; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], recipe: dict
         with (partial / "state.pt").open("wb") as file:
             torch.save(state, file)
             _to_disk(file)
-        manifest = {"step": step, "sha256": _digest(partial / "state.pt"), "recipe": recipe}
+        manifest = {"step": step, "sha256": sha256_of(partial / "state.pt"), "recipe": recipe}
         with (partial / "manifest.json").open("w", encoding="utf-8") as file:
             json.dump(manifest, file, ensure_ascii=False, indent=1)
             _to_disk(file)
@@ -76,7 +77,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-            if _digest(path / "state.pt") != manifest["sha256"]:
+            if sha256_of(path / "state.pt") != manifest["sha256"]:
                 raise ValueError("state.pt is not the file that was written (its SHA-256 differs)")
             state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
             return Checkpoint(path, manifest["step"], manifest["recipe"], state)
@@ -122,11 +123,6 @@ def set_random_states(states: dict[str, Any]) -> None:
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _to_disk(file: Any) -> None:

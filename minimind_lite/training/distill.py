@@ -16,17 +16,19 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import PRESETS, ConfigError, preset
+from minimind_lite.files import sha256_of
 from minimind_lite.model.attention import document_mask
+from minimind_lite.model.losses import Loss, kl_divergence, next_token_loss
 from minimind_lite.model.moe import balance_loss, recorded_routing
+from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import FromSettings, TrainConfig
-from minimind_lite.training.loss import Loss, next_token_loss
-from minimind_lite.training.stage import StageResult, load_base, token_store, train_stage
+from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
+from minimind_lite.training.stage import StageResult, StageRun
 
 
 @dataclass(frozen=True)
-class DistillOptions(FromSettings):
+class DistillOptions(StageOptions):
     """What distillation adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
     student: str = "half"  # half: every second layer of the teacher; or a preset's name: fresh weights; or a folder
@@ -34,26 +36,15 @@ class DistillOptions(FromSettings):
     temperature: float = 1.5  # both distributions are softened by it
     direction: str = "forward"  # forward: KL(teacher ‖ student); reverse: KL(student ‖ teacher)
     chunk_size: int = 256  # trained positions whose logits are in memory at a time
-    block_size: int = 512  # tokens in one packed row
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"alpha is the labels' share of the loss, from 0 to 1, not {self.alpha}")
-        if self.temperature <= 0 or self.chunk_size < 1 or self.block_size < 1:
-            raise ConfigError("temperature, chunk_size and block_size must be above 0")
+        if self.temperature <= 0 or self.chunk_size < 1:
+            raise ConfigError("temperature and chunk_size must be above 0")
         if self.direction not in ("forward", "reverse"):
             raise ConfigError(f"direction is {self.direction!r}; there are: forward, reverse")
-
-
-def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, direction: str = "forward") -> Tensor:
-    """KL in nats between the softened distributions, for each position: (..., vocab_size) twice → (...).
-
-    forward is Σ p_teacher · (log p_teacher − log p_student), reverse has the two swapped; softmax and sum run over the
-    vocabulary, the last axis. Gradients flow to both arguments. Source: Hinton et al. 2015, section 2.
-    """
-    ours, theirs = ((logits / temperature).log_softmax(dim=-1) for logits in (student, teacher))
-    first, second = (theirs, ours) if direction == "forward" else (ours, theirs)
-    return (first.exp() * (first - second)).sum(dim=-1)
 
 
 @dataclass
@@ -106,34 +97,23 @@ def run_distill(
     data: str | Path,
     base: str | Path,
     output_dir: str | Path,
-    train_config: TrainConfig,
+    config: TrainConfig,
     options: DistillOptions = DistillOptions(),
-    *,
-    eval_data: str | Path | None = None,
-    strict: bool = False,
-    **train_options: Any,
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
     """Train a student on conversations, with the model in the folder ``base`` as its teacher.
 
-    output_dir becomes the student's folder. data, eval_data: JSON Lines of ``{"conversations": […]}``, or a folder of
-    them. A fresh student's weights are drawn with ``train_config.seed``. train_options: callbacks,
-    measure, resume … as ``training.loop.train`` takes them. Raises PretrainedError, DataError, CheckpointError,
-    TrainingDiverged, and ConfigError for a student whose vocabulary is not the teacher's.
+    output_dir becomes the student's folder. data, run.eval_data: JSON Lines of ``{"conversations": […]}``, or a folder
+    of them. A fresh student's weights are drawn with ``config.seed``. Raises PretrainedError, DataError,
+    CheckpointError, TrainingDiverged, and ConfigError for a student whose vocabulary is not the teacher's.
     """
-    folder = Path(output_dir)
-    teacher, tokenizer, found = load_base(base)
-    student, identity = make_student(options, teacher, tokenizer, train_config.seed)
-    # the size of the chunks is left out: who runs out of memory may go on with smaller ones
+    stage = StageRun(base, output_dir, config, run)
+    student, origin = make_student(options, stage.model, stage.tokenizer, config.seed)
+    blocks, held_out, tokens = stage.conversations(data, options.block_size)
+    # chunk_size is left out: whoever runs out of memory may continue with smaller chunks
     named = {name: value for name, value in asdict(options).items() if name != "chunk_size"}
-    identity |= {"teacher": found["base"], "distill": named}
-
-    files, longest = [data] if eval_data is None else [data, eval_data], options.block_size + 1
-    stores = [
-        token_store(file, "conversation", tokenizer, folder / "tokens", max_length=longest, strict=strict)
-        for file in files
-    ]
-    parts = {"loss_fn": DistillLoss(teacher, options), "identity": identity} | train_options
-    return train_stage(student, tokenizer, stores, options.block_size, train_config, folder, **parts)
+    identity = {"base": origin, "teacher": stage.base_digest, "distill": named, "tokens": tokens}
+    return stage.train(student, blocks, identity, held_out=held_out, loss_fn=DistillLoss(stage.model, options))
 
 
 def every_second_layer(model: Transformer) -> Transformer:
@@ -153,21 +133,22 @@ def every_second_layer(model: Transformer) -> Transformer:
 
 def make_student(
     options: DistillOptions, teacher: Transformer, tokenizer: Tokenizer, seed: int
-) -> tuple[Transformer, dict[str, Any]]:
+) -> tuple[Transformer, str]:
     """The student before its first step, and what identifies its weights; see ``DistillOptions.student``.
 
     Fresh weights are drawn with ``seed``. Raises ConfigError for an unknown name, or another vocabulary.
     """
     if options.student == "half":
-        return every_second_layer(teacher), {"base": "half"}
+        return every_second_layer(teacher), "half"
     if options.student in PRESETS:
         same = {name: getattr(teacher.config, name) for name in ("vocab_size", "pad_token_id", "bos_token_id",
                                                                  "eos_token_id")}  # fmt: skip
         torch.manual_seed(seed)
-        return Transformer(preset(options.student, **same)), {"base": options.student}
-    if not Path(options.student).is_dir():
-        raise ConfigError(f"student {options.student!r} is no folder; there are: half, {', '.join(PRESETS)}")
-    student, own, identity = load_base(options.student)
+        return Transformer(preset(options.student, **same)), options.student
+    folder = Path(options.student)
+    if not folder.is_dir():
+        raise ConfigError(f"student {options.student!r} is not a folder; there are: half, {', '.join(PRESETS)}")
+    student, own = load_pretrained(folder), Tokenizer.load(folder)
     sizes = [model.config.vocab_size for model in (student, teacher)]
     if own.fingerprint != tokenizer.fingerprint or sizes[0] != sizes[1]:
         raise ConfigError(
@@ -176,4 +157,4 @@ def make_student(
             "distribution to compare. Start the student from a preset (it takes the teacher's vocabulary), or train "
             "it with the teacher's tokenizer; between vocabularies only the teacher's texts can be learned (run_sft)"
         )
-    return student, identity
+    return student, sha256_of(folder / "model.safetensors")

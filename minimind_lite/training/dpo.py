@@ -11,72 +11,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from minimind_lite.config import ConfigError
-from minimind_lite.data.padding import pad_documents
+from minimind_lite.data.packing import pad_documents
 from minimind_lite.data.preferences import Pair, Pairs, read_pairs
-from minimind_lite.model.pretrained import save_pretrained
-from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
-from minimind_lite.training.config import FromSettings, TrainConfig
-from minimind_lite.training.device import make_accelerator
-from minimind_lite.training.logprobs import token_logprobs
-from minimind_lite.training.loop import train
-from minimind_lite.training.loss import Loss
-from minimind_lite.training.stage import StageResult, load_base
+from minimind_lite.files import written_whole
+from minimind_lite.model.losses import Loss, PreferenceLoss, pair_logprobs, preference_loss
+from minimind_lite.model.transformer import Transformer
+from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
+from minimind_lite.training.stage import StageResult, StageRun
 
 logger = logging.getLogger(__name__)
 
-LossType = Literal["sigmoid", "sigmoid_norm", "ipo"]  # TRL's names
-
 
 @dataclass(frozen=True)
-class DPOOptions(FromSettings):
-    """What preference training has beside the loop's settings. Raises ConfigError for a value that cannot work."""
+class DPOOptions(StageOptions):
+    """What preference training adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
-    beta: float = 0.1  # how dear it is to leave the reference: lower lets the model go further
-    loss_type: LossType = "sigmoid"  # the paper's; sigmoid_norm and ipo look at log-probabilities per token
-    block_size: int = 512  # a longer conversation is cut to this
+    beta: float = 0.1  # penalty for drifting from the reference: a lower one lets the model go further
+    loss_type: PreferenceLoss = "sigmoid"  # the paper's; sigmoid_norm and ipo look at log-probabilities per token
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.beta > 0:
             raise ConfigError(f"beta must be above 0, not {self.beta}: at 0 no pair has any weight")
-        if self.loss_type not in get_args(LossType):
-            raise ConfigError(f"loss_type is {self.loss_type!r}; there are: {', '.join(get_args(LossType))}")
-        if self.block_size < 1:
-            raise ConfigError(f"block_size must be 1 or more, not {self.block_size}")
-
-
-def preference_loss(
-    policy: Tensor, reference: Tensor, lengths: Tensor, beta: float, loss_type: LossType = "sigmoid"
-) -> Tensor:
-    """The loss of each pair, (pairs,).
-
-    policy, reference: (pairs, 2) summed log-probabilities of the chosen and the rejected answer, nats.
-    lengths: (pairs, 2) their tokens. sigmoid: Rafailov et al. 2023, eq. 7, arXiv 2305.18290. sigmoid_norm: the same on
-    means over tokens (MiniMind2's; Meng et al. 2024, arXiv 2405.14734, argue for it). ipo: Azar et al. 2023, eq. 17,
-    arXiv 2310.12036, on means, as its authors run it: no logarithm that a sure pair could drive to infinity.
-    """
-    ratios = policy - reference  # (pairs, 2)
-    if loss_type != "sigmoid":
-        ratios = ratios / lengths
-    margin = ratios[:, 0] - ratios[:, 1]
-    if loss_type == "ipo":
-        return (margin - 1 / (2 * beta)) ** 2
-    return -F.logsigmoid(beta * margin)
-
-
-def pair_logprobs(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Summed log-probabilities of the answers of a ``collate_pairs`` batch, and their tokens: each (pairs, 2)."""
-    summed = token_logprobs(model, batch["input_ids"], batch["targets"]).sum(dim=1)  # (2 * pairs,)
-    lengths = (batch["targets"] != IGNORED_TARGET).sum(dim=1)
-    return summed.view(2, -1).T, lengths.view(2, -1).T
+        if self.loss_type not in get_args(PreferenceLoss):
+            raise ConfigError(f"loss_type is {self.loss_type!r}; there are: {', '.join(get_args(PreferenceLoss))}")
 
 
 def dpo_loss(model: Any, batch: dict[str, Tensor], options: DPOOptions) -> Loss:
@@ -136,10 +102,8 @@ def stored_reference(model: Transformer, pairs: Pairs, path: Path, identity: Map
     except SafetensorError as error:
         logger.warning("%s is damaged (%s); the reference is computed again", path, error)
     logprobs = reference_logprobs(model, pairs.pairs).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".partial")
-    save_file({"logprobs": logprobs}, part, metadata=stamp)
-    part.replace(path)
+    with written_whole(path) as part:
+        save_file({"logprobs": logprobs}, part, metadata=stamp)
     return logprobs
 
 
@@ -147,45 +111,38 @@ def run_dpo(
     data: str | Path,
     base: str | Path,
     output_dir: str | Path,
-    train_config: TrainConfig,
+    config: TrainConfig,
     options: DPOOptions = DPOOptions(),
-    *,
-    eval_data: str | Path | None = None,
-    strict: bool = False,
-    **train_options: Any,
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
     """Train the model in the folder ``base`` on preference pairs and leave it in ``output_dir``.
 
-    data, eval_data: JSON Lines of ``{"chosen": […], "rejected": […]}``, or a folder of them. The result's ``data`` is
-    a list of (Pair, reference). train_options: callbacks, measure, resume … as ``training.loop.train`` takes them.
+    data, run.eval_data: JSON Lines of ``{"chosen": […], "rejected": […]}``, or a folder of them. The result's ``data``
+    is a list of (Pair, reference).
     Raises PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
     """
-    folder = Path(output_dir)
-    if folder.resolve() == Path(base).resolve():
-        raise ConfigError(f"{folder} holds the base, which is the reference too: give another folder for the result")
-    model, tokenizer, identity = load_base(base)
-    files = {"train": data} | ({"eval": eval_data} if eval_data is not None else {})
-    pairs = {name: read_pairs(file, tokenizer, options.block_size + 1, strict=strict) for name, file in files.items()}
-    datasets = _with_reference(pairs, model, identity["base"], train_config, folder)
-    identity |= {"dpo": asdict(options), "pairs": pairs["train"].digest}
-    train_options |= {"loss_fn": partial(dpo_loss, options=options), "collate": collate_pairs, "identity": identity}
-    result = train(model, datasets["train"], train_config, folder, eval_data=datasets.get("eval"), **train_options)
-    save_pretrained(model, tokenizer, folder)
-    return StageResult(model, result, datasets["train"], folder)
+    if Path(output_dir).resolve() == Path(base).resolve():
+        raise ConfigError(f"{output_dir} holds the base, which is the reference too: use another folder for the result")
+    stage = StageRun(base, output_dir, config, run)
+    pairs, held_out = _pairs(stage, data, options, "train"), None
+    if run.eval_data is not None:
+        held_out = _pairs(stage, run.eval_data, options, "eval")[1]
+    identity = {"base": stage.base_digest, "dpo": asdict(options), "pairs": pairs[0].digest}
+    loss_fn = partial(dpo_loss, options=options)
+    return stage.train(stage.model, pairs[1], identity, held_out=held_out, loss_fn=loss_fn, collate=collate_pairs)
 
 
-def _with_reference(
-    pairs: dict[str, Pairs], model: Transformer, base: str, train_config: TrainConfig, folder: Path
-) -> dict[str, list[tuple[Pair, Tensor]]]:
-    """Each pair with its reference log-probabilities, measured in the precision of the training.
+def _pairs(
+    stage: StageRun, path: str | Path, options: DPOOptions, name: str
+) -> tuple[Pairs, list[tuple[Pair, Tensor]]]:
+    """The pairs of a file, and each with its reference log-probabilities, measured in the precision of the training.
 
     So the policy starts out as the reference, and every margin as 0.
     """
-    accelerator = make_accelerator(train_config, folder)
+    accelerator, model = stage.accelerator, stage.model
+    pairs = read_pairs(path, stage.tokenizer, options.block_size + 1, strict=stage.run.strict)
     model.to(accelerator.device)
-    stamp, datasets = {"base": base, "precision": str(accelerator.mixed_precision)}, {}
-    for name, some in pairs.items():
-        with accelerator.main_process_first(), accelerator.autocast():
-            reference = stored_reference(model, some, folder / f"reference-{name}.safetensors", stamp)
-        datasets[name] = list(zip(some.pairs, reference, strict=True))
-    return datasets
+    stamp = {"base": stage.base_digest, "precision": str(accelerator.mixed_precision)}
+    with accelerator.main_process_first(), accelerator.autocast():
+        reference = stored_reference(model, pairs, stage.folder / f"reference-{name}.safetensors", stamp)
+    return pairs, list(zip(pairs.pairs, reference, strict=True))

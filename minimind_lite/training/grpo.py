@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ConfigError
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.logprobs import token_logprobs
-from minimind_lite.training.loss import Loss
+from minimind_lite.model.losses import Loss, token_logprobs
+from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.policy_gradient import (
     OBJECTIVES,
     Objective,
@@ -25,8 +24,7 @@ from minimind_lite.training.policy_gradient import (
     k3,
     summed,
 )  # fmt: skip
-from minimind_lite.training.reinforce import RolloutLoss, reinforce
-from minimind_lite.training.rollouts import Prompt, Rollout, RolloutOptions, roll_out
+from minimind_lite.training.rollouts import Prompt, Rollout, RolloutLoss, RolloutOptions, reinforce, roll_out
 from minimind_lite.training.stage import StageResult
 
 
@@ -75,7 +73,8 @@ class GRPOLoss(RolloutLoss):
         dead = all_equal(groups)
         if dead.all():
             nothing = sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0  # something to differentiate
-            return Loss(nothing, 0, self._measured(rollout, dead, torch.zeros(()), *[torch.zeros(1)] * 3))
+            zero = torch.zeros(1)
+            return Loss(nothing, 0, self._measured(rollout, dead, torch.zeros(()), kl=zero, change=zero, clipped=zero))
         alive = (~dead).repeat_interleave(options.group_size)  # (rows,)
         targets, old = rollout.targets[alive], rollout.old_logprobs[alive]
         mask = rollout.mask[alive]
@@ -85,10 +84,12 @@ class GRPOLoss(RolloutLoss):
         loss = clipped_loss(logprobs, old, advantages, objective) + options.kl_weight * kl
         total, items = summed(loss, mask, objective.average, options.max_new_tokens)
         change = ((logprobs - old)[mask]).exp() - 1
-        return Loss(total, items, self._measured(rollout, dead, items, kl[mask], change, _clipped(change, objective)))
+        clipped = _clipped(change, objective)
+        return Loss(total, items, self._measured(rollout, dead, items, kl=kl[mask], change=change, clipped=clipped))
 
-    def _measured(self, rollout: Rollout, dead: Tensor, items: Tensor, *values: Tensor) -> dict[str, Tensor]:
-        kl, change, clipped = values
+    def _measured(
+        self, rollout: Rollout, dead: Tensor, items: Tensor, *, kl: Tensor, change: Tensor, clipped: Tensor
+    ) -> dict[str, Tensor]:
         return self.measured(rollout, items, dead_groups=dead, kl=kl, ratio_change=change.abs(), clipped=clipped)
 
 
@@ -100,16 +101,15 @@ def run_grpo(
     data: str | Path,
     base: str | Path,
     output_dir: str | Path,
-    train_config: TrainConfig,
+    config: TrainConfig,
     options: GRPOOptions = GRPOOptions(),
-    **more: Any,
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
     """Let the model in ``base`` practise on the questions of ``data`` and leave it in ``output_dir``.
 
     data: JSON Lines of conversations whose last turn holds the right answer in ``<answer>``. An example of the loop is
     a prompt, so a step sees ``micro_batch_size`` · ``gradient_accumulation_steps`` prompts, group_size answers each.
-    more: rewards (pairs of function and weight instead of the three of the options), eval_data (adds the held-out
-    ``accuracy`` to the metrics), strict, and what ``training.loop.train`` takes (resume, measure, callbacks, …).
+    run.eval_data adds the held-out ``accuracy`` to the metrics.
     Raises RewardError, PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
     """
-    return reinforce(GRPOLoss, lambda model: model, data, base, output_dir, train_config, options, **more)
+    return reinforce(GRPOLoss, data, base, output_dir, config, options, run)

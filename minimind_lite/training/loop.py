@@ -1,32 +1,59 @@
-"""The one training loop: every stage brings data, a loss function and a measurement, none brings a second loop.
+"""The one training loop: every stage brings data, a loss function and a measurement; none brings a second loop.
 
 Choices: the loss is a *sum* over items, and gradients are divided by the items of the whole step, so accumulation
 weighs every token alike however unequal the micro-batches are (a mean of means would not) · the model and its loss
 function are one module, so that DDP and autocast see the whole forward pass · data order and learning rate are
-functions of the step, so a checkpoint needs only the step · a loss that is not finite never reaches the weights.
+functions of the step, so a checkpoint needs only the step · a loss that is not finite never reaches the weights ·
+with several processes the main one alone writes files; the others wait for it.
 """
 
+import json
 import math
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
-from accelerate.utils import send_to_device
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import GradScalerKwargs, gather_object, send_to_device
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from minimind_lite.training.callbacks import Callback, MetricsFile, ProgressBar, StopTraining
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.data_order import DataOrder
-from minimind_lite.training.device import make_accelerator
-from minimind_lite.training.loss import Loss, LossFn, ModelWithLoss, next_token_loss
+from minimind_lite.model.losses import Loss, LossFn, next_token_loss
+from minimind_lite.training.callbacks import Callback, MetricsFile, ProgressBar, RunState, StopTraining
+from minimind_lite.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    differences,
+    latest_checkpoint,
+    random_states,
+    remove_checkpoints,
+    save_checkpoint,
+    set_random_states,
+)
 from minimind_lite.training.optimizer import make_adamw
-from minimind_lite.training.result import TrainingDiverged, TrainResult
-from minimind_lite.training.resume import Resume, recipe_of, restore_run, save_run
-from minimind_lite.training.schedule import warmup_cosine
+from minimind_lite.training.options import Resume, TrainConfig
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or gradient diverged (NaN or infinity); the message names the step and the examples."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run went; steps, items and seconds include what was done before a resume."""
+
+    history: list[dict[str, Any]]  # the rows of metrics.jsonl
+    steps: int  # optimizer steps
+    items: int  # what the loss function counted: trained tokens, or pairs
+    seconds: float  # wall time of the steps
+    resumed_from: int | None  # the step at which this call continued an earlier run
 
 
 def train(
@@ -35,22 +62,29 @@ def train(
     config: TrainConfig,
     output_dir: str | Path,
     *,
+    loss_fn: LossFn = next_token_loss,
+    eval_data: Any = None,
+    measure: Callable[[nn.Module], dict[str, float]] | None = None,
+    collate: Callable[[list[Any]], Any] | None = None,
+    identity: dict[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
     resume: Resume = "strict",
-    **parts: Any,
 ) -> TrainResult:
     """Train ``model`` in place; write metrics.jsonl and checkpoints/ into ``output_dir``.
 
-    train_data: a map-style dataset. ``parts`` are the further fields of Trainer: loss_fn, eval_data, measure, …
-    resume: "strict" goes on from the last checkpoint and refuses another recipe; "if_unfinished" goes on only with an
+    train_data, eval_data: map-style datasets; the mean loss on eval_data is logged as eval_loss. measure: called after
+    each evaluation, joins its metrics. collate: makes a batch of a list of examples; torch's default stacks tensors.
+    identity: what a continued run must share besides its settings, such as a tokenizer's fingerprint.
+    resume: "strict" continues from the last checkpoint and refuses another recipe; "if_unfinished" continues only an
     unfinished run of the same recipe and starts afresh otherwise; "never" starts afresh.
     Raises TrainingDiverged, CheckpointError (a full disk, a recipe that differs), ConfigError.
     """
-    return Trainer(model, train_data, config, Path(output_dir), **parts).fit(callbacks, resume)
+    trainer = Trainer(model, train_data, config, Path(output_dir), loss_fn, eval_data, measure, collate, identity or {})
+    return trainer.fit(callbacks, resume)
 
 
 @dataclass
-class Trainer:
+class Trainer(RunState):
     """A run in progress: callbacks read it, and ``train`` is the way to make one."""
 
     model: nn.Module
@@ -58,34 +92,32 @@ class Trainer:
     config: TrainConfig
     output_dir: Path
     loss_fn: LossFn = next_token_loss
-    eval_data: Any = None  # a dataset whose mean loss is logged as eval_loss
-    measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; joins its metrics
-    collate: Callable[[list[Any]], Any] | None = None  # makes a batch; torch's default stacks tensors
-    identity: dict[str, Any] = field(default_factory=dict)  # what a continued run must share: a tokenizer's fingerprint
-    step: int = 0  # optimizer steps done
-    items: int = 0
-    seconds: float = 0.0
-    row: dict[str, Any] = field(default_factory=dict)  # the metrics of the last step
-    history: list[dict[str, Any]] = field(default_factory=list)
+    eval_data: Any = None
+    measure: Callable[[nn.Module], dict[str, float]] | None = None
+    collate: Callable[[list[Any]], Any] | None = None
+    identity: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config, examples = self.config, len(self.train_data)
         self.accelerator = make_accelerator(config, self.output_dir)
-        device, rank, ranks = (getattr(self.accelerator, x) for x in ("device", "process_index", "num_processes"))
+        device, rank = self.accelerator.device, self.accelerator.process_index
         adamw = make_adamw(self.model.to(device), config, device)
         self.module, self.optimizer = self.accelerator.prepare(ModelWithLoss(self.model, self.loss_fn), adamw)
-        accumulation = config.gradient_accumulation_steps
+        if rank:  # dropout must not zero the same places in every process; the weights are the main process's
+            torch.manual_seed(torch.initial_seed() + rank)
+        accumulation, ranks = config.gradient_accumulation_steps, self.accelerator.num_processes
         self.order = DataOrder(examples, config.micro_batch_size, accumulation, config.seed, rank, ranks)
         self.total_steps = config.steps(self.order.steps_per_epoch)
-        self.recipe = recipe_of(self.model, config, self.total_steps, examples, self.identity)
 
     def fit(self, callbacks: Sequence[Callback] = (), resume: Resume = "strict") -> TrainResult:
         """Run to the end, or to the exception that ends it."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        resumed_from = self.step if restore_run(self, resume) else None
+        resumed_from = self.step if self._restore(resume) else None
         hooks = [*callbacks]
         if self.accelerator.is_main_process:
-            hooks += [MetricsFile(self.output_dir / "metrics.jsonl")] + [ProgressBar()] * self.config.progress
+            hooks.append(MetricsFile(self.output_dir / "metrics.jsonl"))
+            if self.config.progress:
+                hooks.append(ProgressBar())
         if self.config.trackers:
             self.accelerator.init_trackers("minimind", {k: str(v) for k, v in vars(self.config).items()})
         for hook in hooks:
@@ -95,7 +127,8 @@ class Trainer:
         finally:
             for hook in hooks:
                 hook.after_fit(self)
-            self.accelerator.end_training()
+            for tracker in self.accelerator.trackers:  # end_training() would end the other processes' group, too
+                tracker.finish()
             self.model.eval()
         return TrainResult(self.history, self.step, self.items, self.seconds, resumed_from)
 
@@ -108,6 +141,7 @@ class Trainer:
             if self._due(self.config.eval_every):
                 self.row |= self.evaluate()
             self.row |= {"items": self.items, "seconds": round(self.seconds, 3)}
+            self.logging = self._due(self.config.log_every) or self.step == 1 or "eval_loss" in self.row
             if self.logging:
                 self.history.append(self.row)
                 self.accelerator.log(self.row, step=self.step)
@@ -117,14 +151,9 @@ class Trainer:
                 except StopTraining:
                     stop = True
             if self.config.save_every and (stop or self._due(self.config.save_every)):
-                save_run(self)
+                self._save()
             if stop:
                 return
-
-    @property
-    def logging(self) -> bool:
-        """Whether this step's row goes to the metrics."""
-        return self._due(self.config.log_every) or self.step == 1 or "eval_loss" in self.row
 
     def _due(self, every: int) -> bool:
         return self.step == self.total_steps or bool(every and self.step % every == 0)
@@ -132,22 +161,11 @@ class Trainer:
     def _train_step(self, step: int, batches: list[Any]) -> dict[str, Any]:
         """One update of the weights; returns its metrics."""
         self.module.train()
-        warmup = round(self.config.warmup_ratio * self.total_steps)
-        rate = self.config.learning_rate * warmup_cosine(step, self.total_steps, warmup, self.config.min_lr_ratio)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_ratio"]
-        losses = []
-        for number, batch in enumerate(batches, start=1):
-            # Only the last backward pass of a step exchanges gradients between processes.
-            with nullcontext() if number == len(batches) else self.accelerator.no_sync(self.module):
-                loss = self.module(send_to_device(batch, self.accelerator.device))
-                self.accelerator.backward(loss.total)
-            losses.append(loss)
-        items, total = self._sum(loss.items for loss in losses), self._sum(loss.total for loss in losses)
+        rate = self._set_learning_rate(step)
+        losses = self._accumulate(step, batches)
+        total, items = self._sum(loss.total for loss in losses), self._sum(loss.items for loss in losses)
         norm = self._scale_and_clip(items) if math.isfinite(total) else math.nan
-        may_overflow = math.isfinite(total) and self.accelerator.mixed_precision == "fp16"  # its scaler skips the step
-        if not (math.isfinite(norm) or may_overflow):
-            self._diverged(step, losses)
+        self._refuse_divergence(step, losses, total, norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.items += int(items)
@@ -155,6 +173,27 @@ class Trainer:
         metrics |= {"loss": total / max(items, 1.0), "learning_rate": rate, "grad_norm": norm}
         extras = {name: self._sum(loss.extras[name] for loss in losses) for name in losses[0].extras}
         return metrics | {name: value / max(items, 1.0) for name, value in extras.items()}
+
+    def _set_learning_rate(self, step: int) -> float:
+        """Give every group of parameters its rate for ``step``; returns the schedule's."""
+        warmup = round(self.config.warmup_ratio * self.total_steps)
+        rate = self.config.learning_rate * warmup_cosine(step, self.total_steps, warmup, self.config.min_lr_ratio)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_ratio"]
+        return rate
+
+    def _accumulate(self, step: int, batches: list[Any]) -> list[Loss]:
+        """Forward and backward through every micro-batch; only the last one exchanges gradients between processes."""
+        losses, own = [], self.order.own_batches(step)
+        for number, batch in enumerate(batches, start=1):
+            with nullcontext() if number == len(batches) else self.accelerator.no_sync(self.module):
+                loss = self.module(send_to_device(batch, self.accelerator.device))
+                if number > own:
+                    nothing = {name: value * 0 for name, value in loss.extras.items()}
+                    loss = Loss(loss.total * 0, loss.items * 0, nothing)
+                self.accelerator.backward(loss.total)
+            losses.append(loss)
+        return losses
 
     def _scale_and_clip(self, items: float) -> float:
         """Turn the gradient of the summed loss into that of the mean over ``items``; returns its norm."""
@@ -173,19 +212,23 @@ class Trainer:
         local = torch.stack([torch.as_tensor(part, device=self.accelerator.device).detach().float() for part in parts])
         return float(self.accelerator.reduce(local.sum(), "sum"))
 
-    def _diverged(self, step: int, losses: list[Loss]) -> NoReturn:
+    def _refuse_divergence(self, step: int, losses: list[Loss], total: float, norm: float) -> None:
+        """Raise TrainingDiverged before a NaN or an infinity can reach the weights."""
+        may_overflow = math.isfinite(total) and self.accelerator.mixed_precision == "fp16"  # its scaler skips the step
+        if math.isfinite(norm) or may_overflow:
+            return
         batches = self.order.micro_batches(step)
         bad = [indices for indices, loss in zip(batches, losses, strict=True) if not torch.isfinite(loss.total)]
         raise TrainingDiverged(
-            f"step {step + 1}: the {'loss' if bad else 'gradient'} is not finite, in the micro-batches of examples "
-            f"{', '.join(map(str, bad or batches))}. The weights were not touched and no checkpoint was written over "
-            "the good ones. Look at these examples (train_data[i]), lower the learning rate, or choose precision bf16 "
-            f"or fp32; the losses before are in {self.output_dir / 'metrics.jsonl'}"
+            f"step {step + 1}: the {'loss' if bad else 'gradient'} diverged (NaN or infinity) in the micro-batches of "
+            f"examples {', '.join(map(str, bad or batches))}. The weights were not touched and the good checkpoints "
+            "are still there. Look at these examples (train_data[i]), lower the learning rate, or choose precision "
+            f"bf16 or fp32; the losses up to here are in {self.output_dir / 'metrics.jsonl'}"
         )
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """The mean loss on held-out data, and the stage's own measurement; training notices nothing of it."""
+        """The mean loss on held-out data, and the stage's own measurement; training is not affected."""
         self.module.eval()
         values: dict[str, float] = {}
         with torch.random.fork_rng():
@@ -198,3 +241,196 @@ class Trainer:
                     total, items = total + float(loss.total), items + float(loss.items)
                 values["eval_loss"] = total / max(items, 1.0)
             return values | (self.measure(self.model) if self.measure else {})
+
+    def recipe(self) -> dict[str, Any]:
+        """What must be the same for a run to be continued, as plain JSON."""
+        shape = getattr(self.model, "config", None)
+        described = asdict(shape) if is_dataclass(shape) and not isinstance(shape, type) else type(self.model).__name__
+        recipe = {
+            "config": self.config.recipe() | {"total_steps": self.total_steps},
+            "model": described,
+            "data": {"examples": len(self.train_data)},
+            "processes": self.accelerator.num_processes,
+        }
+        return json.loads(json.dumps(recipe | self.identity, default=str))
+
+    def _save(self) -> None:
+        """Write a checkpoint of everything that the next step depends on; the main process does, the others wait."""
+        own = {
+            "random": random_states(),
+            "loss_fn": self.loss_fn.state_dict() if hasattr(self.loss_fn, "state_dict") else {},
+        }
+        processes = gather_object([send_to_device(own, torch.device("cpu"))])
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            state = {
+                "model": {k: v for k, v in self.model.state_dict().items() if k not in _frozen(self.model)},
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": scaler.state_dict() if scaler else {},
+                "processes": processes,
+                "items": self.items,
+                "seconds": self.seconds,
+            }
+            save_checkpoint(self.output_dir / "checkpoints", self.step, state, self.recipe())
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, resume: Resume) -> bool:
+        """Continue from the last checkpoint as far as ``resume`` allows (see ``train``); says whether it did."""
+        folder = self.output_dir / "checkpoints"
+        found = None if resume == "never" else latest_checkpoint(folder)
+        changed = differences(found.recipe, self.recipe()) if found else []
+        self.accelerator.wait_for_everyone()  # all have read the folder before the main process may change it
+        if found is None or (resume == "if_unfinished" and (changed or found.step >= self.total_steps)):
+            if self.accelerator.is_main_process:
+                remove_checkpoints(folder)
+                (self.output_dir / "metrics.jsonl").unlink(missing_ok=True)
+            self.accelerator.wait_for_everyone()
+            return False
+        if changed:
+            raise CheckpointError(
+                f"{folder} holds a run with another recipe:\n  " + "\n  ".join(changed) + "\nUse the old settings (and "
+                'as many processes) to continue it, another output folder to keep it, or resume="never" to drop it and '
+                "start afresh"
+            )
+        self._take_up(found)
+        return True
+
+    def _take_up(self, found: Checkpoint) -> None:
+        self.model.load_state_dict(_frozen(self.model) | found.state["model"])
+        self.optimizer.load_state_dict(found.state["optimizer"])
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(found.state["scaler"])
+        own = found.state["processes"][self.accelerator.process_index]
+        if hasattr(self.loss_fn, "load_state_dict"):  # one that carries something from step to step: rollouts
+            self.loss_fn.load_state_dict(send_to_device(own["loss_fn"], self.accelerator.device))
+        self.step, self.items, self.seconds = found.step, found.state["items"], found.state["seconds"]
+        set_random_states(own["random"])
+
+
+class ModelWithLoss(nn.Module):
+    """Model and loss function as one forward pass.
+
+    DDP hooks the forward pass of what it wraps, and autocast covers it: a loss computed beside it, through
+    ``.module``, would train every process on its own.
+    """
+
+    def __init__(self, model: nn.Module, loss_fn: LossFn) -> None:
+        super().__init__()
+        self.model = model
+        self._loss_fn = [loss_fn]  # in a list: a module in there (a reference model) is not ours to train
+
+    def forward(self, batch: Any) -> Loss:
+        return Loss(*self._loss_fn[0](self.model, batch))
+
+
+def _frozen(model: nn.Module) -> dict[str, Any]:
+    """Weights that do not train: a LoRA run's base. The recipe says which they are, a checkpoint need not hold them."""
+    return {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, min_ratio: float = 0.1) -> float:
+    """Factor for the peak learning rate at ``step`` (0 .. total_steps - 1), between 0 and 1.
+
+    It rises in ``warmup_steps`` equal steps, the first of which is not 0 (a step of size 0 wastes a batch), reaches 1,
+    and falls along half a cosine to ``min_ratio`` at the last step. Source: Loshchilov & Hutter 2017 (SGDR,
+    arXiv 1608.03983), eq. 5, without restarts; warm-up: Goyal et al. 2017 (arXiv 1706.02677), section 2.2.
+
+    >>> [round(warmup_cosine(step, 6, warmup_steps=2), 3) for step in range(6)]
+    [0.5, 1.0, 0.868, 0.55, 0.232, 0.1]
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    # The peak stands on the last warm-up step (or on step 0), so the way down starts there.
+    peak = max(0, warmup_steps - 1)
+    progress = min(1.0, (step - peak) / max(1, total_steps - 1 - peak))
+    return min_ratio + (1 - min_ratio) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@lru_cache(maxsize=2)
+def _shuffled(length: int, seed: int, epoch: int) -> torch.Tensor:
+    """The order of one epoch: another one in each epoch, the same one in each run with this seed."""
+    return torch.randperm(length, generator=torch.Generator().manual_seed((seed << 20) + epoch))
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """Which examples each step sees: a function of the seed and the step alone, so a resumed run needs no bookkeeping.
+
+    The last step of an epoch takes what is left, so every example is seen once per epoch and no accumulation is lost.
+    With several processes each takes its share of the step. A process that is left with less than the others runs an
+    example for company, because every process must take part in each exchange of gradients, and counts it as nothing.
+    """
+
+    length: int  # examples in the data
+    micro_batch_size: int
+    accumulation: int
+    seed: int
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that see every example once; the last may be smaller."""
+        return -(-self.length // self._per_step)
+
+    @property
+    def _per_step(self) -> int:
+        return self.micro_batch_size * self.accumulation * self.ranks
+
+    def _all(self, step: int) -> list[int]:
+        """Indices of the examples of ``step`` (counted from 0) over all processes."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        start = position * self._per_step
+        indices: list[int] = _shuffled(self.length, self.seed, epoch)[start : start + self._per_step].tolist()
+        return indices
+
+    def micro_batches(self, step: int) -> list[list[int]]:
+        """Indices of the examples of each of this process's micro-batches of ``step``; as many in every process."""
+        everyone, size = self._all(step), self.micro_batch_size
+        mine, most = everyone[self.rank :: self.ranks], everyone[:: self.ranks]
+        company = [everyone[:1]] * (-(-len(most) // size) - -(-len(mine) // size))
+        return [mine[i : i + size] for i in range(0, len(mine), size)] + company
+
+    def own_batches(self, step: int) -> int:
+        """How many of the micro-batches count; those behind them only keep the other processes company."""
+        return -(-len(self._all(step)[self.rank :: self.ranks]) // self.micro_batch_size)
+
+    def batches(
+        self, data: Dataset[Any], start: int, stop: int, collate: Any = None, num_workers: int = 0
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """(step, its micro-batches) for the steps ``start`` to ``stop - 1``; ``num_workers`` processes read ahead."""
+        plan = [indices for step in range(start, stop) for indices in self.micro_batches(step)]
+        # With a generator of its own the loader leaves the global one alone: a resumed run must not draw from it.
+        loader = DataLoader(
+            data, batch_sampler=plan, collate_fn=collate, num_workers=num_workers, generator=torch.Generator()
+        )
+        batches = iter(loader)
+        for step in range(start, stop):
+            yield step, [next(batches) for _ in self.micro_batches(step)]
+
+
+def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
+    """accelerate, with this run's device and precision; several processes if torchrun started them.
+
+    CUDA if there is a card, MPS only when asked for, else the CPU. precision "auto" is bf16 or fp16 on a card and fp32
+    on a CPU, because most CPUs do bf16 many times slower.
+    """
+    on_gpu = config.device in ("cuda", "mps") or (config.device == "auto" and torch.cuda.is_available())
+    if config.precision != "auto":
+        precision = "no" if config.precision == "fp32" else config.precision
+    elif not on_gpu or config.device == "mps":
+        precision = "no"
+    else:
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        # accelerate keeps device and precision in a global; an earlier run's in this notebook would be forced on ours.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    # The loss is a sum, about a thousand times a mean: fp16's loss scale starts lower, or its first steps overflow.
+    scaler = [GradScalerKwargs(init_scale=64.0)] if precision == "fp16" else []
+    return Accelerator(
+        cpu=not on_gpu,
+        mixed_precision=precision,
+        log_with=list(config.trackers) or None,
+        project_dir=output_dir,
+        kwargs_handlers=scaler,
+    )

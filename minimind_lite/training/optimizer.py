@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from minimind_lite.training.config import TrainConfig
+from minimind_lite.training.options import TrainConfig
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, embedding_lr_ratio: float = 1.0) -> list[dict[str, object]]:

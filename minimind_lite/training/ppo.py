@@ -7,19 +7,25 @@ with its gradients and its optimizer, and that memory is what GRPO saves.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minimind_lite.config import ConfigError, ModelConfig
+from minimind_lite.model.losses import Loss
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.loss import Loss
+from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.policy_gradient import Objective, clipped_loss, gae, k3, value_loss
-from minimind_lite.training.reinforce import RolloutLoss, reinforce
-from minimind_lite.training.rollouts import Prompt, Rollout, RolloutOptions, roll_out
+from minimind_lite.training.rollouts import (
+    Prompt,
+    Rollout,
+    RolloutLoss,
+    RolloutOptions,
+    processes,
+    reinforce,
+    roll_out,
+)
 from minimind_lite.training.stage import StageResult
 
 
@@ -93,8 +99,8 @@ class PPOLoss(RolloutLoss):
         _, values = model(rollout.input_ids, rollout.targets, options.temperature)
         rewards = token_rewards(rollout, options.kl_weight)
         advantages = gae(rewards, values, rollout.mask, options.discount, options.lam)
-        of_answers = advantages[rollout.mask]
-        scaled = (advantages - of_answers.mean()) / (of_answers.std() + 1e-8) * rollout.mask
+        mean, std = _moments(advantages[rollout.mask])
+        scaled = (advantages - mean) / (std + 1e-8) * rollout.mask
         return PPORollout(**vars(rollout), values=values, returns=advantages + values, advantages=scaled)
 
     def loss(self, model: ActorCritic, rollout: PPORollout) -> Loss:
@@ -109,10 +115,23 @@ class PPOLoss(RolloutLoss):
         return Loss(((policy + options.value_weight * critic) * mask).sum(), items, extras)
 
 
-def token_rewards(rollout: Rollout, kl_weight: float) -> Tensor:
-    """The reward at the last token of each answer, and at every token a price for leaving the reference.
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and sample standard deviation of ``values`` (n,) over all processes."""
+    if processes()[1] == 1:
+        return values.mean(), values.std()
+    first = torch.stack([values.sum(), values.new_tensor(len(values))])
+    torch.distributed.all_reduce(first)
+    mean = first[0] / first[1]
+    squares = ((values - mean) ** 2).sum()
+    torch.distributed.all_reduce(squares)
+    return mean, (squares / (first[1] - 1)).sqrt()
 
-    The price is log π_old - log π_ref, whose mean over answers is the KL divergence. Source: Ouyang et al. 2022, eq. 2.
+
+def token_rewards(rollout: Rollout, kl_weight: float) -> Tensor:
+    """The reward at the last token of each answer, and at every token a penalty for drifting from the reference.
+
+    The penalty is log π_old - log π_ref, whose mean over answers is the KL divergence. Source: Ouyang et al. 2022,
+    eq. 2.
     """
     mask = rollout.mask
     last = mask & (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True))
@@ -123,9 +142,9 @@ def run_ppo(
     data: str | Path,
     base: str | Path,
     output_dir: str | Path,
-    train_config: TrainConfig,
+    config: TrainConfig,
     options: PPOOptions = PPOOptions(),
-    **more: Any,
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
     """As ``grpo.run_grpo``, by PPO. The critic lives in the checkpoints only; the folder holds the language model."""
-    return reinforce(PPOLoss, ActorCritic, data, base, output_dir, train_config, options, **more)
+    return reinforce(PPOLoss, data, base, output_dir, config, options, run, critic=ActorCritic)

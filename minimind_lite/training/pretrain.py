@@ -1,43 +1,46 @@
 """Pretraining: next-token prediction on plain texts."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from minimind_lite.config import ConfigError, ModelConfig
+from minimind_lite.config import ConfigError, ModelConfig, preset
 from minimind_lite.model.transformer import Transformer
-from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.stage import StageResult, token_store, train_stage
+from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
+from minimind_lite.training.stage import StageResult, StageRun
+
+
+@dataclass(frozen=True)
+class PretrainOptions(StageOptions):
+    """Which model is trained. Raises ConfigError for a value that cannot work."""
+
+    preset: str = "nano"  # the model's shape, a name from config.PRESETS, with the tokenizer's vocabulary
+    model: ModelConfig | None = None  # a shape of your own instead
 
 
 def run_pretrain(
     data: str | Path,
-    tokenizer: Tokenizer,
+    base: str | Path,
     output_dir: str | Path,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    *,
-    block_size: int = 512,
-    eval_data: str | Path | None = None,
-    strict: bool = False,
-    **options: Any,
+    config: TrainConfig,
+    options: PretrainOptions = PretrainOptions(),
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
     """Train a new model on the texts of ``data`` and leave it in ``output_dir`` as a Hugging Face folder.
 
-    data, eval_data: JSON Lines of ``{"text": …}``, or a folder of them; eval_data gives the held-out loss.
-    block_size: positions in one packed row. strict: stop at the first bad line instead of skipping it.
-    options: callbacks, measure, resume … as ``training.loop.train`` takes them.
-    The weights start from ``train_config.seed``. Raises ConfigError, DataError, CheckpointError, TrainingDiverged.
+    data: JSON Lines of ``{"text": …}``, or a folder of them; so is ``run.eval_data``. base: a tokenizer's folder.
+    The weights start from ``config.seed``. Raises ConfigError, DataError, CheckpointError, TrainingDiverged.
     """
-    if tokenizer.vocab_size > model_config.vocab_size:
+    stage = StageRun(base, output_dir, config, run)
+    size = stage.tokenizer.vocab_size
+    shape = options.model or preset(options.preset, vocab_size=size)
+    if size > shape.vocab_size:
         raise ConfigError(
-            f"the tokenizer has {tokenizer.vocab_size} entries and the model only {model_config.vocab_size} rows: "
-            f"use preset(..., vocab_size={tokenizer.vocab_size})"
+            f"the tokenizer has {size} entries and the model only {shape.vocab_size} rows: "
+            f"use preset(..., vocab_size={size})"
         )
-    folder = Path(output_dir)
-    files = [data] if eval_data is None else [data, eval_data]
-    stores = [token_store(file, "text", tokenizer, folder / "tokens", strict=strict) for file in files]
-    torch.manual_seed(train_config.seed)
-    return train_stage(Transformer(model_config), tokenizer, stores, block_size, train_config, folder, **options)
+    blocks, held_out, tokens = stage.packed(data, "text", options.block_size)
+    torch.manual_seed(config.seed)
+    identity = {"block_size": options.block_size, "tokens": tokens}
+    return stage.train(Transformer(shape), blocks, identity, held_out=held_out)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,25 +20,24 @@ from torch.utils.data import ConcatDataset, Subset
 from minimind_lite.config import ConfigError
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.data.reasoning import REASONING_TAGS
-from minimind_lite.model.pretrained import save_pretrained
+from minimind_lite.data.records import Kind
+from minimind_lite.model.losses import next_token_loss
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import FromSettings, TrainConfig
-from minimind_lite.training.loop import train
-from minimind_lite.training.loss import next_token_loss
-from minimind_lite.training.stage import StageResult, load_base, token_store
+from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
+from minimind_lite.training.stage import StageResult, StageRun
 
 
 @dataclass(frozen=True)
-class ReasonOptions(FromSettings):
-    """What this stage has besides the loop's settings. Raises ConfigError for a value that cannot work."""
+class ReasonOptions(StageOptions):
+    """What this stage adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
-    block_size: int = 512  # tokens in one packed row
     tag_weight: float = 10.0  # how much more than another token a tag counts
     off_share: float = 0.0  # share of the blocks with thinking switched off: the same records, answered directly
     replay: str = ""  # conversations of an earlier stage, mixed in against forgetting
     replay_share: float = 0.0  # their share of the blocks
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.tag_weight > 0:
             raise ConfigError(f"tag_weight must be above 0, not {self.tag_weight}")
         if (
@@ -50,25 +49,36 @@ class ReasonOptions(FromSettings):
         if self.replay_share and not self.replay:
             raise ConfigError("replay_share needs replay: the file of conversations to mix in")
 
-    def parts(self, data: str | Path, eval_data: str | Path | None = None) -> list[Any]:
-        """What is mixed: (path, kind of its records, share of the blocks); at the end what is held out, share 0."""
-        shares = {"reasoning": 1 - self.off_share - self.replay_share, "reasoning_off": self.off_share}
-        parts = [(data, kind, share) for kind, share in shares.items() if share > 1e-9]
-        parts += [(self.replay, "conversation", self.replay_share)] * bool(self.replay_share)
-        return parts + [(eval_data, parts[0][1], 0.0)] * bool(eval_data)  # as trained: with thoughts or without
+
+class Part(NamedTuple):
+    """One ingredient of the mixture."""
+
+    path: str | Path
+    kind: Kind  # as which its records are read
+    share: float  # of the blocks
+
+
+def mixture(data: str | Path, options: ReasonOptions) -> list[Part]:
+    """What is mixed: thoughts, the same records answered directly, replayed conversations."""
+    parts = [
+        Part(data, "reasoning", 1 - options.off_share - options.replay_share),
+        Part(data, "reasoning_off", options.off_share),
+        Part(options.replay, "conversation", options.replay_share),
+    ]
+    return [part for part in parts if part.share > 1e-9]
 
 
 def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
     """(size,) float32: ``weight`` for the four tags, 1 for every other token of a model's vocabulary.
 
-    Raises ConfigError when a tag that should weigh more is no token of its own.
+    Raises ConfigError when a tag that should weigh more is not a token of its own.
     """
     weights = torch.ones(size)
     for tag in REASONING_TAGS:
         ids = tokenizer.render([{"role": "assistant", "content": tag}]).ids
         piece = [token for token in ids if token in tokenizer.control_ids and tokenizer.decode([token]) == tag]
         if weight != 1 and not piece:
-            raise ConfigError(f"{tag} is no token of this tokenizer: its weight would fall on pieces that stand "
+            raise ConfigError(f"{tag} is not a token of this tokenizer: its weight would fall on pieces that stand "
                               "everywhere. Train one by minimind train tokenizer, or set tag_weight=1")  # fmt: skip
         weights[piece] = weight
     return weights
@@ -87,30 +97,25 @@ def run_reason(
     data: str | Path,
     base: str | Path,
     output_dir: str | Path,
-    train_config: TrainConfig,
+    config: TrainConfig,
     options: ReasonOptions = ReasonOptions(),
-    *,
-    eval_data: str | Path | None = None,
-    strict: bool = False,
-    **train_options: Any,
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
     """Train the model in ``base`` on visible reasoning and leave it in ``output_dir`` as a folder of the same kind.
 
-    data, eval_data: JSON Lines of conversations whose assistant turns are well-formed (``data.reasoning``).
-    train_options: callbacks, measure, resume … as ``training.loop.train`` takes them.
+    data, run.eval_data: JSON Lines of conversations whose assistant turns are well-formed (``data.reasoning``).
     Raises PretrainedError, DataError (a record without an answer block …), ConfigError, CheckpointError.
     """
-    model, tokenizer, identity = load_base(base)
-    parts = options.parts(data, eval_data)
-    limits: Any = {"max_length": options.block_size + 1, "strict": strict}
-    stores = [token_store(path, kind, tokenizer, Path(output_dir) / "tokens", **limits) for path, kind, _ in parts]
-    blocks = [PackedDataset(store, options.block_size) for store in stores]
-    held_out = blocks.pop() if eval_data else None
-    mixed = mix_blocks(blocks, [share for _, _, share in parts if share])
-    weights = tag_weights(tokenizer, options.tag_weight, model.config.vocab_size)
+    stage = StageRun(base, output_dir, config, run)
+    parts = mixture(data, options)
+    stores = [stage.tokens(part.path, part.kind, options.block_size + 1) for part in parts]
+    mixed = mix_blocks([PackedDataset(store, options.block_size) for store in stores], [part.share for part in parts])
+    held_out = None
+    if run.eval_data is not None:  # read as what is trained first: with thoughts or without
+        stores.append(stage.tokens(run.eval_data, parts[0].kind, options.block_size + 1))
+        held_out = PackedDataset(stores[-1], options.block_size)
+    weights = tag_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
+    names = [store.path.stem for store in stores]
+    identity = {"base": stage.base_digest} | asdict(options) | {"replay": "", "tokens": names}
     loss_fn = partial(next_token_loss, token_weights=weights)
-    identity |= asdict(options) | {"replay": "", "tokens": [store.path.stem for store in stores]}
-    parts_of_loop = {"loss_fn": loss_fn, "eval_data": held_out, "identity": identity} | train_options
-    result = train(model, mixed, train_config, output_dir, **parts_of_loop)
-    save_pretrained(model, tokenizer, output_dir)
-    return StageResult(model, result, mixed, Path(output_dir))
+    return stage.train(stage.model, mixed, identity, held_out=held_out, loss_fn=loss_fn)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from minimind_lite.data.reasoning import Reasoning, parse_reasoning
 
 Reward = Callable[[str, str, str], float]  # (question, what the model wrote, right answer) → reward
+Rewards = Sequence[tuple[Reward, float]]  # functions and their weights
 
 MAX_THOUGHT = 200  # characters of a thought that `length_reward` pays in full
 
@@ -42,10 +43,10 @@ def _copies(question: str, parts: Reasoning) -> bool:
     return any(part in asked or asked in part for part in (parts.thought or "", parts.answer or ""))
 
 
-def score(rewards: Sequence[tuple[Reward, float]], texts: Sequence[tuple[str, str, str]]) -> list[list[float]]:
+def score(rewards: Rewards, texts: Sequence[tuple[str, str, str]]) -> list[list[float]]:
     """What every function gives to every (question, what was written, right answer), before the weights.
 
-    Raises RewardError for a function that raises, or returns what is no finite number.
+    Raises RewardError for a function that raises, or that returns NaN or infinity.
     """
     return [[_checked(reward, *text) for reward, _ in rewards] for text in texts]
 
@@ -62,6 +63,6 @@ def _checked(reward: Reward, question: str, written: str, right_answer: str) -> 
 
 
 _WAY_OUT = (
-    "The model had written {!r}. The weights were not touched and the checkpoints are whole: mend the function, then "
+    "The model had written {!r}. The weights were not touched and the checkpoints are whole: fix the function, then "
     "run the same command again"
 )

@@ -1,33 +1,47 @@
-"""Rollouts: the model answers prompts, several times each, and a program marks the answers."""
+"""What GRPO and PPO share: the model answers prompts, a program marks the answers, and a loss learns from them.
 
+A batch of the loop is a list of prompts, so the loss function makes its own data. The answers are learned from in
+``updates_per_rollout`` steps in a row; the prompts that the loop brings in between wait for another epoch. Everything
+random comes from torch's global generator, and answers that are not used up go into the checkpoint, so a run that was
+interrupted ends bit for bit like one that was not. With several processes the main one draws a seed for every answer of
+the step, so their number changes nothing.
+"""
+
+import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
 
 from minimind_lite.config import ConfigError
 from minimind_lite.data.documents import Document
-from minimind_lite.data.padding import pad_documents
+from minimind_lite.data.packing import pad_documents
 from minimind_lite.data.reasoning import parse_reasoning
 from minimind_lite.data.records import DataError, read_records
 from minimind_lite.generation.engine import generate
-from minimind_lite.generation.sampling import SamplingConfig
+from minimind_lite.generation.sampling import SamplingConfig, row_generator
+from minimind_lite.model.losses import Loss, token_logprobs
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import FromSettings
-from minimind_lite.training.logprobs import token_logprobs
-from minimind_lite.training.rewards import Reward, correctness_reward, format_reward, length_reward, score
+from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
+from minimind_lite.training.rewards import Rewards, correctness_reward, format_reward, length_reward, score
+from minimind_lite.training.stage import StageResult, StageRun
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RolloutOptions(FromSettings):
-    """How answers are drawn and marked; raises ConfigError for a value that cannot work."""
+    """How answers are drawn and marked. Raises ConfigError for a value that cannot work."""
 
     group_size: int = 8  # answers to each prompt
     updates_per_rollout: int = 1  # steps that learn from the same answers
@@ -38,6 +52,7 @@ class RolloutOptions(FromSettings):
     correct_weight: float = 1.0  # of the three rewards
     format_weight: float = 0.1
     length_weight: float = 0.1
+    custom_rewards: Rewards = ()  # (function, weight) pairs instead of the three
 
     def __post_init__(self) -> None:
         for name in ("group_size", "updates_per_rollout", "max_new_tokens", "temperature"):
@@ -47,13 +62,13 @@ class RolloutOptions(FromSettings):
             raise ConfigError("kl_weight and max_digits must be 0 or more")
 
     @property
-    def rewards(self) -> list[tuple[Reward, float]]:
-        """The three rewards with their weights."""
-        return [
+    def rewards(self) -> Rewards:
+        """The rewards with their weights: the custom ones, or else the three."""
+        return self.custom_rewards or (
             (correctness_reward, self.correct_weight),
             (format_reward, self.format_weight),
             (length_reward, self.length_weight),
-        ]
+        )
 
 
 @dataclass(frozen=True)
@@ -107,18 +122,17 @@ class Rollout:
 @torch.no_grad()
 def roll_out(
     model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], options: RolloutOptions,
-    rewards: Sequence[tuple[Reward, float]], reference: Transformer | None = None,
+    rewards: Rewards, reference: Transformer | None = None,
 ) -> Rollout:  # fmt: skip
     """Answer every prompt ``group_size`` times and mark the answers. Raises RewardError.
 
     No top-k or top-p: the model must be able to learn about every token that it may write.
     """
     rows = [prompt for prompt in prompts for _ in range(options.group_size)]
-    sampling = SamplingConfig(temperature=options.temperature)  # no seed: the global generator, which checkpoints keep
-    ids = [row.ids for row in rows]
     answers = generate(
-        model, tokenizer, ids, max_new_tokens=options.max_new_tokens, sampling=sampling, batch_size=len(rows)
-    )
+        model, tokenizer, [row.ids for row in rows], max_new_tokens=options.max_new_tokens, batch_size=len(rows),
+        sampling=SamplingConfig(temperature=options.temperature), generators=_generators(len(prompts), options),
+    )  # fmt: skip
     texts = [(row.question, one.text, row.right_answer) for row, one in zip(rows, answers, strict=True)]
     documents = [
         Document(np.array(row.ids + one.ids), np.array([0] * len(row.ids) + [1] * len(one.ids), dtype=np.uint8))
@@ -132,3 +146,113 @@ def roll_out(
     scores = torch.tensor(score(rewards, texts), device=device)
     return Rollout(**batch, old_logprobs=old, reference_logprobs=other, scores=scores,
                    rewards=scores @ torch.tensor([weight for _, weight in rewards], device=device))  # fmt: skip
+
+
+def _generators(prompts: int, options: RolloutOptions) -> list[torch.Generator]:
+    """A random stream for each answer of this process.
+
+    The main process draws a seed for all answers of the step from the global generator, as a single process would:
+    prompt i of process r is the step's prompt i · processes + r.
+    """
+    size, rank, ranks = options.group_size, *processes()
+    total = sum(gather_object([prompts])) if ranks > 1 else prompts
+    seeds: list[Any] = [torch.randint(2**62, (total * size,)).tolist() if rank == 0 else None]
+    if ranks > 1:
+        broadcast_object_list(seeds)
+    mine = [(prompt * ranks + rank) * size + answer for prompt in range(prompts) for answer in range(size)]
+    return [row_generator(seeds[0][row], row) for row in mine]
+
+
+def processes() -> tuple[int, int]:
+    """(this process's number, how many there are) of the run in progress; (0, 1) outside of torchrun."""
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+class RolloutLoss(ABC):
+    """A LossFn whose batch is a list of Prompts; ``reference`` is copied as it is now, for the KL term."""
+
+    rollout_type: ClassVar[type[Rollout]] = Rollout
+
+    def __init__(self, tokenizer: Tokenizer, options: Any, rewards: Rewards, reference: Transformer) -> None:
+        self.tokenizer, self.options, self.rewards = tokenizer, options, rewards
+        self.reference = deepcopy(reference).eval() if options.kl_weight else None
+        self.rollout: Any = None
+        self.uses = 0  # steps that have learned from it
+
+    def __call__(self, model: Any, batch: list[Prompt]) -> Loss:
+        """The loss of one update, on new answers or, if updates_per_rollout has not been reached, on the last ones."""
+        if self.rollout is None or self.uses >= self.options.updates_per_rollout:
+            self.rollout, self.uses = self.answer(model, batch), 0
+        self.uses += 1
+        return self.loss(model, self.rollout)
+
+    @abstractmethod
+    def answer(self, model: Any, batch: list[Prompt]) -> Rollout:
+        """Let the model answer; returns a ``rollout_type``."""
+
+    @abstractmethod
+    def loss(self, model: Any, rollout: Any) -> Loss:
+        """The loss of one update."""
+
+    def measured(self, rollout: Rollout, items: Tensor, **more: Tensor) -> dict[str, Tensor]:
+        """Means for the metrics, as sums over ``items``: the reward, its parts, the answers' length, and ``more``."""
+        names = [getattr(reward, "__name__", "reward") for reward, _ in self.rewards]
+        means = {"reward": rollout.rewards, "answer_tokens": rollout.mask.sum(dim=1)}
+        means |= dict(zip(names, rollout.scores.T, strict=True)) | more
+        return {name: value.detach().float().mean() * items.clamp(min=1) for name, value in means.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep: the answers, if there are updates left that learn from them."""
+        unfinished = self.rollout is not None and self.uses < self.options.updates_per_rollout
+        return {"uses": self.uses, "rollout": dict(vars(self.rollout))} if unfinished else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what ``state_dict`` returned."""
+        self.uses = state.get("uses", 0)
+        self.rollout = self.rollout_type(**state["rollout"]) if state else None
+
+
+def reinforce(
+    loss_type: type[RolloutLoss],
+    data: str | Path,
+    base: str | Path,
+    output_dir: str | Path,
+    config: TrainConfig,
+    options: RolloutOptions,
+    run: RunOptions,
+    critic: Callable[[Transformer], nn.Module] | None = None,
+) -> StageResult:
+    """Run a stage whose loss function is a ``loss_type``; ``critic`` wraps the base in the module that learns."""
+    if options.updates_per_rollout > 1 and config.gradient_accumulation_steps > 1:
+        raise ConfigError("updates_per_rollout above 1 needs gradient_accumulation_steps=1: raise micro_batch_size")
+    stage = StageRun(base, output_dir, config, run)
+    model, tokenizer = stage.model, stage.tokenizer
+    prompts = read_prompts(data, tokenizer, options.max_digits, run.strict)
+    measure = None
+    if run.eval_data is not None:
+        held_out = read_prompts(run.eval_data, tokenizer, options.max_digits, run.strict)
+        right = partial(accuracy, tokenizer=tokenizer, prompts=held_out, max_new_tokens=options.max_new_tokens)
+        measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
+    torch.manual_seed(config.seed)  # of the answers; a resumed run takes up the checkpoint's state instead
+    loss_fn = loss_type(tokenizer, options, options.rewards, model)
+    return stage.train(
+        model, prompts, _identity(stage, options, prompts), loss_fn=loss_fn, collate=list, measure=measure,
+        module=critic(model) if critic else None,
+    )  # fmt: skip
+
+
+def _identity(stage: StageRun, options: RolloutOptions, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What a continued run must share besides its settings."""
+    rewards = [f"{getattr(reward, '__name__', reward)} x {weight}" for reward, weight in options.rewards]
+    digest = hashlib.sha256(repr(prompts).encode()).hexdigest()
+    named = {name: value for name, value in asdict(options).items() if name != "custom_rewards"}
+    return {"base": stage.base_digest, "options": named, "prompts": digest, "rewards": rewards}
+
+
+def accuracy(model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], max_new_tokens: int) -> float:
+    """The share of prompts answered right, greedily."""
+    said = generate(model, tokenizer, [one.ids for one in prompts], max_new_tokens=max_new_tokens, batch_size=128)
+    right = [correctness_reward(p.question, one.text, p.right_answer) for p, one in zip(prompts, said, strict=True)]
+    return sum(right) / len(right)

@@ -1,35 +1,32 @@
 """Supervised fine-tuning: the same loss as in pretraining, on the assistant's tokens only."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.stage import StageResult, load_base, token_store, train_stage
+from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
+from minimind_lite.training.stage import StageResult, StageRun
+
+
+@dataclass(frozen=True)
+class SFTOptions(StageOptions):
+    """Fine-tuning adds nothing to what every stage has."""
 
 
 def run_sft(
     data: str | Path,
     base: str | Path,
     output_dir: str | Path,
-    train_config: TrainConfig,
-    *,
-    block_size: int = 512,
-    eval_data: str | Path | None = None,
-    strict: bool = False,
-    **options: Any,
+    config: TrainConfig,
+    options: SFTOptions = SFTOptions(),
+    run: RunOptions = RunOptions(),
 ) -> StageResult:
-    """Train the model in the folder ``base`` on conversations and leave it in ``output_dir`` as such a folder again.
+    """Train the model in the folder ``base`` on conversations and leave it in ``output_dir``, a folder of that kind.
 
-    data, eval_data: JSON Lines of ``{"conversations": […]}``, or a folder of them. A conversation longer than
-    ``block_size`` is cut; one that loses every target so is dropped, and both are logged.
-    options: callbacks, measure, resume … as ``training.loop.train`` takes them.
+    data: JSON Lines of ``{"conversations": […]}``, or a folder of them; so is ``run.eval_data``. A conversation longer
+    than ``block_size`` is cut; one that loses every target is dropped, and both are logged.
     Raises PretrainedError, DataError, CheckpointError, TrainingDiverged.
     """
-    folder = Path(output_dir)
-    model, tokenizer, identity = load_base(base)
-    files = [data] if eval_data is None else [data, eval_data]
-    stores = [
-        token_store(file, "conversation", tokenizer, folder / "tokens", max_length=block_size + 1, strict=strict)
-        for file in files
-    ]
-    return train_stage(model, tokenizer, stores, block_size, train_config, folder, identity=identity, **options)
+    stage = StageRun(base, output_dir, config, run)
+    blocks, held_out, tokens = stage.conversations(data, options.block_size)
+    identity = {"base": stage.base_digest, "block_size": options.block_size, "tokens": tokens}
+    return stage.train(stage.model, blocks, identity, held_out=held_out)

@@ -1,28 +1,33 @@
-"""What pretraining and fine-tuning share: tokens made once, packed blocks, a model folder at the end."""
+"""What every stage shares: how a run begins, and how it ends.
 
-import hashlib
-import logging
-from collections.abc import Iterator, Sequence
+A stage is a function ``run_NAME(data, base, output_dir, config, options, run)``: it says which data, which loss and
+which module learns. Opening the base, tokenizing, the loop and writing the result's folder are here, once. With several
+processes (torchrun) the main one tokenizes and writes while the others wait.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minimind_lite.data.documents import ConversationCounts, Document, conversation_documents, text_documents
+from torch import nn
+
+from minimind_lite.data.documents import TokenStore, token_store
 from minimind_lite.data.packing import PackedDataset
-from minimind_lite.data.records import Kind, data_files, read_records
-from minimind_lite.data.store import StoreError, TokenStore
+from minimind_lite.data.records import Kind
+from minimind_lite.files import sha256_of
+from minimind_lite.model.losses import LossFn, next_token_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.config import TrainConfig
-from minimind_lite.training.loop import TrainResult, train
-
-logger = logging.getLogger(__name__)
+from minimind_lite.training.loop import TrainResult, make_accelerator, train
+from minimind_lite.training.options import RunOptions, TrainConfig
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage leaves: the trained model, how it went, and the packed data it saw."""
+    """What a stage leaves: the trained model, how it went, and the data it saw."""
 
     model: Transformer
     training: TrainResult
@@ -30,61 +35,83 @@ class StageResult:
     folder: Path  # a Hugging Face folder, and metrics.jsonl, checkpoints/, tokens/
 
 
-def load_base(folder: str | Path) -> tuple[Transformer, Tokenizer, dict[str, Any]]:
-    """Model and tokenizer of a folder, and what identifies its weights in the recipe of a run that starts from them.
+class StageRun:
+    """One run of one stage, from the folder it starts from to the folder it leaves.
 
-    Raises PretrainedError, ConfigError or a tokenizer's error, naming the file.
+    base: a model's folder, or for pretraining a tokenizer's. Raises what loading and the loop raise: PretrainedError,
+    ConfigError, DataError, CheckpointError, TrainingDiverged, a tokenizer's error; each names the file.
     """
-    folder = Path(folder)
-    model, tokenizer = load_pretrained(folder), Tokenizer.load(folder)
-    with (folder / "model.safetensors").open("rb") as weights:
-        return model, tokenizer, {"base": hashlib.file_digest(weights, "sha256").hexdigest()}
 
+    def __init__(self, base: str | Path, output_dir: str | Path, config: TrainConfig, run: RunOptions) -> None:
+        self.base, self.folder, self.config, self.run = Path(base), Path(output_dir), config, run
+        self.accelerator = make_accelerator(config, self.folder)
 
-def token_store(
-    path: str | Path, kind: Kind, tokenizer: Tokenizer, cache: Path, *, max_length: int = 0, strict: bool = False
-) -> TokenStore:
-    """The records of ``path`` as tokens on disk, kept in ``cache`` under a name that changes with what they depend on.
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The base's tokenizer, which the result gets too."""
+        return Tokenizer.load(self.base)
 
-    max_length: where conversations are cut; what was cut is logged. Raises DataError.
-    """
-    depends_on = f"{tokenizer.fingerprint} {tokenizer.default_system} {kind} {max_length}"
-    digest = hashlib.sha256(depends_on.encode())
-    for file in data_files(path):
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    store = cache / f"{kind}-{digest.hexdigest()[:16]}.tokens"
-    try:
-        return TokenStore.open(store, tokenizer.fingerprint)
-    except StoreError:  # not there yet, or damaged
-        return TokenStore.write(store, _documents(path, kind, tokenizer, max_length, strict), tokenizer.fingerprint)
+    @cached_property
+    def model(self) -> Transformer:
+        """The base's model."""
+        return load_pretrained(self.base)
 
+    @cached_property
+    def base_digest(self) -> str:
+        """Identifies the base's weights in the recipe: a run may not be continued on another base."""
+        return sha256_of(self.base / "model.safetensors")
 
-def train_stage(
-    model: Transformer,
-    tokenizer: Tokenizer,
-    stores: Sequence[TokenStore],
-    block_size: int,
-    train_config: TrainConfig,
-    folder: Path,
-    **options: Any,
-) -> StageResult:
-    """Train on the first of ``stores`` (the second, if there is one, is held out) and save the model in ``folder``."""
-    data, *held_out = (PackedDataset(store, block_size) for store in stores)
-    identity = options.pop("identity", {}) | {"block_size": block_size, "tokens": stores[0].path.stem}
-    eval_data = held_out[0] if held_out else None
-    result = train(model, data, train_config, folder, eval_data=eval_data, identity=identity, **options)
-    save_pretrained(model, tokenizer, folder)
-    return StageResult(model, result, data, folder)
+    def tokens(self, path: str | Path, kind: Kind, max_length: int = 0) -> TokenStore:
+        """The records of ``path`` as tokens on disk, under ``tokens/``; see ``data.documents.token_store``."""
+        with self.accelerator.main_process_first():
+            return token_store(
+                path, kind, self.tokenizer, self.folder / "tokens", max_length=max_length, strict=self.run.strict
+            )
 
+    def conversations(self, data: str | Path, block_size: int) -> tuple[PackedDataset, PackedDataset | None, str]:
+        """Conversations, and those held out, packed into blocks; and what identifies the tokens in the recipe.
 
-def _documents(path: str | Path, kind: Kind, tokenizer: Tokenizer, max_length: int, strict: bool) -> Iterator[Document]:
-    records = read_records(path, kind, strict=strict)
-    if kind == "text":
-        yield from text_documents((record.text for record in records), tokenizer)
-        return
-    counts = ConversationCounts()
-    yield from conversation_documents((record.messages for record in records), tokenizer, max_length, counts)
-    if counts.truncated:
-        logger.warning("%s: %d conversations were cut to %d tokens, and %d of them lost every target and were dropped",
-                       path, counts.truncated, max_length, counts.dropped)  # fmt: skip
+        A conversation longer than a block is cut; one that loses every target is dropped. Both are logged.
+        """
+        return self.packed(data, "conversation", block_size, max_length=block_size + 1)
+
+    def packed(
+        self, data: str | Path, kind: Kind, block_size: int, max_length: int = 0
+    ) -> tuple[PackedDataset, PackedDataset | None, str]:
+        """As ``conversations``, for records of any kind, cut to ``max_length`` tokens."""
+        files = [data] if self.run.eval_data is None else [data, self.run.eval_data]
+        stores = [self.tokens(file, kind, max_length) for file in files]
+        blocks, *held_out = (PackedDataset(store, block_size) for store in stores)
+        return blocks, held_out[0] if held_out else None, stores[0].path.stem
+
+    def train(
+        self,
+        model: Transformer,
+        data: Any,
+        identity: Mapping[str, Any],
+        *,
+        held_out: Any = None,
+        loss_fn: LossFn = next_token_loss,
+        collate: Callable[[list[Any]], Any] | None = None,
+        measure: Callable[[nn.Module], dict[str, float]] | None = None,
+        module: nn.Module | None = None,
+        save: Callable[[Transformer, Path], None] | None = None,
+    ) -> StageResult:
+        """Run the loop, then write the result into the run's folder.
+
+        identity: what a continued run must share besides its settings. module: what learns, if it is more than
+        ``model`` (PPO's critic beside it). measure: the stage's own, unless the run brings one. save: writes the
+        result; None writes a model's folder.
+        """
+        result = train(
+            module or model, data, self.config, self.folder, loss_fn=loss_fn, eval_data=held_out,
+            measure=self.run.measure or measure, collate=collate, identity=dict(identity),
+            callbacks=self.run.callbacks, resume=self.run.resume,
+        )  # fmt: skip
+        if self.accelerator.is_main_process:
+            if save is None:
+                save_pretrained(model, self.tokenizer, self.folder)
+            else:
+                save(model, self.folder)
+        self.accelerator.wait_for_everyone()
+        return StageResult(model, result, data, self.folder)

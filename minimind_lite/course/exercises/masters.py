@@ -13,8 +13,9 @@ from typing import Any
 
 import nbformat
 
+from minimind_lite.files import repository_root
+
 from ..kit.errors import CourseError
-from ..kit.paths import repository_root
 from ..notebooks.files import chapter_paths, read, text_of, write
 from ..notebooks.stamping import stamp
 from .core import Check, every_check

@@ -4,8 +4,9 @@ import json
 import os
 from pathlib import Path
 
+from minimind_lite.files import repository_root, write_text
+
 from ..kit.errors import CourseError
-from ..kit.paths import repository_root, write_atomically
 from ..kit.profiles import is_smoke
 
 
@@ -33,6 +34,6 @@ def note_solved(task: str, digest: str) -> None:
         return
     try:
         text = json.dumps({"solved": dict(sorted((solved | {task: digest}).items()))}, indent=1)
-        write_atomically(progress_file(), text + "\n")
+        write_text(progress_file(), text + "\n")
     except (OSError, CourseError):
         return

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minimind_lite.files import write_text
+
 from ...data.reasoning import parse_reasoning
 from ...data.records import read_records
 from ...evaluation.reasoning import ReasonedAnswers
 from ...tokenizer import Message
-from ...training.config import TrainConfig
-from ...training.resume import Resume
-from ...training.sft import run_sft
+from ...training.options import Resume, RunOptions, TrainConfig
+from ...training.sft import SFTOptions, run_sft
 from ...training.stage import StageResult
-from .paths import write_atomically
 
 
 def easy_sums(path: Path, max_digits: int) -> list[list[Message]]:
@@ -53,8 +53,8 @@ def _fine_tune(
 ) -> StageResult:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "conversations.jsonl"
-    write_atomically(file, "".join(json.dumps({"conversations": one}) + "\n" for one in conversations))
-    return run_sft(file, base, folder, config, block_size=size, resume=resume)
+    write_text(file, "".join(json.dumps({"conversations": one}) + "\n" for one in conversations))
+    return run_sft(file, base, folder, config, SFTOptions(block_size=size), run=RunOptions(resume=resume))
 
 
 def thinks(answers: ReasonedAnswers) -> float:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from minimind_lite.files import repository_root
+
 from .errors import CourseError
-from .paths import repository_root
 from .profiles import is_smoke
 
 # The published files, by role; held-out items always come from the samples, so that figures can be compared.

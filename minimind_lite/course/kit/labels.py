@@ -48,7 +48,7 @@ LABELS: dict[str, str] = {
     "teacher": "teacher",
     "answer": "answer",
     "correctness_reward": "share of right answers",
-    "kl": "KL to the reference (k3, nats a token)",
+    "kl": "KL to the reference (k3, nats per token)",
     "answer_tokens": "tokens in an answer",
     "dead_groups": "share of groups without a difference",
     "advantage": "advantage",

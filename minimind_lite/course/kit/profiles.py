@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from .changes import changed
+from minimind_lite.config import with_changes
+
 from .discovery import chapter_part
 from .errors import CourseError
 from .settings import Settings
@@ -53,11 +54,11 @@ def check_profile(profile: str) -> str:
 def settings_for(chapter: str, profile: str, changes: Mapping[str, Any] | None = None) -> Any:
     """A chapter's settings at this profile (in the tests: at smoke size), with those ``changes`` that are not None.
 
-    Raises CourseError for an unknown profile, an unknown name (listing the known ones), or a value of the wrong type.
+    Raises CourseError for an unknown profile, ConfigError for an unknown name or a value of the wrong type.
     """
     check_profile(profile)
     sizes = _from_settings(chapter, "SETTINGS", {})
-    return changed(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
+    return with_changes(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
 
 
 def expected_minutes(chapter: str, profile: str) -> float | None:

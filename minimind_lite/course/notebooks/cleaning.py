@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..kit.paths import repository_root
+from minimind_lite.files import repository_root
 
 KEPT_CELL_METADATA = {"tags", "jupyter", "slideshow"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

@@ -16,9 +16,10 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from minimind_lite.files import repository_root
+
 from .. import hello
 from ..kit.errors import CourseError
-from ..kit.paths import repository_root
 
 NEVER_REPLACED = ("torch", "numpy", "ipykernel", "ipywidgets", "jupyterlab", "nbconvert")
 SETUP_TEMPLATE = """\

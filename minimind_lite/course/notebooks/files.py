@@ -7,8 +7,9 @@ from typing import Any
 
 import nbformat
 
+from minimind_lite.files import repository_root, write_text
+
 from ..kit.errors import CourseError
-from ..kit.paths import repository_root, write_atomically
 
 LARGEST = 500_000  # bytes in one stored chapter
 
@@ -46,7 +47,7 @@ def write(notebook: Any, path: Path) -> None:
     if len(text.encode()) > LARGEST:
         raise CourseError(f"{path.name} would be {len(text.encode()) // 1000} KB; a chapter stays under 500 KB: "
                           "fewer or smaller pictures (100 dpi at most)")  # fmt: skip
-    write_atomically(path, text)
+    write_text(path, text)
 
 
 def text_of(notebook: Any) -> str:

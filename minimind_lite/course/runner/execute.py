@@ -56,7 +56,7 @@ def explain(failure: Any, name: str, target: Path) -> str:
     """The cell that failed, the line in it, the end of the traceback, and what to do next."""
     lines = [_COLOUR.sub("", line) for line in "\n".join(failure.traceback).splitlines()]
     arrows = [line for line in lines if re.match(r"-+> *\d+ ", line)]
-    ours = failure.ename == "CourseError"  # its message already says what to do
+    ours = failure.ename in ("CourseError", "ConfigError")  # its message already says what to do
     shown = [f"{name}: cell In [{failure.exec_count}] stopped with {failure.ename}: {clean_text(failure.evalue)}"]
     shown += [f"  line: {re.sub(r'^-+> *', '', arrows[0])}"] if arrows else []
     if not ours:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kit.changes import parse_parameters
+from minimind_lite.config import parse_settings
+from minimind_lite.files import repository_root
+
 from ..kit.errors import CourseError
-from ..kit.paths import DEFAULT_OUTPUT, repository_root, resolve_output, stage_of
+from ..kit.paths import DEFAULT_OUTPUT, resolve_output, stage_of
 from ..kit.profiles import check_profile
 from ..notebooks.files import chapter_paths
 from . import state
@@ -67,4 +69,4 @@ def make_plan(
     chapters = every[start : end + 1]
     artifacts = resolve_output(output_dir)
     home = artifacts.parent if artifacts.name == "artifacts" else artifacts
-    return Plan(profile, artifacts, home, chapters, every, check_parameters(chapters, parse_parameters(parameters)))
+    return Plan(profile, artifacts, home, chapters, every, check_parameters(chapters, parse_settings(parameters)))

@@ -10,8 +10,10 @@ from typing import Any
 
 import nbformat
 
-from .. import pick_device
-from ..kit.paths import repository_root, stage_of, write_atomically
+from minimind_lite.device import pick_device
+from minimind_lite.files import repository_root, write_text
+
+from ..kit.paths import stage_of
 from ..notebooks.files import tagged
 from . import state
 from .page import ChapterView, page
@@ -76,8 +78,8 @@ def status_row(plan: Plan, path: Path, records: dict[str, Record]) -> tuple[str,
 
 def write_report(report: Report, home: Path) -> None:
     """report.json and index.html in ``home``."""
-    write_atomically(home / "report.json", json.dumps(report.data, ensure_ascii=False, indent=1) + "\n")
-    write_atomically(home / "index.html", page(report.data, report.views, report.answers, report.error))
+    write_text(home / "report.json", json.dumps(report.data, ensure_ascii=False, indent=1) + "\n")
+    write_text(home / "index.html", page(report.data, report.views, report.answers, report.error))
 
 
 def _figures(path: Path) -> dict[str, Any]:

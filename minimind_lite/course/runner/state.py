@@ -9,7 +9,9 @@ from typing import Any
 
 import nbformat
 
-from ..kit.paths import repository_root, stage_of, write_atomically
+from minimind_lite.files import repository_root, write_text
+
+from ..kit.paths import stage_of
 from ..kit.profiles import RESULTS, artifact_of
 
 _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
@@ -36,7 +38,7 @@ def load(path: Path) -> dict[str, Record]:
 
 def save(path: Path, records: dict[str, Record]) -> None:
     """Write the records, whole or not at all."""
-    write_atomically(path, json.dumps({name: asdict(one) for name, one in sorted(records.items())}, indent=1) + "\n")
+    write_text(path, json.dumps({name: asdict(one) for name, one in sorted(records.items())}, indent=1) + "\n")
 
 
 def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifacts: Path) -> str:

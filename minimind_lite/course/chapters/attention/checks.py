@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minimind_lite.config import ModelConfig
-from minimind_lite.generation.kv_cache import KVCache
+from minimind_lite.model.attention import KVCache
 
 from ...exercises.core import check
 from ...exercises.task import Task, close

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from minimind_lite.data.documents import Document
-from minimind_lite.data.padding import pad_documents
+from minimind_lite.data.packing import pad_documents
 from minimind_lite.data.preferences import Pair, marks
 from minimind_lite.data.records import data_files, read_records
 from minimind_lite.evaluation.closed_book import exact_match
@@ -30,10 +30,9 @@ from minimind_lite.generation.engine import generate
 from minimind_lite.generation.sampling import SamplingConfig
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
-from minimind_lite.training.config import TrainConfig
 from minimind_lite.training.dpo import reference_logprobs
-from minimind_lite.training.resume import Resume
-from minimind_lite.training.sft import run_sft
+from minimind_lite.training.options import Resume, RunOptions, TrainConfig
+from minimind_lite.training.sft import SFTOptions, run_sft
 from minimind_lite.training.stage import StageResult
 
 
@@ -54,22 +53,21 @@ def run_reference(
     conversations: Path,
     base: Path,
     folder: Path,
-    train_config: TrainConfig,
-    *,
-    block_size: int = 512,
-    resume: Resume = "if_unfinished",
+    config: TrainConfig,
+    options: SFTOptions,
+    resume: Resume = "strict",
 ) -> StageResult:
     """Fine-tune the model in ``base`` on both endings of the preference file ``data``, and leave it in ``folder``.
 
     conversations: the file that ``base`` was fine-tuned on, mixed in so that the model does not forget it. There are
-    few endings, so each occurs twice in the mixture. block_size, resume: as in ``run_sft``.
+    few endings, so each occurs twice in the mixture.
     """
     mixture = folder / "mixture"
     for copy in range(2):
         write_endings(data, mixture / f"endings-{copy}.jsonl")
     for file in data_files(conversations):
         shutil.copyfile(file, mixture / f"conversations-{file.name}")
-    return run_sft(mixture, base, folder, train_config, block_size=block_size, resume=resume)
+    return run_sft(mixture, base, folder, config, options, RunOptions(resume=resume))
 
 
 @dataclass(frozen=True)

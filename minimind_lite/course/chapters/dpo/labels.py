@@ -9,7 +9,7 @@ LABELS: dict[str, str] = {
     "chosen": "chosen",
     "rejected": "rejected",
     "answer_logprob": "log-probability of the answer (nats)",
-    "kl_answer": "KL to the reference (nats an answer)",
+    "kl_answer": "KL to the reference (nats per answer)",
     "style_percent": "answers in the preferred style, %",
     "answers_summed": "chosen answer is likelier",
     "answers_per_token": "… counted per token",

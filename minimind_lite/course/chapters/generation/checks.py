@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minimind_lite.config import ModelConfig
-from minimind_lite.generation.kv_cache import KVCache
+from minimind_lite.model.attention import KVCache
 from minimind_lite.model.transformer import Transformer
 
 from ...exercises.core import check

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ModelConfig
-from minimind_lite.generation.kv_cache import cache_bytes
 from minimind_lite.generation.sampling import SamplingConfig, sampling_logits
+from minimind_lite.model.attention import cache_bytes
 from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.labels import label

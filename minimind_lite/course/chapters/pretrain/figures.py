@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minimind_lite.data.packing import PackedDataset, pack
-from minimind_lite.training.schedule import warmup_cosine
+from minimind_lite.training.loop import warmup_cosine
 
 from ...kit.curves import lines, loss_band
 from ...kit.labels import label

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from minimind_lite.model.rmsnorm import RMSNorm
+from minimind_lite.model.layers import RMSNorm
 
 from ...kit.labels import label
 from .figures import bars

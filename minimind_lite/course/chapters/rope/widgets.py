@@ -3,7 +3,7 @@
 from typing import Any
 
 from minimind_lite.config import preset
-from minimind_lite.model.rope import inverse_frequencies
+from minimind_lite.model.layers import inverse_frequencies
 
 from ...kit.labels import label
 from .figures import dials

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from minimind_lite.files import write_text
+
 from ...kit.errors import CourseError
-from ...kit.paths import write_atomically
 from .kernel import KernelCaller, Lost, SubmissionKernel
 from .submission import Step, Submission, read_submission
 
@@ -61,9 +62,9 @@ def grade_files(files: Sequence[Path], *, timeout: float, output: Path) -> Itera
         grade = grade_file(path, timeout=timeout)
         grades.append(grade)
         yield f"{grade.status:10} {grade.points:>3} of {grade.max_points:<3} {grade.set or '-':16} {path}"
-    write_atomically(output / "grades.csv", _as_csv(grades))
+    write_text(output / "grades.csv", _as_csv(grades))
     rows = [asdict(one) | {"points": one.points, "max_points": one.max_points} for one in grades]
-    write_atomically(output / "grades.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    write_text(output / "grades.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
     yield f"{len(grades)} submissions: {output / 'grades.csv'}, {output / 'grades.json'}"
 
 

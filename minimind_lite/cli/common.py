@@ -1,0 +1,57 @@
+"""What every command of the `minimind` program shares: how it is made, and how it reports errors."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def new_app(words: str) -> typer.Typer:
+    """A group of commands that shows its help when it is called bare."""
+    return typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=words, callback=_use_utf8
+    )
+
+
+def _use_utf8() -> None:
+    """Chinese must pass whatever the terminal's code page says (Windows)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Print an error that the library raised on purpose as one message and exit 1; a bug keeps its traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", "minimind_lite"):
+                raise
+            typer.secho(
+                f"error: this command needs the package {package}, which the base installation leaves out; "
+                "install the course's packages with: pip install 'minimind-lite[course]'", fg="red", err=True,
+            )  # fmt: skip
+            raise typer.Exit(1) from None
+        except Exception as error:
+            if not _on_purpose(error):
+                raise
+            typer.secho(f"error: {error}", fg="red", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def _on_purpose(error: Exception) -> bool:
+    """Whether the error is one of our classes, a file that cannot be read, or a value that our own code refused."""
+    if type(error).__module__.startswith("minimind_lite") or isinstance(error, OSError):
+        return True
+    place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return isinstance(error, ValueError) and place.is_relative_to(Path(__file__).parents[1])

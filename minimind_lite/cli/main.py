@@ -1,0 +1,76 @@
+"""`minimind`: the commands that need no Jupyter, and the groups `train`, `data` and `course`."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minimind_lite.cli.common import clean_errors, new_app
+from minimind_lite.cli.course import course_app, grade
+from minimind_lite.cli.train import train_app
+
+app = new_app("Build, train and talk to a small language model; run the course that explains it.")
+data_app = new_app("The sample data. Example: minimind data check")
+app.add_typer(course_app, name="course")
+app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
+app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")(grade)
+
+
+@app.command(epilog="Example: minimind chat build/course/artifacts/sft --temperature 0")
+@clean_errors
+def chat(
+    folder: Annotated[Path, typer.Argument(help="A trained model's folder.")],
+    adapter: Annotated[Path | None, typer.Option(help="A LoRA adapter's folder, trained on this model.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system turn to begin with.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(help="An answer's longest length.")] = 256,
+) -> None:
+    """Talk to a model on the terminal."""
+    from minimind_lite.device import pick_device
+    from minimind_lite.generation.chat import run_chat
+    from minimind_lite.generation.sampling import SamplingConfig
+
+    run_chat(
+        folder, device=str(pick_device()), adapter=adapter, system=system,
+        sampling=SamplingConfig(temperature=temperature, top_p=top_p), max_new_tokens=max_new_tokens,
+    )  # fmt: skip
+
+
+@app.command(epilog="Example: minimind merge runs/sft runs/lora runs/merged")
+@clean_errors
+def merge(
+    base: Annotated[Path, typer.Argument(help="The folder of the model that the adapter was trained on.")],
+    adapter: Annotated[Path, typer.Argument(help="The folder of the LoRA adapter.")],
+    output: Annotated[Path, typer.Argument(help="Where the merged model goes.")],
+) -> None:
+    """Write a LoRA adapter into its base: an ordinary model folder, which needs no adapter any more."""
+    from minimind_lite.model.lora import merge_folders
+
+    merge_folders(base, adapter, output)
+    typer.echo(f"merged: {output}")
+
+
+@data_app.command(epilog="Example: minimind data check data_samples")
+@clean_errors
+def check(folder: Annotated[Path | None, typer.Argument(help="Default: the course's data_samples.")] = None) -> None:
+    """Validate every file of a data folder; report counts, sizes, languages, and overlap between splits."""
+    from minimind_lite.data.check import check_folder
+    from minimind_lite.files import repository_root
+
+    report = check_folder(folder or repository_root() / "data_samples")
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@data_app.command(epilog="Example: minimind data build")
+@clean_errors
+def build() -> None:
+    """Build data_samples again from its sources, byte for byte."""
+    from minimind_lite.files import repository_root
+
+    script = repository_root() / "data_samples" / "builder" / "build.py"
+    raise typer.Exit(subprocess.run([sys.executable, str(script)], check=False).returncode)

@@ -1,0 +1,114 @@
+"""`minimind train …`: one command per stage; a run that was stopped continues when the same command is given again.
+
+Every stage has the same words: DATA BASE OUTPUT, and ``-p NAME=VALUE`` for the fields of TrainConfig and of the stage's
+own options. Start it with torchrun to train with several processes.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from minimind_lite.cli.common import clean_errors, new_app
+
+train_app = new_app("Train without the notebooks. Example: minimind train pretrain DATA TOKENIZER runs/pretrain")
+
+Changes = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a setting; repeatable.")]
+
+# What each stage's command does, and an example; the stages themselves are in training/stages.py.
+HELP: dict[str, tuple[str, str]] = {
+    "pretrain": (
+        "Pretrain a new model on plain texts; BASE is a tokenizer's folder.",
+        "data_samples/pretrain runs/tokenizer runs/pretrain -p preset=nano -p total_steps=300",
+    ),
+    "sft": (
+        "Fine-tune a model on conversations.",
+        "data_samples/sft.jsonl runs/pretrain runs/sft -p learning_rate=1.5e-3",
+    ),
+    "lora": (
+        "Train a LoRA adapter for a frozen model.",
+        "data_samples/lora_identity.jsonl runs/sft runs/lora -p rank=4 -p learning_rate=1e-2",
+    ),
+    "dpo": (
+        "Train a model on preference pairs (DPO).",
+        "data_samples/dpo.jsonl runs/sft runs/dpo -p learning_rate=1e-3 -p beta=0.1",
+    ),
+    "distill": (
+        "Train a small student with the model in BASE as its teacher.",
+        "data_samples/sft.jsonl runs/sft runs/student -p temperature=2.0 -p learning_rate=3e-3",
+    ),
+    "reason": (
+        "Fine-tune a model on visible reasoning: think and answer blocks.",
+        "data_samples/reason.jsonl runs/sft runs/reason -p block_size=256 -p learning_rate=2e-3",
+    ),
+    "grpo": (
+        "Let a model practise on questions whose answers can be checked (GRPO and its relatives).",
+        "data_samples/reason.jsonl runs/reason runs/grpo -p learning_rate=2e-4 -p objective=dapo",
+    ),
+    "ppo": (
+        "As grpo, by PPO: a critic instead of groups.",
+        "data_samples/reason.jsonl runs/reason runs/ppo -p learning_rate=2e-4 -p lam=0.95",
+    ),
+}
+
+
+@train_app.command(epilog="Example: minimind train tokenizer data_samples/pretrain runs/tokenizer --vocab-size 3072")
+@clean_errors
+def tokenizer(
+    data: Annotated[Path, typer.Argument(help='JSON Lines of {"text": …}, or a folder of them.')],
+    output: Annotated[Path, typer.Argument(help="Where the tokenizer goes.")],
+    vocab_size: Annotated[int, typer.Option(help="Entries, special tokens and the 256 bytes included.")] = 6400,
+) -> None:
+    """Train a tokenizer on the texts of DATA."""
+    from minimind_lite.data.records import read_records
+    from minimind_lite.tokenizer import Tokenizer
+
+    trained = Tokenizer.train((record.text for record in read_records(data, "text")), vocab_size)
+    trained.save(output)
+    typer.echo(f"{trained.vocab_size} entries in {output}")
+
+
+def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
+    """``NAME=VALUE`` pairs sorted into the loop's settings and the stage's own: (TrainConfig, options).
+
+    Raises ConfigError for a name that neither has, or a value of the wrong type.
+    """
+    from minimind_lite.config import ConfigError, parse_settings, with_changes
+    from minimind_lite.training.options import TrainConfig
+
+    given, own = parse_settings(pairs), options.__dataclass_fields__
+    known = TrainConfig.__dataclass_fields__.keys() | own.keys()
+    if given.keys() - known:
+        names = ", ".join(sorted(given.keys() - known))
+        raise ConfigError(f"no setting is called {names}; there are: {', '.join(sorted(known))}")
+    loop = with_changes(TrainConfig(save_every=200), {n: v for n, v in given.items() if n not in own})
+    return loop, with_changes(options(), {n: v for n, v in given.items() if n in own})
+
+
+def _stage_command(name: str) -> Callable[..., None]:
+    def command(
+        data: Annotated[Path, typer.Argument(help="JSON Lines, or a folder of them.")],
+        base: Annotated[Path, typer.Argument(help="The folder of what the stage starts from.")],
+        output: Annotated[Path, typer.Argument(help="Where the result goes.")],
+        eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
+        strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
+        resume: Annotated[str, typer.Option(help="strict, if_unfinished or never.")] = "strict",
+        changes: Changes = None,
+    ) -> None:
+        from minimind_lite.training.options import RunOptions
+        from minimind_lite.training.rollouts import processes
+        from minimind_lite.training.stages import STAGES
+
+        stage = STAGES[name]
+        config, options = stage_settings(changes or (), stage.options)
+        stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))  # type: ignore[arg-type]
+        if processes()[0] == 0:
+            typer.echo(f"trained: {output}")
+
+    command.__doc__ = f"{HELP[name][0]} A run that was stopped continues. -p takes the loop's settings and the stage's."
+    return clean_errors(command)
+
+
+for _name, (_, _example) in HELP.items():
+    train_app.command(name=_name, epilog=f"Example: minimind train {_name} {_example}")(_stage_command(_name))

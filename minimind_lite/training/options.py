@@ -1,0 +1,109 @@
+"""What a training run is asked to do: the numbers of the loop, and how one particular run is carried out."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from torch import nn
+
+from minimind_lite.config import ConfigError
+from minimind_lite.training.callbacks import Callback
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resume = Literal["strict", "if_unfinished", "never"]
+
+# Changing these does not change what is learned, so a run may be continued with other values (of `epochs` and
+# `total_steps`, the number of steps that follows from them is compared).
+_FREE = {
+    "epochs", "log_every", "eval_every", "eval_batches", "save_every", "num_workers", "device", "trackers", "progress",
+}  # fmt: skip
+
+
+class FromSettings:
+    """A dataclass of options that can be taken out of a larger one."""
+
+    @classmethod
+    def from_settings(cls, settings: object, **changes: Any) -> Self:
+        """Take every field that ``settings`` has under the same name; ``changes`` come on top."""
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)} | changes)
+
+
+@dataclass(frozen=True)
+class TrainConfig(FromSettings):
+    """Settings of the loop; a *step* is one update of the weights.
+
+    Raises ConfigError for a value that cannot work.
+    """
+
+    learning_rate: float = 5e-4  # at the peak
+    embedding_lr_ratio: float = 1.0  # the embeddings learn at this multiple of it
+    total_steps: int = 0  # 0 means: as many as `epochs` need
+    epochs: float = 1.0  # passes over the data, when total_steps is 0
+    warmup_ratio: float = 0.05  # share of the steps in which the learning rate rises
+    min_lr_ratio: float = 0.1  # the cosine ends at this share of the peak
+    micro_batch_size: int = 4  # examples in one forward pass: what memory allows
+    gradient_accumulation_steps: int = 1  # forward passes in one step: what the recipe asks for
+    max_grad_norm: float = 1.0  # longer gradients are shortened to this; 0 means never
+    weight_decay: float = 0.1  # on matrices only: see optimizer.py
+    betas: tuple[float, float] = (0.9, 0.95)
+    seed: int = 0  # of the order of the data
+    log_every: int = 10  # steps between lines of metrics.jsonl
+    eval_every: int = 0  # steps between held-out evaluations; there is always one at the end
+    eval_batches: int = 0  # micro-batches in an evaluation, always the same ones; 0 means all there are
+    save_every: int = 0  # steps between checkpoints; 0 means none at all
+    precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda if there is one, else cpu
+    num_workers: int = 0  # processes that prepare batches
+    trackers: tuple[str, ...] = ()  # of accelerate: "tensorboard", "wandb", "swanlab", …
+    progress: bool = True  # show a bar
+
+    def __post_init__(self) -> None:
+        positive = {"learning_rate", "micro_batch_size", "gradient_accumulation_steps"}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not (value > 0 or (value == 0 and field.name not in positive)):
+                limit = "above 0" if field.name in positive else "0 or more"
+                raise ConfigError(f"{field.name} must be {limit}, not {value}")
+        if not (self.total_steps or self.epochs):
+            raise ConfigError("give total_steps, or epochs: a run of 0 steps learns nothing")
+        if self.warmup_ratio > 1 or self.min_lr_ratio > 1:
+            raise ConfigError("warmup_ratio and min_lr_ratio are shares, from 0 to 1")
+        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise ConfigError(f"precision is {self.precision!r}; there are: auto, fp32, bf16, fp16")
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole run."""
+        return self.total_steps or math.ceil(self.epochs * steps_per_epoch)
+
+    def recipe(self) -> dict[str, Any]:
+        """The fields that must be the same when a run is continued."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE}
+
+
+@dataclass(frozen=True)
+class StageOptions(FromSettings):
+    """What the options of every stage on packed or cut conversations have. Raises ConfigError for a bad value."""
+
+    block_size: int = 512  # tokens in one packed row; a longer conversation is cut to it
+
+    def __post_init__(self) -> None:
+        if self.block_size < 1:
+            raise ConfigError(f"block_size must be 1 or more, not {self.block_size}")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How one run of a stage is carried out; nothing here changes what the weights learn."""
+
+    eval_data: str | Path | None = None  # held-out data of the stage's kind; its loss is logged as eval_loss
+    strict: bool = False  # stop at the first bad line of the data instead of skipping it
+    resume: Resume = "strict"  # see training.loop.train
+    callbacks: Sequence[Callback] = ()
+    measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; joins its metrics
+
+    def __post_init__(self) -> None:
+        if self.resume not in ("strict", "if_unfinished", "never"):
+            raise ConfigError(f"resume is {self.resume!r}; there are: strict, if_unfinished, never")
