@@ -38,7 +38,7 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def words(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tokenizer_folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tokenizer's folder."""
     folder = tmp_path_factory.mktemp("tokenizer")
     tokenizer.save(folder)
@@ -51,10 +51,10 @@ def texts(tmp_path: Path) -> Path:
 
 
 def test_pretraining_leaves_a_folder_that_transformers_opens(
-    tmp_path: Path, texts: Path, tokenizer: Tokenizer, words: Path
+    tmp_path: Path, texts: Path, tokenizer: Tokenizer, tokenizer_folder: Path
 ) -> None:
     folder = tmp_path / "out"
-    result = run_pretrain(texts, words, folder, CONFIG, PICO, RunOptions(eval_data=texts))
+    result = run_pretrain(texts, tokenizer_folder, folder, CONFIG, PICO, RunOptions(eval_data=texts))
     assert result.training.steps == 4 and "eval_loss" in result.training.history[-1]
     ids = torch.tensor([tokenizer.encode(POEM)])
     with torch.no_grad():
@@ -66,15 +66,17 @@ def test_pretraining_leaves_a_folder_that_transformers_opens(
     assert Tokenizer.load(folder).fingerprint == tokenizer.fingerprint
 
 
-def test_it_begins_with_the_same_weights_for_a_seed(tmp_path: Path, texts: Path, words: Path) -> None:
-    runs = [run_pretrain(texts, words, tmp_path / name, CONFIG, PICO).model for name in "ab"]
+def test_it_begins_with_the_same_weights_for_a_seed(tmp_path: Path, texts: Path, tokenizer_folder: Path) -> None:
+    runs = [run_pretrain(texts, tokenizer_folder, tmp_path / name, CONFIG, PICO).model for name in "ab"]
     assert all(torch.equal(a, b) for a, b in zip(runs[0].parameters(), runs[1].parameters(), strict=True))
 
 
-def test_tokens_are_made_once_and_again_when_the_file_changes(tmp_path: Path, texts: Path, words: Path) -> None:
+def test_tokens_are_made_once_and_again_when_the_file_changes(
+    tmp_path: Path, texts: Path, tokenizer_folder: Path
+) -> None:
     def run(resume: Resume = "never") -> set[str]:
         folder = tmp_path / "out"
-        run_pretrain(texts, words, folder, CONFIG, PICO, RunOptions(resume=resume))
+        run_pretrain(texts, tokenizer_folder, folder, CONFIG, PICO, RunOptions(resume=resume))
         return {path.name for path in (folder / "tokens").iterdir()}
 
     first = run()
@@ -85,21 +87,21 @@ def test_tokens_are_made_once_and_again_when_the_file_changes(tmp_path: Path, te
     assert len(run()) == 2
 
 
-def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path, texts: Path, words: Path) -> None:
+def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path, texts: Path, tokenizer_folder: Path) -> None:
     options = PretrainOptions(model=preset("pico", vocab_size=290))
     with pytest.raises(ConfigError, match=r"preset\(\.\.\., vocab_size=300\)"):
-        run_pretrain(texts, words, tmp_path / "out", CONFIG, options)
+        run_pretrain(texts, tokenizer_folder, tmp_path / "out", CONFIG, options)
 
 
-def test_a_bad_line_is_named_when_strict(tmp_path: Path, words: Path) -> None:
+def test_a_bad_line_is_named_when_strict(tmp_path: Path, tokenizer_folder: Path) -> None:
     path = write(tmp_path / "texts.jsonl", [{"text": POEM}, {"txt": POEM}])
     with pytest.raises(DataError, match=r"texts\.jsonl, line 2, field text"):
-        run_pretrain(path, words, tmp_path / "out", CONFIG, PICO, RunOptions(strict=True))
+        run_pretrain(path, tokenizer_folder, tmp_path / "out", CONFIG, PICO, RunOptions(strict=True))
 
 
 @pytest.fixture
-def base(tmp_path: Path, texts: Path, words: Path) -> Path:
-    run_pretrain(texts, words, tmp_path / "base", CONFIG, PICO)
+def base(tmp_path: Path, texts: Path, tokenizer_folder: Path) -> Path:
+    run_pretrain(texts, tokenizer_folder, tmp_path / "base", CONFIG, PICO)
     return tmp_path / "base"
 
 
@@ -125,10 +127,10 @@ def test_a_conversation_that_loses_every_target_is_dropped_aloud(
     assert all(torch.isfinite(parameter).all() for parameter in result.model.parameters())
 
 
-def test_another_base_is_another_recipe(tmp_path: Path, base: Path, texts: Path, words: Path) -> None:
+def test_another_base_is_another_recipe(tmp_path: Path, base: Path, texts: Path, tokenizer_folder: Path) -> None:
     data = write(tmp_path / "chat.jsonl", [chat("a?", "b.")] * 4)
     run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=48))
     config = TrainConfig(total_steps=2, progress=False, seed=5)
-    run_pretrain(texts, words, tmp_path / "base", config, PICO, NEVER)
+    run_pretrain(texts, tokenizer_folder, tmp_path / "base", config, PICO, NEVER)
     with pytest.raises(CheckpointError, match="base: "):
         run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=48))

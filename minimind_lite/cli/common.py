@@ -10,10 +10,10 @@ from typing import Any
 import typer
 
 
-def new_app(words: str) -> typer.Typer:
+def new_app(help_text: str) -> typer.Typer:
     """A group of commands that shows its help when it is called bare."""
     return typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=words, callback=_use_utf8
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=help_text, callback=_use_utf8
     )
 
 

@@ -54,14 +54,14 @@ class MixtureOfExperts(nn.Module):
         self.gate = nn.Linear(width, config.num_experts, bias=False)
         self.experts = nn.ModuleList(SwiGLU(width, inner) for _ in range(config.num_experts))
         self.shared_experts = nn.ModuleList(SwiGLU(width, inner) for _ in range(config.num_shared_experts))
-        self.record: list[Routing] | None = None  # see recorded_routing
+        self.observed: list[Routing] | None = None  # see recorded_routing
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.reshape(-1, x.shape[-1])
         probabilities = self.gate(tokens).softmax(dim=-1, dtype=torch.float32)  # (tokens, experts)
         weights, chosen = routing_weights(probabilities, self.experts_per_token, self.normalise)
-        if self.record is not None:
-            self.record.append(Routing(probabilities.view(*x.shape[:-1], -1), chosen.view(*x.shape[:-1], -1)))
+        if self.observed is not None:
+            self.observed.append(Routing(probabilities.view(*x.shape[:-1], -1), chosen.view(*x.shape[:-1], -1)))
         outputs = self._visit(tokens, chosen)  # (tokens, k, hidden_size)
         mixed = (weights.unsqueeze(-1) * outputs).sum(dim=1)  # fp32, since the weights are
         for expert in self.shared_experts:
@@ -85,14 +85,14 @@ def recorded_routing(model: nn.Module) -> Iterator[list[Routing]]:
     Recomputed passes (gradient checkpointing) happen in the backward pass, after the block, and are not recorded twice.
     """
     layers = [module for module in model.modules() if isinstance(module, MixtureOfExperts)]
-    record: list[Routing] = []
+    observed: list[Routing] = []
     for layer in layers:
-        layer.record = record
+        layer.observed = observed
     try:
-        yield record
+        yield observed
     finally:
         for layer in layers:
-            layer.record = None
+            layer.observed = None
 
 
 def expert_loads(chosen: Tensor, num_experts: int) -> Tensor:

@@ -244,8 +244,10 @@ class Trainer(RunState):
 
     def recipe(self) -> dict[str, Any]:
         """What must be the same for a run to be continued, as plain JSON."""
-        shape = getattr(self.model, "config", None)
-        described = asdict(shape) if is_dataclass(shape) and not isinstance(shape, type) else type(self.model).__name__
+        model_config = getattr(self.model, "config", None)
+        described: Any = type(self.model).__name__
+        if is_dataclass(model_config) and not isinstance(model_config, type):
+            described = asdict(model_config)
         recipe = {
             "config": self.config.recipe() | {"total_steps": self.total_steps},
             "model": described,

@@ -49,8 +49,8 @@ def run_lora(
     stores = [stage.tokens(path, "conversation", options.block_size + 1) for path in paths]
     documents = _mixture(stores[0], stores[1], options, config) if options.replay else stores[0]
     held_out = PackedDataset(stores[-1], options.block_size) if run.eval_data else None
-    shape = asdict(options) | {"replay": ""}
-    identity = {"base": digest, "lora": shape, "tokens": [store.path.stem for store in stores]}
+    adapter = asdict(options) | {"replay": ""}
+    identity = {"base": digest, "lora": adapter, "tokens": [store.path.stem for store in stores]}
     dataset = PackedDataset(documents, options.block_size)
     return stage.train(stage.model, dataset, identity, held_out=held_out, save=save_adapter)
 

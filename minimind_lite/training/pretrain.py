@@ -34,13 +34,13 @@ def run_pretrain(
     """
     stage = StageRun(base, output_dir, config, run)
     size = stage.tokenizer.vocab_size
-    shape = options.model or preset(options.preset, vocab_size=size)
-    if size > shape.vocab_size:
+    model_config = options.model or preset(options.preset, vocab_size=size)
+    if size > model_config.vocab_size:
         raise ConfigError(
-            f"the tokenizer has {size} entries and the model only {shape.vocab_size} rows: "
+            f"the tokenizer has {size} entries and the model only {model_config.vocab_size} rows: "
             f"use preset(..., vocab_size={size})"
         )
     blocks, held_out, tokens = stage.packed(data, "text", options.block_size)
     torch.manual_seed(config.seed)
     identity = {"block_size": options.block_size, "tokens": tokens}
-    return stage.train(Transformer(shape), blocks, identity, held_out=held_out)
+    return stage.train(Transformer(model_config), blocks, identity, held_out=held_out)
