@@ -2,7 +2,7 @@
 
 Each stage and seed leaves its figures in build/evidence/STAGE-SEED/evidence.json (so two calls may share the work);
 together they become benchmarks/results/stages.json (what ran where, figures of each seed and their mean) and the bands
-in which the losses lay, minimind_lite/course/assets/bands.json, which the training chapters draw under the learner's
+in which the losses lay, minimind_lite/course/kit/bands.json, which the training chapters draw under the learner's
 curve. The tokenizer is the one that chapter 01 makes. Takes about a quarter of an hour a seed on one core.
 """
 
@@ -22,10 +22,11 @@ import torch
 from evidence import Run  # the folder beside this file
 
 from minimind_lite.course import use_one_thread
-from minimind_lite.course.bands import FILE, make_band
-from minimind_lite.course.paths import repository_root, write_atomically
-from minimind_lite.course.profiles import settings_for
-from minimind_lite.course.run import make_plan, run_course
+from minimind_lite.course.kit.bands import FILE, make_band
+from minimind_lite.course.kit.profiles import settings_for
+from minimind_lite.course.runner.plan import make_plan
+from minimind_lite.course.runner.run import run_course
+from minimind_lite.files import repository_root, write_text
 
 STAGES = ("pretrain", "sft", "moe", "lora", "dpo", "distill", "reason", "grpo")
 SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make says little about it
@@ -61,7 +62,7 @@ def measure(stage: str, run: Run) -> None:
     seconds = time.perf_counter() - begun
     result = {"machine": where | {"seconds": round(seconds, 1)}, "figures": figures, "history": history}
     result["settings"] = asdict(settings_for(stage, "quick"))
-    write_atomically(run.folder(stage) / "evidence.json", json.dumps(result) + "\n")
+    write_text(run.folder(stage) / "evidence.json", json.dumps(result) + "\n")
     print(stage, run.seed, {name: round(value, 4) for name, value in figures.items()}, flush=True)
 
 
@@ -83,12 +84,12 @@ def collect(work: Path, stages: Iterable[str], seeds: list[int]) -> dict[str, An
         "settings": {stage: runs[0]["settings"] for stage, runs in found.items()},
         "machines": {stage: [one["machine"] for one in runs] for stage, runs in found.items()},
     }  # fmt: skip
-    write_atomically(repository_root() / "benchmarks" / "results" / "stages.json", json.dumps(result, indent=1) + "\n")
+    write_text(repository_root() / "benchmarks" / "results" / "stages.json", json.dumps(result, indent=1) + "\n")
     bands = {
         stage: make_band([one["history"] for one in runs], settings_for(stage, "quick"), seeds)
         for stage, runs in found.items()
     }
-    write_atomically(FILE, json.dumps(bands) + "\n")
+    write_text(FILE, json.dumps(bands) + "\n")
     return means
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minimind_lite.course.checks import Check, Verdict, every_check
-from minimind_lite.course.checks.calling import LocalCaller
+from minimind_lite.course.exercises.calling import LocalCaller
+from minimind_lite.course.exercises.core import Check, Verdict, every_check
 
 SEEDS = (0, 1, 2)  # a check draws its inputs: none of them may make a right answer wrong, or the other way round
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from minimind_lite.course.checks import codec, core, every_check, record
-from minimind_lite.course.checks.calling import LocalCaller
-from minimind_lite.course.checks.core import Check, Verdict
-from minimind_lite.course.checks.remote import answer
-from minimind_lite.course.checks.task import Task, close
-from minimind_lite.course.command import show_progress
+from minimind_lite.course.exercises import codec, core
+from minimind_lite.course.exercises import solved as record
+from minimind_lite.course.exercises.calling import LocalCaller
+from minimind_lite.course.exercises.core import Check, Verdict, every_check
+from minimind_lite.course.exercises.overview import show_solved
+from minimind_lite.course.exercises.remote import answer
+from minimind_lite.course.exercises.task import Task, close
 
 
 def body(task: Task) -> str:
@@ -127,7 +128,7 @@ def test_progress_shows_what_is_solved_and_what_has_changed(
     checks = every_check()
     record.note_solved("02.rms_norm", checks["02.rms_norm"].digest)
     record.note_solved("02.leak", "of an older check")
-    show_progress()
+    show_solved()
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("02  1 of 5 solved") for line in lines)
     assert f"    solved   {checks['02.rms_norm'].title}" in lines

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from checks_kit import CAUGHT, SEEDS, judge, load_planted
 
-from minimind_lite.course.checks import every_check
+from minimind_lite.course.exercises.core import every_check
 
 PLANTED, CHECKS = load_planted(), every_check()
 MISTAKES = [(task, wrong, words) for task, one in PLANTED.items() for wrong, words in one.mistakes]

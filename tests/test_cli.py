@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from minimind_lite.cli import app
 from minimind_lite.cli.common import clean_errors
 from minimind_lite.config import ConfigError
-from minimind_lite.course.paths import repository_root
+from minimind_lite.files import repository_root
 
 COMMANDS = [
     "chat", "course run", "course status", "course refresh", "course badges", "course exercises", "course progress",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 import torch
 
 from minimind_lite import course
-from minimind_lite.course import profiles
-from minimind_lite.course.paths import repository_root, resolve_output, write_atomically
-from minimind_lite.course.profiles import CourseError
+from minimind_lite.config import ConfigError
+from minimind_lite.course.kit import profiles
+from minimind_lite.course.kit.discovery import CHAPTERS, chapter_names, chapter_part
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.kit.labels import LABELS, every_label, label
+from minimind_lite.course.kit.paths import notebook_of, resolve_output
+from minimind_lite.files import repository_root, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +24,43 @@ def real_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
 
 
-def test_every_stage_has_every_size() -> None:
-    for stage, sizes in profiles.SETTINGS.items():
-        assert set(sizes) == {*profiles.PROFILES, "smoke"}, stage
-        assert len({type(one) for one in sizes.values()}) == 1
-        assert stage in profiles.MINUTES
+@pytest.mark.parametrize("chapter", chapter_names())
+def test_every_chapter_has_every_size(chapter: str) -> None:
+    settings = chapter_part(chapter, "settings")
+    assert set(settings.SETTINGS) == {*profiles.PROFILES, "smoke"}
+    assert len({type(one) for one in settings.SETTINGS.values()}) == 1
+    assert settings.MINUTES.quick > 0
+
+
+def test_every_chapter_has_a_folder_a_notebook_and_no_list_names_it() -> None:
+    notebooks = {path.stem for path in (repository_root() / "notebooks").glob("*.ipynb")}
+    assert {notebook_of(chapter) for chapter in chapter_names()} == notebooks
+    assert notebook_of("ppo") == "15b_ppo"
+    assert notebook_of("nothing") == "nothing"
+
+
+def test_a_chapter_has_only_the_parts_it_needs() -> None:
+    assert chapter_part("welcome", "checks") is None
+    assert chapter_part("no_such_chapter", "settings") is None
+    assert profiles.settings_for("no_such_chapter", "quick").seed == 0
+    assert profiles.expected_minutes("no_such_chapter", "quick") is None
+    assert [profiles.artifact_of(one) for one in ("tokenizer", "rope")] == ["tokenizer.json", "results.json"]
+
+
+LABEL = re.compile(r"""\blabel\(["'](\w+)["']\)""")
+
+
+@pytest.mark.parametrize("chapter", chapter_names())
+def test_a_chapter_uses_no_labels_of_another(chapter: str) -> None:
+    own = getattr(chapter_part(chapter, "labels"), "LABELS", {})
+    sources = [path.read_text(encoding="utf-8") for path in (CHAPTERS / chapter).glob("*.py")]
+    used = {name for source in sources for name in LABEL.findall(source)}
+    assert {name for name in used if name in every_label()} <= own.keys() | LABELS.keys()
+
+
+def test_a_label_that_nobody_wrote_is_its_name() -> None:
+    assert label("bits_per_byte") == "bits per byte"
+    assert label("no_such_label") == "no such label"
 
 
 def test_full_trains_minimind2_small_as_published() -> None:
@@ -38,7 +75,7 @@ def test_an_unknown_profile_names_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(CourseError, match=r"pretrain has no setting called steps;.*total_steps"):
+    with pytest.raises(ConfigError, match=r"pretrain has no setting called steps;.*total_steps"):
         course.begin("08_pretrain", output_dir=tmp_path, steps=3)
 
 
@@ -50,7 +87,7 @@ def test_none_takes_the_profiles_value_and_a_number_replaces_it(tmp_path: Path) 
 
 @pytest.mark.parametrize("value", ["100", 1.5, True])
 def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path, value: object) -> None:
-    with pytest.raises(CourseError, match=r"total_steps must be of type int"):
+    with pytest.raises(ConfigError, match=r"total_steps must be of type int"):
         course.begin("08_pretrain", output_dir=tmp_path, total_steps=value)
 
 
@@ -125,16 +162,16 @@ def test_the_device_is_the_cpu_unless_there_is_a_card_or_one_is_named(monkeypatc
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
 def test_what_is_written_others_may_read(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "results.json", "x")
+    write_text(tmp_path / "results.json", "x")
     (tmp_path / "plain").touch()
     assert (tmp_path / "results.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.json"
-    write_atomically(path, "old")
+    write_text(path, "old")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
+        write_text(path, "new")
     assert path.read_text(encoding="utf-8") == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["results.json"]

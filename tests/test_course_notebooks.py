@@ -12,16 +12,17 @@ from course_kit import RECORD, write_chapter
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from minimind_lite.course import cleaning, colab, notebooks, refresh
-from minimind_lite.course.paths import repository_root
-from minimind_lite.course.settings import CourseError
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.notebooks import cleaning, colab, files, stamping
+from minimind_lite.course.runner.refresh import refresh
+from minimind_lite.files import repository_root
 
-STORED = notebooks.chapter_paths()
+STORED = files.chapter_paths()
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_stored_chapters_are_in_order(path: Path) -> None:
-    assert notebooks.problems(path) == []
+    assert stamping.problems(path) == []
 
 
 def test_the_setup_cell_is_the_same_everywhere_and_short() -> None:
@@ -29,7 +30,7 @@ def test_the_setup_cell_is_the_same_everywhere_and_short() -> None:
     assert one.replace("03_rope", "10_sft") == other
     assert len(one.splitlines()) <= 8
     assert max(map(len, one.splitlines())) <= 120
-    assert f"--branch {colab.release_tag()} {colab.repository_url()}" in one
+    assert f"--branch {colab.repository_ref()} {colab.repository_url()}" in one
 
 
 def run_setup(cell: str, shell: str, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,13 +59,13 @@ def test_the_setup_cell_clones_on_colab_only(monkeypatch: pytest.MonkeyPatch) ->
     run_setup(colab.setup_cell("03_rope"), "<google.colab._shell.Shell>", away, monkeypatch)
     assert (local, greeted) == ([], ["03_rope"] * 2)
     folder = colab.repository_url().rpartition("/")[2]
-    assert away[0].startswith("git clone -q --depth 1 --branch v")
+    assert away[0].startswith("git clone -q --depth 1 --branch main ")
     assert away[1] == f"%cd -q /content/{folder}"
 
 
 def test_the_setup_cell_says_what_to_do_where_the_course_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minimind_lite.course", None)
-    monkeypatch.setitem(sys.modules, "minimind_lite.course.colab", None)
+    monkeypatch.setitem(sys.modules, "minimind_lite.course.notebooks", None)
     with pytest.raises(ImportError, match="make lab"):
         run_setup(colab.setup_cell("03_rope"), "local", [], monkeypatch)
 
@@ -108,24 +109,24 @@ def test_setup_installs_only_on_colab(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_stamping_is_idempotent_and_keeps_ids_through_edits(tmp_path: Path) -> None:
     path = write_chapter(tmp_path, "00_toy")
-    refresh.stamp_chapters([path])
+    stamping.stamp_chapters([path])
     first = path.read_bytes()
-    ids = [cell.id for cell in notebooks.read(path).cells]
-    refresh.stamp_chapters([path])
+    ids = [cell.id for cell in files.read(path).cells]
+    stamping.stamp_chapters([path])
     assert path.read_bytes() == first
-    notebook = notebooks.read(path)
+    notebook = files.read(path)
     notebook.cells[4].source = "## Other words"
     notebook.cells.insert(5, new_markdown_cell("New"))
     nbformat.write(notebook, path)
-    refresh.stamp_chapters([path])
-    after = [cell.id for cell in notebooks.read(path).cells]
+    stamping.stamp_chapters([path])
+    after = [cell.id for cell in files.read(path).cells]
     assert after[:5] + after[6:] == ids
     assert len(set(after)) == len(after)
 
 
 def test_equal_cells_get_different_ids() -> None:
     notebook = new_notebook(cells=[new_code_cell("x = 1"), new_code_cell("x = 1")])
-    notebooks.give_ids(notebook, "00_toy")
+    stamping.give_ids(notebook, "00_toy")
     first, second = (cell.id for cell in notebook.cells)
     assert second == f"{first}-2"
 
@@ -134,8 +135,8 @@ def test_refresh_executes_cleans_and_stores(tmp_path: Path) -> None:
     noisy = "import sys; print(sys.prefix, object()); print('50%|#####     | 5/10', file=sys.stderr)"
     widget = "import ipywidgets; ipywidgets.IntSlider()"
     path = write_chapter(tmp_path / "notebooks", "00_toy", noisy, widget, RECORD, real=True)
-    refresh.refresh([path], output_dir=tmp_path / "out")
-    assert refresh.check([path]) == []
+    refresh([path], output_dir=tmp_path / "out")
+    assert stamping.all_problems([path]) == []
     text = path.read_text(encoding="utf-8")
     assert sys.prefix not in text
     assert "papermill" not in text
@@ -146,17 +147,17 @@ def test_refresh_executes_cleans_and_stores(tmp_path: Path) -> None:
 
 def test_a_failing_chapter_is_not_stored(tmp_path: Path) -> None:
     path = write_chapter(tmp_path / "notebooks", "00_toy", "1 / 0")
-    refresh.stamp_chapters([path])
+    stamping.stamp_chapters([path])
     before = path.read_bytes()
     with pytest.raises(CourseError, match="ZeroDivisionError"):
-        refresh.refresh([path], output_dir=tmp_path / "out")
+        refresh([path], output_dir=tmp_path / "out")
     assert path.read_bytes() == before
 
 
 def test_a_chapter_over_500_kb_is_refused(tmp_path: Path) -> None:
     notebook = new_notebook(cells=[new_markdown_cell("# Big\n" + "x" * 500_000)])
     with pytest.raises(CourseError, match="under 500 KB"):
-        notebooks.write(notebook, tmp_path / "00_big.ipynb")
+        files.write(notebook, tmp_path / "00_big.ipynb")
 
 
 def output(**data: Any) -> Any:
@@ -223,12 +224,12 @@ def planted(path: Path, kind: str) -> None:
 def good_chapter(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A chapter as the tool stores it, without the time a kernel takes."""
     path = write_chapter(tmp_path_factory.mktemp("good"), "00_toy", real=True)
-    notebook = notebooks.read(path)
+    notebook = files.read(path)
     for number, cell in enumerate([cell for cell in notebook.cells if cell.cell_type == "code"], 1):
         cell.execution_count = number
         cell.outputs = [new_output("stream", name="stdout", text="hello\n")]
-    notebooks.write(notebooks.stamp(notebook, path.stem), path)
-    assert notebooks.problems(path) == []
+    files.write(stamping.stamp(notebook, path.stem), path)
+    assert stamping.problems(path) == []
     return path.read_bytes()
 
 
@@ -242,7 +243,7 @@ def test_the_check_finds_each_planted_mistake(tmp_path: Path, good_chapter: byte
     path = tmp_path / "00_toy.ipynb"
     path.write_bytes(good_chapter)
     planted(path, kind)
-    assert any(kind in line for line in notebooks.problems(path))
+    assert any(kind in line for line in stamping.problems(path))
 
 
 def test_badges_point_to_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +253,13 @@ def test_badges_point_to_another_repository(tmp_path: Path, monkeypatch: pytest.
     colab.change_repository("my-class/course.2026")
     assert colab.repository_url() == "https://github.com/my-class/course.2026"
     assert "github.com/my-class/course.2026 /content/course.2026" in colab.setup_cell("03_rope")
-    assert "/github/my-class/course.2026/blob/v" in colab.badge("03_rope")
+    assert "/github/my-class/course.2026/blob/main/" in colab.badge("03_rope")
+    colab.change_repository("my-class/course.2026", "v9.9")
+    assert "--branch v9.9 https" in colab.setup_cell("03_rope")
+    assert "/blob/v9.9/" in colab.badge("03_rope")
+    for wrong_ref in ("", "-b", "a b", 'a"'):
+        with pytest.raises(CourseError, match="--ref"):
+            colab.change_repository("my-class/course.2026", wrong_ref)
     for wrong in ("no-slash", "a/b/c", "a b/c", "/x", "a/", 'a/b"'):
         with pytest.raises(CourseError, match="OWNER/NAME"):
             colab.change_repository(wrong)

@@ -9,9 +9,10 @@ import pytest
 from course_kit import PARAMETERS, write_chapter
 from papermill.exceptions import PapermillExecutionError
 
-from minimind_lite.course.execute import check_parameters
-from minimind_lite.course.parameters import assigned_names, parse_parameters, unknown_parameters
-from minimind_lite.course.settings import CourseError
+from minimind_lite.config import ConfigError, parse_settings
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.kit.parameters import assigned_names, unknown_parameters
+from minimind_lite.course.runner.execute import check_parameters
 
 
 def test_assigned_names() -> None:
@@ -68,8 +69,8 @@ def test_the_runner_refuses_before_anything_runs(tmp_path: Path) -> None:
         check_parameters(paths, {"output_dir": "x"})
 
 
-def test_parse_parameters() -> None:
-    given = parse_parameters(["a=1", "b=1e-3", "c=text", "d=True", "e=None", "f=x=y"])
+def test_parse_settings() -> None:
+    given = parse_settings(["a=1", "b=1e-3", "c=text", "d=True", "e=None", "f=x=y"])
     assert given == {"a": 1, "b": 0.001, "c": "text", "d": True, "e": None, "f": "x=y"}
-    with pytest.raises(CourseError, match="NAME=VALUE"):
-        parse_parameters(["total_steps"])
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        parse_settings(["total_steps"])

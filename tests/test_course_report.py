@@ -11,11 +11,12 @@ import pytest
 from course_kit import write_chapter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from minimind_lite.course import questions, report
-from minimind_lite.course.page import ChapterView, figure_table, page, shown
-from minimind_lite.course.paths import repository_root
-from minimind_lite.course.questions import Answer, pick_questions
-from minimind_lite.course.run import CourseRun, make_plan
+from minimind_lite.course.runner import questions, report
+from minimind_lite.course.runner.page import ChapterView, figure_table, page, shown
+from minimind_lite.course.runner.plan import make_plan
+from minimind_lite.course.runner.questions import Answer, pick_questions
+from minimind_lite.course.runner.run import CourseRun
+from minimind_lite.files import repository_root
 
 PIXEL = base64.b64encode(b"\x89PNG main").decode()
 OTHER = base64.b64encode(b"\x89PNG other").decode()

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest
 from course_kit import RECORD, write_chapter
 from rich.console import Console
 
-from minimind_lite.course import execute, state
-from minimind_lite.course import progress as progress_module
-from minimind_lite.course.command import run_and_report, show_status
-from minimind_lite.course.progress import Progress, minutes
-from minimind_lite.course.report import make_report
-from minimind_lite.course.run import Plan, make_plan, run_course
-from minimind_lite.course.settings import CourseError
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.runner import execute, progress_bar, state
+from minimind_lite.course.runner.command import run_and_report, show_status
+from minimind_lite.course.runner.plan import Plan, make_plan
+from minimind_lite.course.runner.progress_bar import CourseProgressBar, minutes
+from minimind_lite.course.runner.report import make_report
+from minimind_lite.course.runner.run import run_course
+from minimind_lite.files import repository_root
 
 PLOT = """import matplotlib.pyplot as plt
 figure, axes = plt.subplots(figsize=(3, 2)); axes.plot([1, 2])
@@ -93,6 +95,64 @@ def test_parameters_reach_the_chapters_and_are_inputs(tmp_path: Path) -> None:
     assert plan.verdict(plan.chapters[0], state.load(plan.state_file)) == "done"
     other = course.plan("count=6", first="02")
     assert other.verdict(plan.chapters[0], state.load(plan.state_file)) == "stale"
+
+
+HASHED = {
+    "course/kit/style.py": True,
+    "course/kit/bands.json": True,
+    "course/__init__.py": True,
+    "course/chapters/moe/figures.py": True,
+    "course/chapters/moe/settings.py": True,
+    "model/moe.py": True,
+    "config.py": True,
+    "course/chapters/moe/checks.py": False,
+    "course/chapters/rope/figures.py": False,
+    "course/runner/page.py": False,
+    "course/notebooks/cleaning.py": False,
+    "course/exercises/core.py": False,
+    "cli.py": False,
+    "cli/course.py": False,
+    "cli_train.py": False,
+    "model/moe.pyc": False,
+}
+
+
+@pytest.mark.parametrize("file", HASHED)
+def test_what_a_chapter_depends_on_follows_from_the_rooms(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "repository_root", lambda: tmp_path)
+    path = tmp_path / "minimind_lite" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("before", encoding="utf-8")
+    before = state.library_hash("moe")
+    path.write_text("after", encoding="utf-8")
+    assert (state.library_hash("moe") != before) == HASHED[file]
+
+
+def test_a_change_that_cannot_matter_leaves_a_chapter_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    course, root, package = Course(tmp_path), repository_root(), tmp_path / "minimind_lite"
+    shutil.copytree(root / "minimind_lite", package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(state, "repository_root", lambda: tmp_path)
+    plan = course.plan(first="02")
+    three = plan.chapters[0]
+    records = {"02_three": state.Record("done", 1.0, plan.hash_of(three), "quick", {})}
+    plan.results(three).parent.mkdir(parents=True)
+    plan.results(three).write_text("{}", encoding="utf-8")
+    assert plan.verdict(three, records) == "done"
+    others = ("course/runner/page.py", "course/exercises/core.py", "course/chapters/rope/figures.py")
+    command_line = next(path for path in package.rglob("*.py") if path.relative_to(package).parts[0][:3] == "cli")
+    for path in (command_line, *(package / other for other in others)):
+        path.write_text(path.read_text(encoding="utf-8") + "# other help", encoding="utf-8")
+    assert plan.verdict(three, records) == "done"
+    own = package / "course" / "chapters" / "three" / "figures.py"
+    own.parent.mkdir()
+    for path in (own, package / "course" / "kit" / "style.py", package / "model" / "rope.py"):
+        stored = path.read_bytes() if path.exists() else None
+        path.write_text("# other", encoding="utf-8")
+        assert plan.verdict(three, records) == "stale"
+        path.unlink() if stored is None else path.write_bytes(stored)
+        assert plan.verdict(three, records) == "done"
 
 
 def test_a_failure_stops_shows_where_and_is_reported(tmp_path: Path) -> None:
@@ -194,8 +254,8 @@ def test_only_what_a_run_of_ours_made_is_removed_and_a_cut_off_run_goes_on(tmp_p
 
 def test_the_time_left_follows_what_the_machine_really_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    progress = Progress({"a": 10.0, "b": 20.0, "c": 30.0}, log())
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
+    progress = CourseProgressBar({"a": 10.0, "b": 20.0, "c": 30.0}, log())
     progress.start("a", 1, 3)
     assert progress.time_left() == 60
     now[0] = 4.0
@@ -209,7 +269,7 @@ def test_the_time_left_follows_what_the_machine_really_takes(monkeypatch: pytest
 
 def test_the_live_line_has_chapter_heading_and_time() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with Progress({"00_one": 65.0}, console) as progress:
+    with CourseProgressBar({"00_one": 65.0}, console) as progress:
         progress.start("00_one", 1, 1)
         progress.listen("Look at a vector", 2, 4)
         progress.live.refresh()

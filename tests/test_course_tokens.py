@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from minimind_lite.course.figures import tokens as figures
-from minimind_lite.course.widgets import tokens as widgets
+from minimind_lite.course.chapters.tokenizer import figures, widgets
+from minimind_lite.course.kit import tokens
 from minimind_lite.tokenizer import Tokenizer
 
 TEXTS = ["the sea and the season 湖水 12 + 30\n"] * 5
@@ -31,17 +31,17 @@ def test_the_stepper_applies_merges_in_the_order_they_were_learned() -> None:
 
 
 def test_half_characters_are_shown_as_bytes_and_markup_is_escaped() -> None:
-    chips = shown(figures.byte_chips(["湖".encode()[:2], "湖".encode(), b"<b>"]))
+    chips = shown(tokens.byte_chips(["湖".encode()[:2], "湖".encode(), b"<b>"]))
     assert chips == ["&lt;E6&gt;&lt;B9&gt;", "湖", "&lt;b&gt;"]
 
 
 def test_the_loss_mask_picture_colours_each_token_once(tokenizer: Tokenizer) -> None:
     messages = [{"role": "user", "content": "<script>the sea</script>"}, {"role": "assistant", "content": "湖"}]
     rendered = tokenizer.render(messages)
-    picture = figures.loss_mask(tokenizer, rendered).data
+    picture = tokens.loss_mask(tokenizer, rendered).data
     legend = 1  # each colour stands once more in the legend
-    assert picture.count(f"background:{figures.TARGET}") == sum(rendered.loss_mask) + legend
-    assert picture.count(f"background:{figures.CONTROL}") == 3 + legend  # two starts and the user's end
+    assert picture.count(f"background:{tokens.TARGET}") == sum(rendered.loss_mask) + legend
+    assert picture.count(f"background:{tokens.CONTROL}") == 3 + legend  # two starts and the user's end
     assert len(shown(picture)) == len(rendered.ids) + 3 * legend
     assert "<script>" not in picture
 

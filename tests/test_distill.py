@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 from training_kit import TINY, same_weights, tiny_data, tiny_model
 
 from minimind_lite.config import ConfigError, preset
-from minimind_lite.course.figures import distill as figures
-from minimind_lite.course.widgets.distill import temperature_explorer
+from minimind_lite.course.chapters.distill import figures
+from minimind_lite.course.chapters.distill.widgets import temperature_explorer
 from minimind_lite.evaluation.answer_loss import AnswerLoss, answer_loss
 from minimind_lite.model.attention import KVCache, document_mask
 from minimind_lite.model.losses import kl_divergence, next_token_loss

@@ -11,17 +11,18 @@ import torch
 from training_kit import same_weights
 
 from minimind_lite.config import ConfigError, preset
-from minimind_lite.course.figures import dpo as figures
-from minimind_lite.course.preference_measures import (
+from minimind_lite.course.chapters.dpo import figures, widgets
+from minimind_lite.course.chapters.dpo.experiments import (
     SampledAnswers,
     closing_sentences,
     kl_to_reference,
     pair_accuracy,
+    run_reference,
     sample_answers,
+    trl_loss,
+    trl_trainer,
+    write_endings,
 )
-from minimind_lite.course.preference_reference import run_reference, write_endings
-from minimind_lite.course.trl_preferences import trl_loss, trl_trainer
-from minimind_lite.course.widgets import dpo as widgets
 from minimind_lite.data.preferences import answer_document, marks, read_pairs
 from minimind_lite.data.records import DataError, read_records
 from minimind_lite.model.losses import preference_loss

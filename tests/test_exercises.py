@@ -8,22 +8,23 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from minimind_lite.course import exercises, notebooks
-from minimind_lite.course.checks import every_check
-from minimind_lite.course.settings import CourseError
+from minimind_lite.course.exercises import masters
+from minimind_lite.course.exercises.core import every_check
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.notebooks import files
 
-MASTERS = exercises.master_paths()
+MASTERS = masters.master_paths()
 
 
 def test_what_is_stored_is_what_would_be_generated() -> None:
     assert MASTERS
-    assert exercises.problems(MASTERS) == []
+    assert masters.problems(MASTERS) == []
 
 
 @pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
 def test_a_task_says_what_it_is_for_and_gives_hints(path: Path) -> None:
-    master = notebooks.read(path)
-    tasks = exercises.tasks_of(master, path.stem)
+    master = files.read(path)
+    tasks = masters.tasks_of(master, path.stem)
     known = [one for one in every_check() if one.startswith(path.stem[:2] + ".")]
     assert sorted(known) == sorted(one.check.task for one in tasks)
     text = "\n".join(cell.source for cell in master.cells if cell.cell_type == "markdown")
@@ -34,13 +35,13 @@ def test_a_task_says_what_it_is_for_and_gives_hints(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
 def test_an_exercise_holds_nothing_of_the_answer(path: Path) -> None:
-    master, exercise = notebooks.read(path), notebooks.read(exercises.exercise_path(path))
+    master, exercise = files.read(path), files.read(masters.exercise_path(path))
     assert [cell.id for cell in exercise.cells] == [cell.id for cell in master.cells]
-    for task in exercises.tasks_of(exercise, path.stem):
+    for task in masters.tasks_of(exercise, path.stem):
         assert "raise NotImplementedError" in task.solution.source
         assert task.checking.source == f"{task.check.name}({task.function})"
         assert task.solution.metadata.nbgrader.solution and task.checking.metadata.nbgrader.points > 0
-    text = path.with_name("x").name + exercises.exercise_path(path).read_text(encoding="utf-8")
+    text = path.with_name("x").name + masters.exercise_path(path).read_text(encoding="utf-8")
     assert "SOLUTION" not in text and "HIDDEN" not in text and '"outputs": []' in text
     assert not any(cell.get("outputs") for cell in master.cells)
 
@@ -50,12 +51,12 @@ def test_an_exercise_holds_nothing_of_the_answer(path: Path) -> None:
 def test_an_untouched_exercise_runs_and_every_check_says_not_yet(path: Path, tmp_path: Path) -> None:
     import papermill
 
-    source, target = exercises.exercise_path(path), tmp_path / path.name
+    source, target = masters.exercise_path(path), tmp_path / path.name
     papermill.execute_notebook(source, target, kernel_name="python3", progress_bar=False, cwd=tmp_path)
     done = nbformat.read(target, as_version=4)
     printed = "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
     said = re.findall(r"^(not yet|not right|solved) · (\S+)", printed, re.MULTILINE)
-    assert said == [("not yet", task.check.task) for task in exercises.tasks_of(done, path.stem)]
+    assert said == [("not yet", task.check.task) for task in masters.tasks_of(done, path.stem)]
 
 
 def master(*cells: str) -> Any:
@@ -66,7 +67,7 @@ SOLUTION = "def f(x):\n    y = x\n    ### BEGIN SOLUTION\n    return y\n    ### 
 
 
 def test_generation_replaces_solutions_and_hidden_tests() -> None:
-    made = exercises.generate(master(SOLUTION, "check_a(f)\n### BEGIN HIDDEN TESTS\nassert 1\n### END HIDDEN TESTS"))
+    made = masters.generate(master(SOLUTION, "check_a(f)\n### BEGIN HIDDEN TESTS\nassert 1\n### END HIDDEN TESTS"))
     sources = [cell.source for cell in made.cells[1:]]
     assert sources[0] == "def f(x):\n    y = x\n    # YOUR CODE HERE\n    raise NotImplementedError\n\n\nz = 1"
     assert sources[1] == "check_a(f)"
@@ -75,7 +76,7 @@ def test_generation_replaces_solutions_and_hidden_tests() -> None:
 @pytest.mark.parametrize("marker", ["### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN HIDDEN TESTS"])
 def test_a_marker_without_its_partner_is_refused(marker: str) -> None:
     with pytest.raises(CourseError, match="without its partner"):
-        exercises.generate(master(f"x = 1\n{marker}\ny = 2"))
+        masters.generate(master(f"x = 1\n{marker}\ny = 2"))
 
 
 @pytest.mark.parametrize(
@@ -90,27 +91,27 @@ def test_a_marker_without_its_partner_is_refused(marker: str) -> None:
 )
 def test_a_master_whose_cells_do_not_fit_is_refused(cells: list[str], words: str) -> None:
     with pytest.raises(CourseError, match=re.escape(words)):
-        exercises.tasks_of(master(*cells), "02_rmsnorm")
+        masters.tasks_of(master(*cells), "02_rmsnorm")
 
 
 def test_stamping_twice_changes_nothing() -> None:
-    first = notebooks.read(MASTERS[0])
-    again = notebooks.text_of(exercises.stamp_master(first, MASTERS[0].stem))
+    first = files.read(MASTERS[0])
+    again = files.text_of(masters.stamp_master(first, MASTERS[0].stem))
     assert again == MASTERS[0].read_text(encoding="utf-8")
 
 
 def test_an_edited_exercise_and_a_stray_one_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("solutions", "exercises"):
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(exercises, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(masters, "repository_root", lambda: tmp_path)
     path = tmp_path / "solutions" / MASTERS[0].name
     path.write_text(MASTERS[0].read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
-    assert [line.split(":")[0] for line in exercises.problems([path])] == [f"exercises/{path.name}"]
-    exercises.make([path])
+    assert [line.split(":")[0] for line in masters.problems([path])] == [f"exercises/{path.name}"]
+    masters.make([path])
     (tmp_path / "exercises" / "99_stray.ipynb").write_text("{}")
-    assert exercises.problems([path]) == ["exercises/99_stray.ipynb: it has no master in solutions/"]
+    assert masters.problems([path]) == ["exercises/99_stray.ipynb: it has no master in solutions/"]
     changed = (
         path.read_text(encoding="utf-8").replace("wide * torch", "wide  * torch").replace('"points": 2', '"points": 9')
     )
     path.write_text(changed, encoding="utf-8", newline="\n")
-    assert any(line.startswith("solutions/") for line in exercises.problems([path]))
+    assert any(line.startswith("solutions/") for line in masters.problems([path]))

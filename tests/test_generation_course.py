@@ -8,8 +8,7 @@ import torch
 from generation_kit import small_model
 
 from minimind_lite.config import PRESETS
-from minimind_lite.course.figures import generation as figures
-from minimind_lite.course.widgets import generation as widgets
+from minimind_lite.course.chapters.generation import figures, widgets
 from minimind_lite.generation.sampling import GREEDY, SamplingConfig
 from minimind_lite.model.attention import cache_bytes
 

@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from minimind_lite.cli import app
-from minimind_lite.course import exercises, notebooks
-from minimind_lite.course.grading.report import Grade, grade_file
-from minimind_lite.course.paths import repository_root
+from minimind_lite.course.exercises import masters
+from minimind_lite.course.exercises.grading.report import Grade, grade_file
+from minimind_lite.course.notebooks import files
+from minimind_lite.files import repository_root
 
 NAME = "02_rmsnorm"
 MASTER = repository_root() / "solutions" / f"{NAME}.ipynb"
@@ -24,8 +25,8 @@ RIGHT = "    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * wei
 
 def submission(folder: Path, cells: dict[str, str], change: Callable[[Any], None] = lambda notebook: None) -> Path:
     """An exercise with some tasks filled in, {task: source}, and changed by ``change``."""
-    notebook = notebooks.read(exercises.exercise_path(MASTER))
-    for task in exercises.tasks_of(notebook, NAME):
+    notebook = files.read(masters.exercise_path(MASTER))
+    for task in masters.tasks_of(notebook, NAME):
         task.solution.source = cells.get(task.check.task, task.solution.source)
     change(notebook)
     path = folder / "submission.ipynb"
@@ -34,7 +35,7 @@ def submission(folder: Path, cells: dict[str, str], change: Callable[[Any], None
 
 
 def solutions() -> dict[str, str]:
-    return {task.check.task: task.solution.source for task in exercises.tasks_of(notebooks.read(MASTER), NAME)}
+    return {task.check.task: task.solution.source for task in masters.tasks_of(files.read(MASTER), NAME)}
 
 
 def statuses(grade: Grade) -> dict[str, str]:
@@ -49,7 +50,7 @@ def test_the_solution_gets_all_points_and_the_stub_none(tmp_path: Path) -> None:
     assert set(statuses(empty).values()) == {"not yet"}
 
 
-@pytest.mark.parametrize("path", exercises.master_paths(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", masters.master_paths(), ids=lambda path: path.stem)
 def test_every_master_gets_all_points(path: Path) -> None:
     grade = grade_file(path, timeout=120)
     assert [(task.task, task.message) for task in grade.tasks if task.points < task.max_points] == []
@@ -61,13 +62,14 @@ ATTACKS = {
     "prints passed": "print('solved · 02.rms_norm · agrees with torch')",
     "replaces print and allclose": "import builtins\nbuiltins.print = lambda *a, **k: None\n"
     "torch.allclose = torch.equal = lambda *a, **k: True",
-    "replaces the checks": "from minimind_lite.course.checks import core, task\n"
+    "replaces the checks": "from minimind_lite.course.exercises import core, task\n"
     "core.Check.judge = lambda *a, **k: core.Verdict('solved', 'yes')\ntask.close = lambda *a, **k: True\n"
     "task.Task.equal = task.Task.that = lambda *a, **k: None\ncheck_rms_norm.passes = lambda f: True",
-    "replaces the far side": "from minimind_lite.course.checks import codec, remote\n"
+    "replaces the far side": "from minimind_lite.course.exercises import codec, remote\n"
     "remote.answer = lambda *a: codec.dumps({'value': 'solved', 'error': '', 'text': '', 'changed': []})",
-    "answers with garbage": "from minimind_lite.course.checks import remote\nremote.answer = lambda *a: '{' * 100000",
-    "answers with a pickle": "from minimind_lite.course.checks import remote\n"
+    "answers with garbage": "from minimind_lite.course.exercises import remote\n"
+    "remote.answer = lambda *a: '{' * 100000",
+    "answers with a pickle": "from minimind_lite.course.exercises import remote\n"
     "remote.answer = lambda *a: '{\"function\": [\"os\", \"abort\"]}'",
     "writes the grades": "import pathlib\nfor name in ('grades.json', 'progress.json', 'grades.csv'):\n"
     "    pathlib.Path(name).write_text('[{\"points\": 10}]')",
@@ -124,7 +126,7 @@ def test_edited_or_removed_checks_get_nothing_and_their_code_does_not_run(tmp_pa
     mark = tmp_path / "ran"
 
     def edit(notebook: Any) -> None:
-        tasks = exercises.tasks_of(notebook, NAME)
+        tasks = masters.tasks_of(notebook, NAME)
         tasks[0].checking.source += f"\nopen({str(mark)!r}, 'w')"
         notebook.cells.remove(tasks[1].checking)
         notebook.cells.append(nbformat.v4.new_code_cell(f"open({str(mark)!r}, 'w')"))  # a cell that nobody asked for
@@ -167,8 +169,8 @@ def test_a_submission_works_in_its_scratch_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SECRET_TOKEN", "instructor")
     seen = tmp_path / "seen.json"
     look = f"""import json, os
-from minimind_lite.course.paths import resolve_output
-from minimind_lite.course.checks.record import progress_file
+from minimind_lite.course.kit.paths import resolve_output
+from minimind_lite.course.exercises.solved import progress_file
 places = [os.getcwd(), str(resolve_output()), str(progress_file()), os.path.expanduser("~")]
 json.dump([places, "SECRET_TOKEN" in os.environ], open({str(seen)!r}, "w"))"""
     grade_file(submission(tmp_path, {"02.growth": look}), timeout=60)

@@ -12,7 +12,7 @@ from torch import Tensor
 from training_kit import same_weights
 
 from minimind_lite.config import ConfigError
-from minimind_lite.course.trl_reference import trl_grpo_loss
+from minimind_lite.course.chapters.grpo.experiments import trl_grpo_loss
 from minimind_lite.data.records import DataError
 from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.pretrained import load_pretrained

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from minimind_lite.course.cold_start import easy_sums, mostly_at_once
-from minimind_lite.course.figures import grpo as figures
-from minimind_lite.course.widgets import grpo as widgets
+from minimind_lite.course.chapters.grpo import figures, widgets
+from minimind_lite.course.chapters.ppo import figures as ppo_figures
+from minimind_lite.course.chapters.ppo import widgets as ppo_widgets
+from minimind_lite.course.kit.cold_start import easy_sums, mostly_at_once
 from minimind_lite.data.reasoning import parse_reasoning
 from minimind_lite.training.policy_gradient import OBJECTIVES
 
@@ -41,7 +42,7 @@ def test_pictures_draw() -> None:
     for figure in (
         figures.advantages([1.0, 0.0, 0.5]), figures.clips({name: OBJECTIVES[name] for name in ("grpo", "cispo")}),
         figures.estimators({"k1": (0.1, 0.2), "k3": (0.1, 0.05)}, 0.1), figures.curves(history),
-        figures.gae_lines([0.0, 1.0], [0.4, 0.6], {"λ = 1": [0.6, 0.4]}),
+        ppo_figures.gae_lines([0.0, 1.0], [0.4, 0.6], {"λ = 1": [0.6, 0.4]}),
     ):  # fmt: skip
         figure.canvas.draw()
     shown = figures.texts({"question": ["2 < 3"], "answer": ["x" * 500]}).data
@@ -57,6 +58,6 @@ def test_the_explorer_says_when_a_group_is_dead(capsys: pytest.CaptureFixture[st
 
 
 def test_the_lambda_slider_recomputes(capsys: pytest.CaptureFixture[str]) -> None:
-    slider = widgets.gae_slider([0.0, 1.0], [0.5, 0.5])
+    slider = ppo_widgets.gae_slider([0.0, 1.0], [0.5, 0.5])
     slider.children[0].value = 0.0
     assert "[0.0, 0.5]" in capsys.readouterr().out

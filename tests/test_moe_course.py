@@ -6,9 +6,8 @@ from model_kit import random_model
 from training_kit import tiny_data
 
 from minimind_lite.config import preset
-from minimind_lite.course.figures import moe as figures
-from minimind_lite.course.profiles import PROFILES, settings_for
-from minimind_lite.course.widgets import moe as widgets
+from minimind_lite.course.chapters.moe import figures, widgets
+from minimind_lite.course.kit.profiles import PROFILES, settings_for
 from minimind_lite.data.documents import Document
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.routing import routing_loads

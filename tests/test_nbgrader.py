@@ -11,14 +11,15 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from minimind_lite.course import exercises, notebooks
-from minimind_lite.course.paths import repository_root
+from minimind_lite.course.exercises import masters
+from minimind_lite.course.notebooks import files
+from minimind_lite.files import repository_root
 
 VERSION = "0.9.6"
 # An environment of its own, once for many runs: nbgrader wants older versions of the notebook's packages than ours.
 HOME = repository_root() / "build" / "nbgrader"
 BIN = HOME / "venv" / ("Scripts" if os.name == "nt" else "bin")
-MASTER = exercises.master_paths(["02"])[0]
+MASTER = masters.master_paths(["02"])[0]
 
 
 def install() -> str:
@@ -66,9 +67,9 @@ def nbgrader(course: Path, *arguments: str) -> str:
 
 def hand_in(course: Path, student: str, solved: set[str]) -> None:
     """What a student hands in: the released notebook with some tasks solved."""
-    master = {t.check.task: t.solution.source for t in exercises.tasks_of(notebooks.read(MASTER), MASTER.stem)}
+    master = {t.check.task: t.solution.source for t in masters.tasks_of(files.read(MASTER), MASTER.stem)}
     released = nbformat.read(course / "release" / "ps02" / MASTER.name, as_version=4)
-    for task in exercises.tasks_of(released, MASTER.stem):
+    for task in masters.tasks_of(released, MASTER.stem):
         if task.check.task in solved:
             task.solution.source = (
                 master[task.check.task].replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", "")
@@ -92,14 +93,12 @@ def test_a_master_is_released_and_autograded_by_nbgrader(tmp_path: Path) -> None
     nbgrader(tmp_path, "generate_assignment", "ps02", "--create")
 
     released = nbformat.read(tmp_path / "release" / "ps02" / MASTER.name, as_version=4)
-    ours = notebooks.read(exercises.exercise_path(MASTER))
-    for theirs, task in zip(
-        exercises.tasks_of(released, MASTER.stem), exercises.tasks_of(ours, MASTER.stem), strict=True
-    ):
+    ours = files.read(masters.exercise_path(MASTER))
+    for theirs, task in zip(masters.tasks_of(released, MASTER.stem), masters.tasks_of(ours, MASTER.stem), strict=True):
         assert theirs.checking.source.strip() == task.checking.source  # the hidden assertion is gone
         assert theirs.solution.source.replace("Error()", "Error") == task.solution.source  # nbgrader's stub is ours
 
-    tasks = {task.check.task: task.check.points for task in exercises.tasks_of(ours, MASTER.stem)}
+    tasks = {task.check.task: task.check.points for task in masters.tasks_of(ours, MASTER.stem)}
     hand_in(tmp_path, "full", set(tasks))
     hand_in(tmp_path, "half", {"02.rms_norm", "02.leak"})
     hand_in(tmp_path, "none", set())

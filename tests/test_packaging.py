@@ -83,5 +83,12 @@ def test_no_stored_file_names_a_path_of_somebodys_machine() -> None:
 
 def test_what_the_package_needs_at_run_time_is_packed() -> None:
     packed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
-    assert (ROOT / "minimind_lite" / "course" / "assets" / "report.html").is_file()
-    assert "course/assets/*" in packed["minimind_lite"]
+    package = ROOT / "minimind_lite"
+    needed = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert {package / "course/kit/bands.json", package / "course/runner/report.html"} <= needed
+    assert needed == {path for pattern in packed["minimind_lite"] for path in package.glob(pattern)}
+
+
+def test_badges_and_setup_cells_point_at_a_ref_that_exists() -> None:
+    ref = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["minimind"]["ref"]
+    assert ref in ("main", f"v{PROJECT['version']}")

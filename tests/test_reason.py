@@ -258,7 +258,7 @@ def test_the_measurement_counts_what_was_said(base: Path, tokenizer: Tokenizer, 
 
 
 def test_the_picture_shows_what_a_token_weighs(tokenizer: Tokenizer) -> None:
-    from minimind_lite.course.figures.reason import said, weighted_tokens
+    from minimind_lite.course.chapters.reason.figures import said, weighted_tokens
 
     rendered = tokenizer.render(SUMS[0]["conversations"])
     picture = weighted_tokens(tokenizer, rendered, tag_weights(tokenizer, 10.0, 300)).data
@@ -270,7 +270,7 @@ def test_the_picture_shows_what_a_token_weighs(tokenizer: Tokenizer) -> None:
 
 
 def test_the_interactive_answers_in_every_position(base: Path, tokenizer: Tokenizer) -> None:
-    from minimind_lite.course.widgets.reason import SWITCH, switched_answer, thinking_switch
+    from minimind_lite.course.chapters.reason.widgets import SWITCH, switched_answer, thinking_switch
 
     model = load_pretrained(base)
     openings = {"model_decides": "", "thinks": "<think>\n", "answers_at_once": "<think>\n\n</think>\n\n"}

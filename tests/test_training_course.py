@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minimind_lite.course.bands import expected_band, inside, make_band
-from minimind_lite.course.figures import sft as sft_figures
-from minimind_lite.course.figures import training as figures
-from minimind_lite.course.settings import PretrainSettings
-from minimind_lite.course.widgets import sft as sft_widgets
-from minimind_lite.course.widgets import training as widgets
+from minimind_lite.course.chapters.pretrain import figures, widgets
+from minimind_lite.course.chapters.pretrain.settings import PretrainSettings
+from minimind_lite.course.chapters.sft import widgets as sft_widgets
+from minimind_lite.course.kit import answers as sft_figures
+from minimind_lite.course.kit.bands import expected_band, inside, make_band
 from minimind_lite.data.documents import Document
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
 from minimind_lite.tokenizer import Tokenizer

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minimind_lite.course.profiles import settings_for
+from minimind_lite.course.kit.profiles import settings_for
 from minimind_lite.training.options import Resume
 
 Measured = tuple[dict[str, float], list[dict[str, Any]]]  # named figures, and the rows of metrics.jsonl for the band
@@ -24,4 +24,4 @@ class Run:
 
     def settings(self, stage: str) -> Any:
         """The stage's quick settings with this seed."""
-        return settings_for(stage, "quick", seed=self.seed)
+        return settings_for(stage, "quick", {"seed": self.seed})

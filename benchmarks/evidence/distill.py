@@ -1,6 +1,6 @@
 """Chapter 13: a student with a teacher, and the same student with the labels alone, on held-out questions."""
 
-from minimind_lite.course.data_files import data_path
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records
 from minimind_lite.evaluation.answer_loss import answer_loss
 from minimind_lite.evaluation.closed_book import exact_match

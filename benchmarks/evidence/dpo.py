@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from minimind_lite.course.data_files import data_path
-from minimind_lite.course.preference_measures import closing_sentences, measure_preferences
-from minimind_lite.course.preference_reference import run_reference
+from minimind_lite.course.chapters.dpo.experiments import closing_sentences, measure_preferences, run_reference
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.preferences import read_pairs
 from minimind_lite.data.records import read_records
 from minimind_lite.model.pretrained import load_pretrained

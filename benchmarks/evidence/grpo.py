@@ -1,7 +1,7 @@
 """Chapter 15: held-out sums answered right, before and after practice that is marked right or wrong."""
 
-from minimind_lite.course.cold_start import cold_start, easy_sums, thinks
-from minimind_lite.course.data_files import data_path
+from minimind_lite.course.kit.cold_start import cold_start, easy_sums, thinks
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.evaluation.reasoning import answer_questions
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.grpo import GRPOOptions, run_grpo

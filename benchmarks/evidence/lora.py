@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from minimind_lite.course.data_files import data_path
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records
 from minimind_lite.evaluation.closed_book import exact_match
 from minimind_lite.model.lora import merge, trainable_share, unmerge

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from minimind_lite.config import ModelConfig, count_active_parameters, count_parameters, dense_twin, preset
-from minimind_lite.course.data_files import data_path
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.documents import token_store
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.routing import routing_loads

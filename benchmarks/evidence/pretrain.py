@@ -1,6 +1,6 @@
 """Chapter 08: bits per byte on held-out texts, beside a trigram model of the same tokens."""
 
-from minimind_lite.course.data_files import data_path
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records
 from minimind_lite.evaluation.ngram import TrigramModel
 from minimind_lite.evaluation.perplexity import bits_per_byte, documents_of

@@ -1,6 +1,6 @@
 """Chapter 10: closed-book questions in phrasings never trained on, before and after."""
 
-from minimind_lite.course.data_files import data_path
+from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records
 from minimind_lite.evaluation.closed_book import exact_match
 from minimind_lite.model.pretrained import load_pretrained

@@ -25,8 +25,8 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run finished chapters again.")] = False,
 ) -> None:
     """Run the chapters in order; those that are finished and unchanged are skipped."""
-    from minimind_lite.course.command import run_and_report
-    from minimind_lite.course.run import make_plan
+    from minimind_lite.course.runner.command import run_and_report
+    from minimind_lite.course.runner.plan import make_plan
 
     if not run_and_report(make_plan(profile, first, last, changes or (), output_dir), force=force):
         raise typer.Exit(1)
@@ -36,8 +36,8 @@ def run(
 @clean_errors
 def status(output_dir: Output = "build/course/artifacts") -> None:
     """Say of every chapter whether it is done, stale (its inputs changed), failed or missing."""
-    from minimind_lite.course.command import show_status
-    from minimind_lite.course.run import make_plan
+    from minimind_lite.course.runner.command import show_status
+    from minimind_lite.course.runner.plan import make_plan
 
     show_status(make_plan(output_dir=output_dir))
 
@@ -50,13 +50,14 @@ def refresh(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
 ) -> None:
     """Execute chapters at the quick profile, clean their outputs, stamp setup cell, badge and ids, store them."""
-    from minimind_lite.course import refresh as maker
-    from minimind_lite.course.notebooks import chapter_paths
+    from minimind_lite.course.notebooks.files import chapter_paths
+    from minimind_lite.course.notebooks.stamping import all_problems
+    from minimind_lite.course.runner.refresh import refresh as execute_and_store
 
     paths = chapter_paths(chapters or ())
     if not check:
-        maker.refresh(paths, run=run)
-    wrong = maker.check(paths) if check or run else []
+        execute_and_store(paths, run=run)
+    wrong = all_problems(paths) if check or run else []
     for line in wrong:
         typer.secho(line, fg="red", err=True)
     if wrong:
@@ -71,7 +72,7 @@ def exercises(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
 ) -> None:
     """Make the learners' notebooks in exercises/ from the masters in solutions/."""
-    from minimind_lite.course import exercises as maker
+    from minimind_lite.course.exercises import masters as maker
 
     paths = maker.master_paths(sets or ())
     wrong = maker.problems(paths) if check else maker.make(paths)
@@ -86,21 +87,25 @@ def exercises(
 @clean_errors
 def progress() -> None:
     """Show which tasks of the exercises you have solved; the checks in the notebooks take note of it."""
-    from minimind_lite.course.command import show_progress
+    from minimind_lite.course.exercises.overview import show_solved
 
-    show_progress()
+    show_solved()
 
 
 @course_app.command(epilog="Example: minimind course badges --repository my-class/minimind-lite")
 @clean_errors
-def badges(repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The public repository.")]) -> None:
-    """Stamp another repository's address into pyproject.toml, and from there into every badge and setup cell."""
-    from minimind_lite.course import colab, notebooks
-    from minimind_lite.course.refresh import stamp_chapters
+def badges(
+    repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The public repository.")],
+    ref: Annotated[str | None, typer.Option(help="The branch or tag to open; unchanged by default.")] = None,
+) -> None:
+    """Write another repository's address into pyproject.toml, and from there into every badge and setup cell."""
+    from minimind_lite.course.notebooks import colab
+    from minimind_lite.course.notebooks.files import chapter_paths
+    from minimind_lite.course.notebooks.stamping import stamp_chapters
 
-    colab.change_repository(repository)
-    stamp_chapters(notebooks.chapter_paths())
-    typer.echo(f"badges and setup cells now point to {colab.repository_url()}, tag {colab.release_tag()}")
+    colab.change_repository(repository, ref)
+    stamp_chapters(chapter_paths())
+    typer.echo(f"badges and setup cells now point to {colab.repository_url()}, ref {colab.repository_ref()}")
 
 
 @clean_errors
@@ -110,7 +115,7 @@ def grade(
     output: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.json.")] = Path("build/grades"),
 ) -> None:
     """Run each submission in a fresh kernel, check its tasks from outside, write CSV and JSON for an instructor."""
-    from minimind_lite.course.grading.report import grade_files
+    from minimind_lite.course.exercises.grading.report import grade_files
 
     for line in grade_files(files, timeout=timeout, output=output):
         typer.echo(line)

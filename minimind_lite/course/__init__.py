@@ -1,4 +1,4 @@
-"""What the notebooks need around the library: sizes, folders, figures, and the runner.
+"""What a notebook calls: ``begin`` gives it its settings, folders and data, and records its figures.
 
 from minimind_lite import course
 chapter = course.begin("08_pretrain", profile=profile, output_dir=output_dir)
@@ -17,21 +17,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from .data_files import data_path
-from .parameters import refuse_unknown_parameters
-from .paths import DEFAULT_OUTPUT, resolve_output, shown, stage_of, write_atomically
-from .profiles import PROFILES, CourseError, check_profile, expected_minutes, is_smoke, settings_for
+from minimind_lite.device import pick_device
+from minimind_lite.files import write_text
+
+from .kit.data_files import data_path
+from .kit.errors import CourseError
+from .kit.parameters import refuse_unknown_parameters
+from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
+from .kit.profiles import (
+    PROFILES,
+    RESULTS,
+    artifact_of,
+    check_profile,
+    expected_minutes,
+    is_smoke,
+    settings_for,
+)
 
 __all__ = ["DEFAULT_OUTPUT", "PROFILES", "Chapter", "CourseError", "begin", "hello"]
-
-# What a stage leaves behind that a later one cannot do without; other stages leave their results.json.
-ARTIFACTS = {"tokenizer": "tokenizer.json", "pretrain": "model.safetensors", "sft": "model.safetensors"}
-CHAPTERS = {
-    "welcome": "00_welcome", "tokenizer": "01_tokenizer", "rmsnorm": "02_rmsnorm", "rope": "03_rope",
-    "attention": "04_attention", "swiglu": "05_swiglu", "moe": "06_moe", "transformer": "07_transformer",
-    "pretrain": "08_pretrain", "generation": "09_generation", "sft": "10_sft", "lora": "11_lora", "dpo": "12_dpo",
-    "distill": "13_distill", "reason": "14_reason", "grpo": "15_grpo", "ppo": "15b_ppo",
-}  # fmt: skip
 
 
 @dataclass
@@ -40,8 +43,8 @@ class Chapter:
 
     name: str  # as the file: "08_pretrain"
     profile: str
-    output_dir: Path  # holds one folder a stage
-    settings: Any  # the stage's dataclass of minimind_lite.course.profiles
+    output_dir: Path  # holds one folder per chapter
+    settings: Any  # the dataclass in the chapter's settings.py, at this profile
     device: torch.device
     figures: dict[str, Any] = field(default_factory=dict)  # what this run has recorded so far
 
@@ -51,19 +54,19 @@ class Chapter:
         return stage_of(self.name)
 
     def output(self, stage: str | None = None) -> Path:
-        """The folder of this chapter's own artifacts, made if it is not there."""
+        """The folder of this chapter's own artifacts; created if it does not exist."""
         folder = self.output_dir / (stage or self.stage)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def require(self, stage: str) -> Path:
-        """The folder an earlier chapter made; CourseError says which chapter makes what is missing."""
-        folder = self.output_dir / stage
-        if not (folder / ARTIFACTS.get(stage, "results.json")).is_file():
-            maker = CHAPTERS.get(stage, stage)
+        """The folder that an earlier chapter made; if it lacks its file, CourseError says which chapter to run."""
+        folder, file = self.output_dir / stage, artifact_of(stage)
+        if not (folder / file).is_file():
+            maker = notebook_of(stage)
             raise CourseError(
-                f"{self.name} needs {stage}/{ARTIFACTS.get(stage, 'results.json')} in {self.output_dir}, which chapter "
-                f"{maker} makes. Run notebooks/{maker}.ipynb first, with the same output_dir, or: "
+                f"{self.name} needs {stage}/{file} in {self.output_dir}, which chapter {maker} makes. "
+                f"Run notebooks/{maker}.ipynb first, with the same output_dir, or: "
                 f"minimind course run --to {maker.partition('_')[0]} --profile {self.profile}"
             )
         return folder
@@ -73,16 +76,16 @@ class Chapter:
         return data_path(name, self.profile)
 
     def record(self, **figures: Any) -> dict[str, Any]:
-        """Merge named figures into this stage's results.json; returns all that the file now holds.
+        """Merge named figures into this stage's results.json; returns everything the file now holds.
 
         Numbers (also torch's and NumPy's), strings, and lists of them. A number that is not finite is refused.
         """
-        path = self.output() / "results.json"
+        path = self.output() / RESULTS
         before = json.loads(path.read_text(encoding="utf-8")).get("figures", {}) if path.is_file() else {}
         new = {name: _plain(name, value) for name, value in figures.items()}
         self.figures |= new
         result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": before | new}
-        write_atomically(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
         return result["figures"]  # type: ignore[return-value]
 
 
@@ -90,12 +93,13 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     """Start a chapter: check its parameters, fix its sizes and folders, seed the random numbers.
 
     ``parameters`` change the profile's settings where they are not None. A relative ``output_dir`` counts from the
-    repository's root. Raises CourseError for an unknown profile, parameter or setting, with the known ones.
+    repository's root. Raises CourseError for an unknown profile or parameter, ConfigError for an unknown setting; both
+    list the known ones.
     """
     check_profile(profile)
     refuse_unknown_parameters({"profile", "output_dir", *parameters})
     stage = stage_of(name)
-    settings = settings_for(stage, profile, **parameters)
+    settings = settings_for(stage, profile, parameters)
     folder = resolve_output(output_dir)
     chapter = Chapter(name, profile, folder, settings, pick_device())
     use_one_thread()
@@ -109,7 +113,7 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
 
 
 def hello(name: str) -> None:
-    """What the setup cell prints: the device, the versions, and the minutes the chapter takes."""
+    """Print what a setup cell prints: the device, the versions, and the minutes that the chapter takes."""
     use_one_thread()
     stage = stage_of(name)
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
@@ -121,17 +125,12 @@ def hello(name: str) -> None:
     print(f"{name}: minutes by profile: {', '.join(minutes) or 'not measured yet'}")
 
 
-def pick_device() -> torch.device:
-    """CUDA where there is a card, else the CPU; Apple's MPS only when asked for (``MINIMIND_DEVICE=mps``)."""
-    asked = os.environ.get("MINIMIND_DEVICE")
-    return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
 def use_one_thread() -> None:
     """One thread for torch on the CPU, unless OMP_NUM_THREADS has said how many.
 
-    The course's models are so small that two threads wait for each other many times a step: a second one gains about
-    half on an idle machine, and costs sevenfold as soon as another program wants its core.
+    The course's models are so small that two threads wait for each other many times per step: on an idle machine a
+    second thread makes training about 1.5 times as fast, but seven times as slow as soon as another program wants its
+    core.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from checks_kit import plant
 
-from minimind_lite.course.checks import ch01_tokenizer as checks
+from minimind_lite.course.chapters.tokenizer import checks
 
 Words = dict[str, int]
 Merges = list[tuple[str, str]]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch02_rmsnorm as checks
+from minimind_lite.course.chapters.rmsnorm import checks
 
 
 def by_einsum(x: Tensor, eps: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch03_rope as checks
+from minimind_lite.course.chapters.rope import checks
 
 
 def speeds(dim: int, theta: float) -> Tensor:

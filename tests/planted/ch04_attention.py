@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch04_attention as checks
+from minimind_lite.course.chapters.attention import checks
 
 
 def window_by_loops(queries: int, keys: int, window: int) -> Tensor:

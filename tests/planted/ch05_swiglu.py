@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch05_swiglu as checks
+from minimind_lite.course.chapters.swiglu import checks
 
 
 def sigma(z: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch06_moe as checks
+from minimind_lite.course.chapters.moe import checks
 
 
 def route(scores: Tensor, k: int, finish: str = "") -> Tensor:

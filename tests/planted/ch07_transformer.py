@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor, nn
 
-from minimind_lite.course.checks import ch07_transformer as checks
+from minimind_lite.course.chapters.transformer import checks
 
 plant(
     checks.check_attention_parameters,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch08_pretrain as checks
+from minimind_lite.course.chapters.pretrain import checks
 
 plant(
     checks.check_bits_per_byte,

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch09_generation as checks
+from minimind_lite.course.chapters.generation import checks
 
 
 def occurred(logits: Tensor, seen: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch10_sft as checks
+from minimind_lite.course.chapters.sft import checks
 
 
 def by_a_list(ids: Tensor, mask: Tensor) -> list[int]:

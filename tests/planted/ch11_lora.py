@@ -8,7 +8,7 @@ from checks_kit import plant
 from torch import Tensor
 from torch.nn import functional as F
 
-from minimind_lite.course.checks import ch11_lora as checks
+from minimind_lite.course.chapters.lora import checks
 
 Adapters = dict[str, tuple[Tensor, Tensor, float]]
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch12_dpo as checks
+from minimind_lite.course.chapters.dpo import checks
 
 
 def scores(logits: Tensor, ids: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch13_distill as checks
+from minimind_lite.course.chapters.distill import checks
 
 plant(
     checks.check_softened,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch14_reason as checks
+from minimind_lite.course.chapters.reason import checks
 from minimind_lite.data.reasoning import parse_reasoning
 from minimind_lite.tokenizer.chat_template import conversation_pieces
 

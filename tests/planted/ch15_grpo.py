@@ -7,7 +7,7 @@ import torch
 from checks_kit import plant
 from torch import Tensor
 
-from minimind_lite.course.checks import ch15_grpo as checks
+from minimind_lite.course.chapters.grpo import checks
 
 
 def advantages(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:

@@ -1,0 +1,1 @@
+"""One folder per chapter, named after its notebook. No list names them: ``kit.discovery`` finds what is here."""

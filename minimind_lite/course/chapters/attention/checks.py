@@ -1,0 +1,152 @@
+"""Checks of the exercises on chapter 04, attention. References: torch's fused kernel, and a cache that is measured."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minimind_lite.config import ModelConfig
+from minimind_lite.model.attention import KVCache
+
+from ...exercises.core import check
+from ...exercises.task import Task, close
+
+
+@check("04.window", points=1)
+def check_may_look(task: Task) -> str:
+    """Who may look at whom, through a window"""
+    queries, window = task.number(2, 4), task.number(2, 4)
+    keys = queries + task.number(3, 6)
+    got = torch.as_tensor(task.call(queries, keys, window))
+    task.that(got.dtype == torch.bool, f"wanted are True and False (dtype bool); yours is {got.dtype}")
+    row, column = torch.arange(queries)[:, None], torch.arange(keys)[None]
+    behind = row + (keys - queries) - column  # how far the key lies behind the query
+    expected = (behind >= 0) & (behind < window)
+    early = row - column
+    task.equal(got, expected, "a query may look at itself and at the window - 1 tokens before it", {
+        "True means *may look* here, and you have it the other way round": ~expected,
+        "rows are queries and columns are keys: yours is transposed": expected.mT,
+        "your first query stands at the first key. With a cache the new queries stand at the *end*: the last query is "
+        "the last key's token": (early >= 0) & (early < window),
+        "the future is hidden, but the past is not cut: window tokens at most": behind >= 0,
+        "the window is cut, but a query sees the future": behind < window,
+        "your window is one token too wide: a token counts itself": (behind >= 0) & (behind <= window),
+        "a token must see itself": (behind > 0) & (behind <= window),
+    })  # fmt: skip
+    task.equal(task.call(4, 4, 4), torch.ones(4, 4).tril().bool(), "a window as long as the text is the causal mask")
+    return "causal, at most `window` tokens back, and lined up at the end as a cache needs it"
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """(batch, seq, heads · dim) → (batch, heads, seq, dim)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _grouped(x: Tensor, weights: list[Tensor], heads: int, kv_heads: int, change: str = "") -> Tensor:
+    """Grouped-query attention by torch's kernel, with one ``change`` that people make by mistake."""
+    w_q, w_k, w_v, w_o = weights
+    q, k, v = _split(x @ w_q.mT, heads), _split(x @ w_k.mT, kv_heads), _split(x @ w_v.mT, kv_heads)
+    if change == "raw halves":
+        q, k, v = (one.reshape(x.shape[0], -1, x.shape[1], q.shape[-1]) for one in (x @ w_q.mT, x @ w_k.mT, x @ w_v.mT))
+    group = heads // kv_heads
+    if change == "repeat":
+        k, v = k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1)
+    else:
+        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    scale = {"no scale": 1.0, "wide scale": x.shape[-1] ** -0.5}.get(change, q.shape[-1] ** -0.5)
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=change != "open", scale=scale)
+    if change == "late mask":
+        weight = (q @ k.mT * scale).softmax(-1).tril()
+        mixed = weight @ v
+    if change == "columns":
+        above = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        mixed = (q @ k.mT * scale).masked_fill(above, -torch.inf).softmax(-2) @ v
+    joined = mixed.reshape(x.shape) if change == "no transpose" else mixed.transpose(1, 2).flatten(2)
+    return joined if change == "no output" else joined @ (w_o if change == "output transposed" else w_o.mT)
+
+
+GROUPED = {
+    "open": "the future is visible: the causal mask is missing",
+    "no scale": "the division by √d is missing",
+    "wide scale": "divide by the root of *one head's* width, not of the whole width",
+    "repeat": "the shared heads stand in the wrong order: query head j reads key/value head j // group, so the copies "
+              "are neighbours (`repeat_interleave`, not `repeat`)",
+    "late mask": "the mask comes after the softmax: the rows no longer sum to 1, and the future counts in the "
+                 "denominator. Put −∞ in *before* the softmax",
+    "columns": "your softmax runs over the queries; each *query's* weights must sum to 1: `softmax(dim=-1)`",
+    "raw halves": "the split into heads mixes up tokens: (batch, seq, heads, dim) first, then exchange seq and heads",
+    "no transpose": "joining the heads mixes up tokens: exchange heads and seq back before you flatten",
+    "no output": "the output matrix w_o is missing",
+    "output transposed": "w_o is laid out as in nn.Linear, (out, in): multiply by its transpose",
+}  # fmt: skip
+
+
+def _weights(task: Task, heads: int, kv_heads: int, dim: int) -> list[Tensor]:
+    """w_q, w_k, w_v, w_o with scores large enough that a wrong scale shows."""
+    width = heads * dim
+    return [task.randn(rows * dim, width) / width**0.5 * 1.5 for rows in (heads, kv_heads, kv_heads, heads)]
+
+
+@check("04.grouped", points=3)
+def check_grouped_attention(task: Task) -> str:
+    """Causal grouped-query attention, whole"""
+    heads, kv_heads, dim = 4, 2, 6
+    x, weights = task.randn(2, 5, heads * dim), _weights(task, heads, kv_heads, dim)
+    got = task.call(x, *weights, heads, kv_heads)
+    values = {message: _grouped(x, weights, heads, kv_heads, change) for change, message in GROUPED.items()}
+    task.equal(got, _grouped(x, weights, heads, kv_heads), "this is not causal grouped-query attention", values)
+    later = x.clone()
+    later[:, 3:] = task.randn(2, 2, heads * dim)
+    task.that(close(got[:, :3], task.call(later, *weights, heads, kv_heads)[:, :3]), "the future leaks")
+    for number in (heads, 1):  # every query head its own keys, and one for all
+        weights = _weights(task, heads, number, dim)
+        kind = "as many kv heads as heads" if number == heads else "one kv head"
+        task.equal(task.call(x, *weights, heads, number), _grouped(x, weights, heads, number), f"wrong with {kind}")
+    return "agrees with torch's fused kernel for grouped, full and single key/value heads; the future has no influence"
+
+
+@check("04.leak", points=2)
+def check_repaired_heads(task: Task) -> str:
+    """Find the leak"""
+    q, k, v = task.randn(3, 2, 3, 6, 4).unbind(0)
+    later = [torch.cat([one[:, :, :4], task.randn(2, 3, 2, 4)], dim=2) for one in (k, v)]
+    got, other = task.call(q, k, v), task.call(q, *later)
+    join = lambda x: x.transpose(1, 2).flatten(2)  # noqa: E731
+    right = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    known = {
+        "the heads' parts stand in the wrong order within a token: all of head 0, then all of head 1, …":
+            right.permute(0, 2, 3, 1).flatten(2),
+        "the leak is gone because nobody looks at anybody: only v came back": join(v),
+        "you took the causal mask away; it was never the culprit": join(F.scaled_dot_product_attention(q, k, v)),
+        "the division by √d got lost in the repair":
+            join(F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)),
+    }  # fmt: skip
+    task.that(got.shape == (2, 6, 12), f"the shape is {tuple(got.shape)}; wanted is (batch, seq, heads · dim)")
+    leaks = not close(got[:, :4], other[:, :4])
+    wrong = (
+        "still there: the last tokens change the first ones" if leaks else "no leak any more, but the values are off"
+    )
+    task.equal(got, join(right), wrong, known)
+    return "no later token changes an earlier one, and the values are torch's"
+
+
+@check("04.memory", points=2)
+def check_conversations_that_fit(task: Task) -> str:
+    """Predict, then measure: how many conversations fit on the card?"""
+    layers, kv_heads, dim = 3 + task.number(0, 5), 1 + task.number(0, 3), 8 * (1 + task.number(0, 3))
+    heads, length, number = kv_heads * (3 + 2 * task.number(0, 2)), 64 + task.number(0, 50), 5 + task.number(0, 20)
+    config = ModelConfig(hidden_size=heads * dim, num_hidden_layers=layers, num_attention_heads=heads,
+                         num_key_value_heads=kv_heads)  # fmt: skip
+    cache = KVCache(config, 1, length, dtype=torch.bfloat16)
+    one = cache.keys.nbytes + cache.values.nbytes  # measured: what the library's cache really takes
+    budget = number * one + one // 2
+    got = task.call(budget, length, layers, heads, kv_heads, dim)
+    wide = one * heads // kv_heads
+    task.equal(got, number, f"measured: one conversation takes {one:,} bytes, so {number} fit into {budget:,}", {
+        "only whole conversations count, and half a one does not fit: `//`": budget / one,
+        "the queries are not kept: count the key/value heads": budget // wide,
+        "keys *and* values are kept: twice as much": budget // (one // 2),
+        "a number in bfloat16 takes two bytes": budget // (one * 2),
+        "every layer has a cache of its own": budget // (one // layers),
+        "that is how many *tokens* fit; a conversation has `length` of them": budget // (one // length),
+    })  # fmt: skip
+    return f"{one:,} bytes for a conversation of {length} tokens, as the library's cache takes them"

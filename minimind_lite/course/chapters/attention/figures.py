@@ -1,0 +1,112 @@
+"""Chapter 04's pictures: scores and weights, what saturates, who can influence whom, memory, heads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ...kit.curves import loss_curves
+from ...kit.labels import label
+from ...kit.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, style, subplots
+
+__all__ = ["draw_map", "head_grid", "kv_memory", "loss_curves", "row_bars", "saturation", "score_maps"]
+
+
+def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = "", limit: float | None = None) -> Any:
+    """One (queries, keys) matrix on ``axis``: a row is a token that looks, a column one that is looked at.
+
+    −inf, what the mask forbids, is drawn grey. ``limit`` fixes the colour scale to 0 .. limit. Returns the image.
+    """
+    from matplotlib import colormaps
+
+    values = np.ma.masked_invalid(matrix.detach().float().cpu().numpy())
+    colours = colormaps[SEQUENTIAL].copy()
+    colours.set_bad("#d9d9d9")
+    image = axis.imshow(values, cmap=colours, vmin=None if limit is None else 0, vmax=limit, interpolation="nearest")
+    axis.set_title(title)
+    axis.grid(False)
+    if words:
+        axis.set_xticks(range(len(words)), words, rotation=60, ha="right", fontsize=8)
+        axis.set_yticks(range(len(words)), words, fontsize=8)
+    return image
+
+
+@style()
+def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
+    """Matrices side by side, each with its own colour bar: ``{"scores": …, "after the mask": …, "weights": …}``."""
+    figure, axes = subplots(1, len(maps), width=3.4 * len(maps), height=3.3, squeeze=False)
+    for axis, (title, matrix) in zip(axes[0], maps.items(), strict=True):
+        image = draw_map(axis, matrix, words, title)
+        figure.colorbar(image, ax=axis, shrink=0.75)
+    axes[0, 0].set_ylabel(label("query_token"))
+    axes[0, 0].set_xlabel(label("key_token"))
+    return figure
+
+
+@style()
+def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradient: dict[str, Sequence[float]]) -> Any:
+    """How decided the softmax is, and how much gradient passes it, against the width of a head; one line a variant."""
+    figure, axes = subplots(1, 2, width=8.4, height=3.2)
+    for colour, name in zip((RED, BLUE), largest, strict=False):
+        axes[0].plot(dims, largest[name], "o-", color=colour, label=name)
+        axes[1].plot(dims, gradient[name], "o-", color=colour, label=name)
+    for axis, what in zip(axes, ("largest_weight", "gradient_size"), strict=True):
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(dims, [str(d) for d in dims])
+        axis.set_xlabel(label("head_dim"))
+        axis.set_title(label(what))
+        axis.set_ylim(bottom=0)
+        axis.minorticks_off()
+    axes[0].legend()
+    return figure
+
+
+@style()
+def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int]) -> Any:
+    """Memory of keys and values against the length of the text; one line a kind of attention. Values in bytes."""
+    figure, axis = subplots(width=6.4, height=3.4)
+    for (name, values), colour in zip(bytes_by_kind.items(), PALETTE, strict=False):
+        mebibytes = [value / 2**20 for value in values]
+        axis.plot(lengths, mebibytes, "o-", color=colour)
+        axis.annotate(f" {name}: {mebibytes[-1]:.0f} MiB", (lengths[-1], mebibytes[-1]), color=colour, va="center")
+    axis.set_xlim(0, lengths[-1] * 1.45)
+    axis.set_ylim(bottom=0)
+    axis.set_xticks(lengths)
+    axis.set_xlabel(label("tokens_in_context"))
+    axis.set_ylabel(label("kv_mebibytes"))
+    return figure
+
+
+@style()
+def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
+    """Every head of a small model: weights (layers, heads, seq, seq), and a caption for each head."""
+    layers, heads = weights.shape[:2]
+    figure, axes = subplots(layers, heads, width=2.3 * heads, height=2.6 * layers, squeeze=False)
+    for layer in range(layers):
+        for head in range(heads):
+            axis = axes[layer, head]
+            draw_map(axis, weights[layer, head], title=captions[layer][head], limit=1.0)
+            axis.set_title(captions[layer][head], fontsize=9)
+            axis.tick_params(labelsize=7)
+        axes[layer, 0].set_ylabel(f"{label('layer')} {layer}")
+    return figure
+
+
+@style()
+def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "") -> Any:
+    """One head's map, and what the token ``query`` looks at. weights: (seq, seq)."""
+    figure, axes = subplots(1, 2, width=9.0, height=3.9, width_ratios=(1, 1.25))
+    draw_map(axes[0], weights, title=title, limit=1.0)
+    for edge in (query - 0.5, query + 0.5):  # a frame around the row, which stays visible
+        axes[0].axhline(edge, color=ORANGE, linewidth=0.8)
+    axes[0].set_ylabel(label("query_token"))
+    axes[0].set_xlabel(label("key_token"))
+    row = weights[query].detach().float().cpu().numpy()
+    colours = [ORANGE if place == query else BLUE if place < query else GREY for place in range(len(row))]
+    axes[1].bar(range(len(row)), row, color=colours)
+    axes[1].set_xticks(range(len(row)), words, fontsize=7, rotation=0 if max(map(len, words)) == 1 else 60)
+    axes[1].grid(False, axis="x")
+    axes[1].set_ylim(0, 1)
+    axes[1].set_title(f"{label('looks_from')} {query} ({words[query]})")
+    return figure

@@ -1,0 +1,83 @@
+"""Chapter 13's pictures: what a label hides, temperatures, two ways to miss, the student beside its control."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kit.labels import label
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, html, subplots
+
+
+def top_tokens(names: Sequence[str], probabilities: Sequence[float], truth: str = "", note: str = "") -> Any:
+    """Tokens with their probabilities as chips and bars; ``truth``, the label's token, is green."""
+    rows = "".join(_bar(name, share, name == truth) for name, share in zip(names, probabilities, strict=True))
+    return html(f"<div>{note}</div><table>{rows}</table>")
+
+
+def _bar(name: str, share: float, right: bool) -> str:
+    colour = GREEN if right else GREY
+    bar = f"background:{colour};height:12px;width:{max(1.0, 320 * share):.0f}px;display:inline-block"
+    look = "text-align:left;border:none;padding:0 6px"
+    return (
+        f'<tr><td style="{look}">{chip(name, "#bfe8d7" if right else "#e8e8e8")}</td>'
+        f'<td style="{look}"><span style="{bar}"></span> {share:.1%}</td></tr>'
+    )
+
+
+def temperatures(logits: Tensor, values: Sequence[float]) -> Any:
+    """The same logits, softened: probabilities of the likeliest tokens by rank, one line a temperature."""
+    figure, axis = subplots(height=3.2)
+    ranked = logits.sort(descending=True).values
+    for number, value in enumerate(values):
+        shares = (ranked / value).softmax(dim=-1)[:20].numpy()
+        axis.plot(range(1, len(shares) + 1), shares, marker=".", color=PALETTE[number], label=f"T = {value:g}")
+    axis.set(xlabel=label("token_rank"), ylabel=label("probability"), yscale="log", xticks=[1, 5, 10, 15, 20])
+    axis.legend()
+    return figure
+
+
+def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
+    """A distribution with two hills, and the single hills that come nearest to it by each direction of the KL."""
+    figure, axis = subplots(height=3.2)
+    axis.fill_between(places.numpy(), target.numpy(), color=GREY, alpha=0.35, label=label("teacher"))
+    for colour, (name, probabilities) in zip((BLUE, ORANGE), fitted.items(), strict=False):
+        axis.plot(places.numpy(), probabilities.numpy(), color=colour, label=label(name))
+    axis.set(xlabel=label("outcome"), ylabel=label("probability"), ylim=(0, None))
+    axis.legend()
+    return figure
+
+
+def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+    """Held-out cross-entropy of several runs over the same steps: the student, and its control."""
+    figure, axis = subplots(height=3.6)
+    for colour, (name, history) in zip((GREEN, GREY), histories.items(), strict=False):
+        seen = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
+        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=f"{label(name)}: {seen[-1][1]:.3f}")
+    axis.set(xlabel=label("step"), ylabel=label("held_out_answer_loss"))
+    axis.legend()
+    return figure
+
+
+def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float]) -> Any:
+    """The gradient's length against the temperature, with T² and without."""
+    figure, axis = subplots(height=3.0)
+    for colour, (name, values) in zip((GREEN, ORANGE), sizes.items(), strict=False):
+        axis.plot(temperatures, values, marker="o", color=colour, label=label(name))
+    axis.set(xscale="log", yscale="log", xlabel=label("temperature"), ylabel=label("gradient_length"))
+    axis.set_xticks(list(temperatures), [f"{value:g}" for value in temperatures])
+    axis.minorticks_off()
+    axis.legend()
+    return figure
+
+
+def softened(names: Sequence[str], logits: Sequence[float], temperature: float, truth: str = "") -> Any:
+    """The picture of the interactive: the named tokens at this temperature, and how much the likeliest leaves over."""
+    shares = torch.tensor(logits).div(temperature).softmax(dim=-1).numpy()
+    entropy = float(-(shares * np.log(np.maximum(shares, 1e-30))).sum())
+    left = (
+        f"T = {temperature:g} · {label('besides_the_first')} {1 - shares.max():.1%} · {label('entropy')} {entropy:.2f}"
+    )
+    return top_tokens(names, shares.tolist(), truth, left)

@@ -1,0 +1,95 @@
+"""Chapter 12's pictures: loss and gradient against the margin, log-probabilities over time, style and KL, answers."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ...kit.labels import label
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, html, subplots
+
+
+def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
+    """DPO's loss and the weight of its gradient against the margin in nats, a line for each β; ``chosen`` is marked."""
+    figure, (left, right) = subplots(columns=2, height=3.0)
+    margins = np.linspace(-60, 60, 241)
+    for beta in betas:
+        left.plot(margins, np.logaddexp(0, -beta * margins), label=f"β = {beta:g}")
+        right.plot(margins, beta / (1 + np.exp(beta * margins)), label=f"β = {beta:g}")
+    for axis, name in ((left, "pair_loss"), (right, "gradient_weight")):
+        axis.axvline(0, color=GREY, linewidth=0.8)
+        if chosen is not None:
+            axis.axvline(chosen, color=ORANGE, linestyle=":")
+        axis.set(xlabel=label("margin_nats"), ylabel=label(name))
+    left.set_ylim(0, 8)
+    left.legend()
+    return figure
+
+
+def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob") -> Any:
+    """Log-probabilities of chosen and rejected answers over a run, or their change."""
+    figure, axis = subplots(height=3.2)
+    steps = [row["step"] for row in history]
+    for name, colour in (("chosen", BLUE), ("rejected", ORANGE)):
+        axis.plot(steps, [row[f"logps/{name}"] for row in history], marker="o", color=colour, label=label(name))
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
+    axis.legend()
+    return figure
+
+
+def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel: str = "pair_loss") -> Any:
+    """One metric of several runs over their steps."""
+    figure, axis = subplots(height=2.8)
+    for name, history in histories.items():
+        axis.plot([row["step"] for row in history], [row[key] for row in history], marker=".", label=name)
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
+    axis.legend()
+    return figure
+
+
+def before_after(before: Any, after: Any) -> Any:
+    """Two PreferenceReports as pairs of bars: which answers are likelier, how it speaks, what it still knows."""
+    figure, axis = subplots(height=3.4)
+    rows = ("answers_summed", "answers_per_token", "style_percent", "facts_percent")
+    for offset, colour, name, one in ((0.2, GREY, "before", before), (-0.2, GREEN, "after", after)):
+        shares = [100 * share for share in (one.accuracy.summed, one.accuracy.per_token, one.style, one.facts)]
+        places = [len(rows) - 1 - row + offset for row in range(len(rows))]
+        bars = axis.barh(places, shares, height=0.38, color=colour, label=label(name))
+        axis.bar_label(bars, fmt="%.0f %%", padding=3)
+    axis.set_yticks(range(len(rows)), [label(name) for name in reversed(rows)])
+    axis.grid(axis="y", visible=False)
+    axis.set(xlim=(0, 115), xlabel=label("percent_held_out"))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
+    return figure
+
+
+def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
+    """For each β: how far the model went (KL of an answer, nats) and its share of answers in the preferred style."""
+    figure, axis = subplots(height=3.0)
+    for row, (beta, (distance, share)) in enumerate(measured.items()):
+        axis.plot(distance, 100 * share, marker="o", color=BLUE)
+        axis.annotate(f"β = {beta:g}", (distance, 100 * share), xytext=(-14, 8 + 14 * row), textcoords="offset points")
+    axis.set(xlabel=label("kl_answer"), ylabel=label("style_percent"), ylim=(0, 105))
+    axis.margins(x=0.15)
+    axis.set_xlim(left=0)
+    return figure
+
+
+def answers(questions: Sequence[str], said: Mapping[str, Sequence[str]], closings: Sequence[str]) -> Any:
+    """Sampled answers side by side, a column for each model; a tick marks the preferred style."""
+    head = "".join(f'<th style="text-align:left">{label(name)}</th>' for name in ("question", *said))
+    rows = "".join(
+        f"<tr>{_cell(question)}{''.join(_cell(_marked(column[row], closings)) for column in said.values())}</tr>"
+        for row, question in enumerate(questions)
+    )
+    return html(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+
+
+def _marked(text: str, closings: Sequence[str]) -> str:
+    return ("✓ " if text.strip().endswith(tuple(closings)) else "✗ ") + text
+
+
+def _cell(text: str) -> str:
+    shown = escape(text if len(text) <= 140 else text[:139] + "…").replace("\n", " ⏎ ")
+    return f'<td style="text-align:left;vertical-align:top;max-width:24em">{shown}</td>'

@@ -1,0 +1,52 @@
+"""Chapter 12's settings.
+
+``full`` has MiniMind2's batch of 4, its length of 1024 and its two passes; its learning rate of 1e-8 moves nothing, so
+the rate is the paper's 1e-6.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...kit.profiles import Minutes, by_profile
+from ...kit.settings import GPU, SMOKE, SFTSettings
+
+
+@dataclass(frozen=True)
+class DPOSettings(SFTSettings):
+    """First the reference is fine-tuned, with numbers of its own, then the preferences are trained."""
+
+    micro_batch_size: int = 8  # pairs
+    total_steps: int = 120
+    learning_rate: float = 2e-4
+    embedding_lr_ratio: float = 1.0
+    warmup_ratio: float = 0.1
+    eval_every: int = 0  # once, at the end
+    eval_batches: int = 0
+    beta: float = 0.1
+    loss_type: str = "sigmoid"  # sigmoid, sigmoid_norm or ipo
+    reference_steps: int = 300  # fine-tuning on both endings; 0: the model of chapter 10 is the reference
+    reference_learning_rate: float = 3e-3
+    reference_embedding_lr_ratio: float = 6.0
+    reference_micro_batch_size: int = 4  # packed rows
+    eval_pairs: int = 120  # held-out pairs that are measured
+    eval_questions: int = 150
+    max_new_tokens: int = 96
+    experiment_steps: int = 12  # length of the chapter's small experiments
+
+    def reference_changes(self) -> dict[str, Any]:
+        """What is different while the reference is fine-tuned, under the names that TrainConfig uses."""
+        rates = {"learning_rate": self.reference_learning_rate, "embedding_lr_ratio": self.reference_embedding_lr_ratio}
+        return rates | {"total_steps": self.reference_steps, "micro_batch_size": self.reference_micro_batch_size}
+
+
+SETTINGS = by_profile(
+    DPOSettings(),
+    colab=GPU | {"micro_batch_size": 16, "learning_rate": 5e-5, "reference_learning_rate": 5e-4, "precision": "fp16"},
+    full=GPU
+    | {"preset": "minimind2-small", "block_size": 1024, "micro_batch_size": 4, "total_steps": 40_000}
+    | {"learning_rate": 1e-6, "reference_steps": 0, "precision": "bf16", "max_new_tokens": 256},
+    smoke=SMOKE
+    | {"block_size": 512, "reference_steps": 4, "max_new_tokens": 6, "experiment_steps": 2}
+    | {"eval_pairs": 6, "eval_questions": 4},
+)
+MINUTES = Minutes(quick=3.0, colab=5.0, full=60.0)

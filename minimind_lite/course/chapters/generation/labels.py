@@ -1,0 +1,11 @@
+"""Words in the pictures of chapter 09; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "milliseconds_per_token": "milliseconds per new token",
+    "every_head_its_own": "if every query head kept its own",
+    "grouped_as_built": "grouped, as built",
+    "keys_and_values": "(keys, values)",
+    "per_token": "per token",
+    "other_tokens": "other tokens",
+    "tokens_kept": "tokens can be drawn",
+}

@@ -1,0 +1,15 @@
+"""Words in the pictures of chapter 15; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "minus_mean": "minus the mean",
+    "over_std": "over the standard deviation",
+    "dead_group": "all rewards are equal: no answer is better, nothing is learned",
+    "good_token": "advantage +1",
+    "bad_token": "advantage -1",
+    "ratio": "ratio π / π_old",
+    "push": "push on log π",
+    "true_kl": "the KL divergence",
+    "kl_nats": "estimate from one sample (nats): mean and standard deviation",
+    "reward_for_length": "rewarded for length",
+    "too_fast": "learning rate too high",
+}

@@ -1,0 +1,45 @@
+"""Chapter 11's settings.
+
+MiniMind2 trains an adapter of rank 8 at 1e-4; ``full`` does a quarter of its ten epochs of lora_medical, because half
+of the tokens are replayed conversations.
+"""
+
+from dataclasses import dataclass
+
+from ...kit.profiles import Minutes, by_profile
+from ...kit.settings import GPU, SMOKE, SFTSettings
+
+
+@dataclass(frozen=True)
+class LoRASettings(SFTSettings):
+    """Two adapters on the model of chapter 10."""
+
+    rank: int = 4
+    alpha: float = 64.0
+    dropout: float = 0.05
+    replay_share: float = 0.5  # of the training tokens: conversations of chapter 10, so that they are not forgotten
+    micro_batch_size: int = 2
+    total_steps: int = 600  # of the identity adapter
+    learning_rate: float = 3e-3
+    embedding_lr_ratio: float = 1.0  # nothing to scale: the embeddings are frozen
+    weight_decay: float = 0.0
+    eval_every: int = 0  # once, at the end
+    medical_steps: int = 300  # of the medical adapter
+    medical_questions: int = 50  # held-out questions that are asked
+    medical_tokens: int = 160  # maximum length of an answer to one
+    disclaimer_characters: int = 20  # the last characters of an expected answer that are its disclaimer
+    experiment_steps: int = 30  # of the chapter's short runs
+
+
+SETTINGS = by_profile(
+    LoRASettings(),
+    colab=GPU | {"micro_batch_size": 16, "learning_rate": 1e-3, "precision": "fp16"},
+    full=GPU
+    | {"preset": "minimind2-small", "micro_batch_size": 32, "rank": 8, "alpha": 16.0, "learning_rate": 1e-4}
+    | {"total_steps": 500, "medical_steps": 2500, "precision": "bf16"}
+    | {"max_new_tokens": 256, "medical_tokens": 256},
+    smoke=SMOKE
+    | {"eval_questions": 4, "max_new_tokens": 8, "medical_steps": 2, "medical_questions": 2, "medical_tokens": 8}
+    | {"experiment_steps": 2},
+)
+MINUTES = Minutes(quick=2.0, colab=3.0, full=10.0)

@@ -1,0 +1,1 @@
+"""Chapter 15b: practice with PPO."""

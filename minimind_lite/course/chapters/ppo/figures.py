@@ -1,0 +1,26 @@
+"""Chapter 15b's pictures: the critic's values, the advantages that come of them, and the practice itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...kit.curves import practice_curves as curves
+from ...kit.labels import label
+from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, subplots
+
+__all__ = ["curves", "gae_lines"]
+
+
+def gae_lines(rewards: Sequence[float], values: Sequence[float], found: Mapping[str, Sequence[float]]) -> Any:
+    """The critic's values of one answer, and the advantages for several λ."""
+    figure, axes = subplots(1, 2, height=2.8)
+    places = range(1, len(values) + 1)
+    axes[0].plot(places, values, color=PURPLE, marker="o", label=label("value"))
+    axes[0].bar(places, rewards, color=BLUE, label=label("reward"))
+    for (name, line), colour in zip(found.items(), (RED, ORANGE, GREEN, BLUE), strict=False):
+        axes[1].plot(places, line, marker="o", color=colour, label=name)
+    axes[1].axhline(0, color="black", linewidth=1)
+    axes[1].set_title(label("advantage"))
+    for axis in axes:
+        axis.set_xlabel(label("token"))
+        axis.legend()
+    return figure

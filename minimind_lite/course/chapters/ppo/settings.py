@@ -1,0 +1,27 @@
+"""Chapter 15b's settings: the cold start of chapter 15, then the options of PPOOptions."""
+
+from dataclasses import dataclass
+
+from ...kit.profiles import Minutes, by_profile
+from ...kit.settings import FULL_PRACTICE, PRACTICE, SMOKE_PRACTICE, PracticeSettings
+
+
+@dataclass(frozen=True)
+class PPOSettings(PracticeSettings):
+    """Two answers per question, and a critic."""
+
+    micro_batch_size: int = 32
+    group_size: int = 2
+    updates_per_rollout: int = 2  # steps that learn from the same answers
+    total_steps: int = 16
+    lam: float = 0.95  # of generalised advantage estimation
+    eval_questions: int = 70
+
+
+SETTINGS = by_profile(
+    PPOSettings(),
+    colab=PRACTICE | {"total_steps": 40},
+    full=FULL_PRACTICE,
+    smoke=SMOKE_PRACTICE | {"group_size": 2},
+)
+MINUTES = Minutes(quick=1.0, colab=3.0, full=30.0)

@@ -1,0 +1,84 @@
+"""Chapter 08's pictures: blocks and their waste, learning-rate schedules, bits per byte."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from minimind_lite.data.packing import PackedDataset, pack
+from minimind_lite.training.loop import warmup_cosine
+
+from ...kit.curves import lines, loss_band
+from ...kit.labels import label
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, html, subplots
+
+__all__ = ["bits", "blocks", "fill_shares", "lines", "loss_band", "schedule", "waste"]
+
+WASTE = "repeating-linear-gradient(45deg,#ddd 0 4px,#f7f7f7 4px 8px)"
+
+
+def blocks(dataset: PackedDataset, count: int = 6) -> Any:
+    """The first ``count`` blocks as bars: a colour for each document, hatching for padding."""
+    lines = []
+    for pieces in dataset.blocks[:count]:
+        parts = [
+            _segment(len(piece) / dataset.block_size, PALETTE[number % 7], f"{len(piece)} {label('tokens')}")
+            for number, piece in enumerate(pieces)
+        ]
+        empty = dataset.block_size - sum(map(len, pieces))
+        parts.append(_segment(empty / dataset.block_size, WASTE, f"{empty} {label('padding')}"))
+        lines.append(f'<div style="display:flex;height:18px;margin:3px 0">{"".join(parts)}</div>')
+    return html(f'<div style="max-width:720px">{"".join(lines)}</div>')
+
+
+def _segment(share: float, background: str, title: str) -> str:
+    look = f"width:{100 * share:.2f}%;background:{background};border-right:1px solid #fff;box-sizing:border-box"
+    return f'<div style="{look}" title="{escape(title)}"></div>'
+
+
+def fill_shares(lengths: Sequence[int], block_size: int) -> tuple[float, float]:
+    """Share of real tokens with one document a block, and packed; over-long documents are cut in both."""
+    total = sum(lengths)
+    padded = sum(-(-length // block_size) for length in lengths)
+    return total / (padded * block_size), total / (len(pack(lengths, block_size)) * block_size)
+
+
+def waste(lengths: Sequence[int], sizes: Sequence[int], chosen: int) -> Any:
+    """Padding's share against the block's size, one document a block and packed; ``chosen`` is marked."""
+    figure, axis = subplots(height=3.2)
+    shares = 100 * (1 - np.array([fill_shares(lengths, size) for size in sizes]))  # (sizes, 2)
+    for column, name, colour in ((0, "padded", ORANGE), (1, "packed", BLUE)):
+        axis.plot(sizes, shares[:, column], marker="o", color=colour, label=label(name))
+    axis.axvline(chosen, color=GREY, linestyle=":")
+    axis.set(xscale="log", xticks=sizes, xlabel=label("block_size"), ylabel=label("waste_percent"), ylim=(-2, 100))
+    axis.set_xticklabels([str(size) for size in sizes])
+    axis.minorticks_off()
+    axis.legend()
+    return figure
+
+
+def schedule(total_steps: int, peak: float, warmups: Sequence[float], min_ratio: float) -> Any:
+    """The learning rate over a run, one line for each share of warm-up."""
+    figure, axis = subplots(height=3.0)
+    for share in warmups:
+        rates = [
+            peak * warmup_cosine(step, total_steps, round(share * total_steps), min_ratio)
+            for step in range(total_steps)
+        ]
+        axis.plot(range(1, total_steps + 1), rates, label=f"{label('warmup')} {share:.0%}")
+    axis.set(xlabel=label("step"), ylabel=label("learning_rate"), ylim=(0, 1.05 * peak))
+    axis.legend()
+    return figure
+
+
+def bits(measured: Mapping[str, float], best: str) -> Any:
+    """Bits per byte of several models as bars; shorter is better, ``best`` is coloured."""
+    figure, axis = subplots(height=0.7 + 0.42 * len(measured))
+    names = list(measured)[::-1]
+    colours = [GREEN if name == best else GREY for name in names]
+    bars = axis.barh([label(name) for name in names], [measured[name] for name in names], color=colours)
+    axis.bar_label(bars, fmt="%.3f", padding=3)
+    axis.grid(axis="y", visible=False)
+    axis.set(xlabel=label("bits_per_byte"), xlim=(0, 1.12 * max(measured.values())))
+    return figure

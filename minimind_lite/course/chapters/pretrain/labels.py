@@ -1,0 +1,20 @@
+"""Words in the pictures of chapter 08; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "bits_per_byte": "bits per byte",
+    "padding": "padding",
+    "padded": "padded",
+    "packed": "packed",
+    "block_size": "block size (positions)",
+    "waste_percent": "padding, % of positions",
+    "of_positions_padding": "of all positions are padding",
+    "positions_for": "positions for",
+    "warmup": "warm-up",
+    "peak": "peak",
+    "floor": "floor",
+    "unigram": "unigram: how often",
+    "bigram": "bigram: after one token",
+    "trigram": "interpolated trigram",
+    "untrained": "this model, untrained",
+    "trained": "this model, trained",
+}

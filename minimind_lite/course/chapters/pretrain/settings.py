@@ -1,0 +1,25 @@
+"""Chapter 08's settings. ``full`` follows MiniMind2's recipe: 32 x 8 x 512 tokens, one pass over pretrain_hq."""
+
+from dataclasses import dataclass
+
+from ...kit.profiles import Minutes, by_profile
+from ...kit.settings import GPU, SMOKE, TrainingSettings
+
+
+@dataclass(frozen=True)
+class PretrainSettings(TrainingSettings):
+    """The training run, and how much of the held-out text is measured."""
+
+    eval_documents: int = 1000  # at most so many held-out documents are measured
+
+
+SETTINGS = by_profile(
+    PretrainSettings(),
+    colab=GPU | {"micro_batch_size": 32, "total_steps": 1500, "learning_rate": 1e-3, "precision": "fp16"},
+    full=GPU
+    | {"preset": "minimind2-small", "micro_batch_size": 32, "gradient_accumulation_steps": 8}
+    | {"total_steps": 3500, "learning_rate": 5e-4, "precision": "bf16", "eval_documents": 2000},
+    smoke=SMOKE | {"block_size": 512, "eval_documents": 4},
+)
+MINUTES = Minutes(quick=4.0, colab=10.0, full=70.0)
+ARTIFACT = "model.safetensors"

@@ -1,0 +1,15 @@
+"""Words in the pictures of chapter 14; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "only_read": "only read",
+    "counts_once": "counts once",
+    "counts_more": "counts",
+    "with_thinking": "thinks first",
+    "thinking_off": "same model, thinking off",
+    "direct_only": "trained on answers alone",
+    "tokens_in_thought": "tokens in the thought",
+    "right_percent": "right answers, %",
+    "teacher_thought": "the teacher's",
+    "model_thought": "the model's",
+    "weight": "weight",
+}

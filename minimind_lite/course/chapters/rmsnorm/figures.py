@@ -1,0 +1,76 @@
+"""Chapter 02's pictures: clouds of vectors, a signal through many layers, learning rates, what each precision loses."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ...kit.labels import label
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, subplots
+
+
+def clouds(points: Tensor, rms: Tensor, layer: Tensor) -> Any:
+    """The same 2-D vectors as they come, after RMSNorm and after LayerNorm; each (count, 2)."""
+    figure, axes = subplots(1, 3, width=8.4, height=3.0)
+    angle = points[:, 1].atan2(points[:, 0]).numpy()  # the colour follows a vector through the three panels
+    names = ("as_they_come", "rmsnorm", "layernorm")
+    for axis, name, cloud in zip(axes, names, (points, rms, layer), strict=True):
+        axis.scatter(cloud[:, 0], cloud[:, 1], c=angle, cmap="twilight", s=14)
+        axis.set(title=label(name), aspect="equal")
+        reach = max(2.0, float(cloud.abs().max()) * 1.1)
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    return figure
+
+
+def through_layers(curves: Mapping[str, Sequence[float]]) -> Any:
+    """Root mean square of the stream after each layer, on a log scale; where it stops being a number, a cross."""
+    figure, axis = subplots(height=3.4)
+    for (name, sizes), colour in zip(curves.items(), PALETTE, strict=False):
+        good = [size for size in sizes if math.isfinite(size)]
+        axis.plot(range(len(good)), good, marker="o", markersize=3.5, color=colour, label=name)
+        if len(good) < len(sizes):
+            axis.plot(len(good) - 1, good[-1], marker="X", markersize=13, color=colour)
+    axis.set(yscale="log", xlabel=label("layer"), ylabel=label("stream_rms"))
+    axis.legend()
+    return figure
+
+
+def learning_rates(rates: Sequence[float], losses: Mapping[str, Sequence[float]], untrained: float) -> Any:
+    """Final loss against learning rate, one line for each arm; losses above the untrained one are cut off there."""
+    figure, axis = subplots(height=3.4)
+    for (name, values), colour, marker in zip(losses.items(), (GREY, BLUE, ORANGE), "sXo", strict=False):
+        capped = [min(value, untrained * 1.5) if math.isfinite(value) else untrained * 1.5 for value in values]
+        axis.plot(rates, capped, marker=marker, color=colour, label=name)
+    axis.axhline(untrained, color=RED, linestyle=":", label=label("answers_zero"))
+    axis.set(xscale="log", yscale="log", xlabel=label("learning_rate"), ylabel=label("mean_squared_error"))
+    axis.legend(ncols=2)
+    return figure
+
+
+def precision(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Any:
+    """Relative error of three implementations against the size of the input, both axes logarithmic."""
+    figure, axis = subplots(height=3.4)
+    for (name, values), colour in zip(errors.items(), (RED, ORANGE, GREEN, BLUE), strict=False):
+        axis.plot(scales, values, marker="o", markersize=3.5, color=colour, label=name)
+    axis.set(xscale="log", yscale="log", xlabel=label("input_scale"), ylabel=label("relative_error"))
+    axis.legend()
+    return figure
+
+
+def bars(x: Tensor, rms: Tensor, layer: Tensor) -> Any:
+    """One vector of a few dimensions as bars: as it comes, after RMSNorm, after LayerNorm."""
+    figure, axes = subplots(1, 3, width=8.4, height=2.6)
+    names, colours = ("as_they_come", "rmsnorm", "layernorm"), (GREY, BLUE, ORANGE)
+    for axis, name, vector, colour in zip(axes, names, (x, rms, layer), colours, strict=True):
+        values = np.asarray(vector)
+        axis.bar(range(len(values)), values, color=colour)
+        axis.axhline(float(values.mean()), color=RED, linewidth=1, linestyle="--")
+        size = float(np.sqrt((values**2).mean()))
+        title = f"{label(name)}\nRMS {size:.3g}, {label('mean')} {round(float(values.mean()), 3):g}"
+        axis.set(title=title, xlabel=label("dimension"))
+    limit = max(2.5, float(rms.abs().max()), float(layer.abs().max()))
+    for axis in axes[1:]:
+        axis.set_ylim(-limit, limit)
+    return figure

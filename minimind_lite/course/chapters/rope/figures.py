@@ -1,0 +1,108 @@
+"""Chapter 03's pictures: clock hands, the table of angles, scores by distance, pairings, and what YaRN slows down."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ...kit.labels import label
+from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, PALETTE, RED, chip, html, subplots
+
+PASTELS = ("#9ecae1", "#fdd0a2", "#a1d99b", "#dadaeb", "#fcbba1", "#d9d9d9", "#c7e9c0", "#fdae6b")
+
+
+def _hand(axis: Any, angle: float, colour: str, name: str | None) -> None:
+    axis.annotate(
+        "", (math.cos(angle), math.sin(angle)), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2.4}
+    )
+    axis.plot([], [], color=colour, lw=2.4, label=name)
+
+
+def _dial(axis: Any, frequency: float, query: int, key: int) -> None:
+    turn = np.linspace(0, 2 * math.pi, 200)
+    axis.plot(np.cos(turn), np.sin(turn), color="#cccccc", lw=1)
+    between = np.linspace(key * frequency, query * frequency, 400)[-400:]
+    if abs(between[-1] - between[0]) > 2 * math.pi:  # more than a turn lies between them: show what is left of it
+        between = np.linspace(between[0], between[0] + math.fmod(between[-1] - between[0], 2 * math.pi), 400)
+    axis.plot(0.55 * np.cos(between), 0.55 * np.sin(between), color=GREEN, lw=3, label=label("angle_between"))
+    _hand(axis, key * frequency, ORANGE, label("key_hand"))
+    _hand(axis, query * frequency, BLUE, label("query_hand"))
+    axis.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def dials(frequencies: Tensor, pairs: Sequence[int], places: Sequence[tuple[int, int]]) -> Any:
+    """One row for each (query position, key position), one dial for each pair of dimensions: hands and their angle."""
+    figure, axes = subplots(len(places), len(pairs), width=8.4, height=2.35 * len(places) + 0.5, squeeze=False)
+    for row, (query, key) in zip(axes, places, strict=True):
+        for axis, pair in zip(row, pairs, strict=True):
+            frequency = float(frequencies[pair])
+            _dial(axis, frequency, query, key)
+            axis.set_title(f"{label('pair')} {pair}: {label('one_turn_in')} {2 * math.pi / frequency:,.0f}", fontsize=9)
+        row[0].set_ylabel(f"{label('query')} {query}\n{label('key')} {key}")
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def angle_table(cos: Tensor) -> Any:
+    """The table of cosines as an image: positions to the right, pairs downwards. cos: (positions, pairs)."""
+    figure, axis = subplots(height=2.9)
+    image = axis.imshow(cos.T, aspect="auto", cmap=DIVERGING, vmin=-1, vmax=1, interpolation="nearest")
+    axis.set(xlabel=label("position"), ylabel=label("pair"))
+    axis.grid(False)
+    figure.colorbar(image, ax=axis, label=label("cosine"))
+    return figure
+
+
+def fading(distances: Sequence[int], curves: Mapping[str, Any]) -> Any:
+    """How strongly a perfect match is felt, over the distance between two tokens, one line a base."""
+    figure, axis = subplots(height=3.3)
+    for (name, values), colour in zip(curves.items(), PALETTE, strict=False):
+        axis.plot(distances, values, color=colour, label=name)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set(xlabel=label("distance"), ylabel=label("mean_score"), xscale="log")
+    axis.legend()
+    return figure
+
+
+def recall(lengths: Sequence[int], curves: Mapping[str, Sequence[float]], chance: float) -> Any:
+    """Share of right answers over the length of the text, and what guessing gets."""
+    figure, axis = subplots(height=3.3)
+    for (name, values), colour, marker in zip(curves.items(), (RED, GREEN, BLUE), "sXo", strict=False):
+        axis.plot(lengths, values, color=colour, label=name, marker=marker)
+    axis.axhline(chance, color=GREY, linestyle=":", label=label("chance_line"))
+    axis.set(xlabel=label("text_length"), ylabel=label("recall"), ylim=(0, 1.05))
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(lengths, [str(length) for length in lengths])
+    axis.legend(loc="center left")
+    return figure
+
+
+def pairings(head_dim: int = 8) -> Any:
+    """Which dimensions turn together, in the two layouts, as coloured chips: equal colours are a pair."""
+    half = head_dim // 2
+    split = "".join(chip(str(i), PASTELS[i % half]) for i in range(head_dim))
+    woven = "".join(chip(str(i), PASTELS[i // 2]) for i in range(head_dim))
+    return html(f"<div>{label('half_split')}: {split}</div><div>{label('interleaved')}: {woven}</div>")
+
+
+def yarn(frequencies: Tensor, slowed: Tensor, length: int, factor: float) -> Any:
+    """Left: how many turns each pair makes while training and in a longer text. Right: what YaRN multiplies by."""
+    figure, (left, right) = subplots(1, 2, width=8.6, height=3.4)
+    pairs = np.arange(len(frequencies))
+    turns = np.asarray(frequencies) * length / (2 * math.pi)
+    left.plot(pairs, turns, color=GREY, label=label("seen_in_training"))
+    left.plot(pairs, turns * factor, color=RED, label=label("longer_text"))
+    yarn_turns = np.asarray(slowed) * length * factor / (2 * math.pi)
+    left.plot(pairs, yarn_turns, color=GREEN, linestyle="--", label=label("longer_text_yarn"))
+    left.axhline(1, color="black", linewidth=0.8)
+    left.set(yscale="log", xlabel=label("pair"), ylabel=label("turns"))
+    left.legend(fontsize=8)
+    right.plot(pairs, np.asarray(slowed / frequencies), color=GREEN, marker="o", markersize=3)
+    right.axhline(1 / factor, color=GREY, linewidth=0.8, linestyle=":")
+    right.set(xlabel=label("pair"), ylabel=label("speed_multiplied_by"), ylim=(0, 1.05))
+    return figure

@@ -1,0 +1,28 @@
+"""Words in the pictures of chapter 03; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "chance": "chance",
+    "angle_between": "angle between them",
+    "key_hand": "key",
+    "query_hand": "query",
+    "query": "query at",
+    "key": "key at",
+    "move_both": "move both",
+    "pair": "pair",
+    "one_turn_in": "one turn in",
+    "cosine": "cosine",
+    "distance": "distance between query and key (tokens)",
+    "text_length": "length of the text (tokens)",
+    "mean_score": "score, share of its maximum",
+    "half_split": "half-split (Llama, this course)",
+    "interleaved": "interleaved (the paper, llama2.c)",
+    "seen_in_training": "in training",
+    "longer_text": "in a text 16 times as long",
+    "longer_text_yarn": "the same, with YaRN",
+    "turns": "turns from first to last position",
+    "speed_multiplied_by": "YaRN multiplies the speed by",
+    "recall": "right answers",
+    "as_trained": "as trained",
+    "with_yarn": "with YaRN, not retrained",
+    "chance_line": "guessing",
+}

@@ -1,0 +1,28 @@
+"""Words in the pictures of chapter 05; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "linear": "no activation",
+    "input": "input",
+    "activation": "activation",
+    "slope": "its slope",
+    "relu_neuron": "one ReLU neuron:\nrelu(a + b)",
+    "swiglu_neuron": "one SwiGLU neuron:\nsilu(a + b) · (a − b)",
+    "input_a": "input a",
+    "input_b": "input b",
+    "gate": "gate: silu(…)",
+    "up": "wants to pass",
+    "passes": "passes",
+    "gate_slope": "gate slope",
+    "gate_shift": "gate shift",
+    "up_slope": "up slope",
+    "up_shift": "up shift",
+    "products": "the answer is a product",
+    "maxima": "the answer is a maximum",
+    "unexplained": "share still wrong",
+    "held_out_nats_per_letter": "held-out loss (nats per letter); further left is better",
+    "gate_before": "gates of the trained SwiGLU, before SiLU",
+    "inside": "values inside the two MLPs",
+}

@@ -1,0 +1,18 @@
+"""Words in the pictures of chapter 07; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "block": "block",
+    "residual_stream": "residual stream, {width} wide",
+    "attention": "attention",
+    "rmsnorm_short": "RMSNorm",
+    "token_ids": "token ids",
+    "same_matrix": "same matrix",
+    "output_head": "head",
+    "logits": "logits",
+    "blocks": "blocks",
+    "training_memory": "training",
+    "cannot_be_built": "This cannot be built:",
+    "layers": "layers",
+    "query_heads": "query heads",
+    "tokens_in_batch": "tokens in a batch",
+}

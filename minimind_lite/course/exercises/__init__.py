@@ -1,0 +1,1 @@
+"""The exercises: masters and what is generated from them, the machinery of checks, what is solved, grading."""

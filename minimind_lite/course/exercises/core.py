@@ -1,0 +1,96 @@
+"""What a check is: it looks at a learner's function, says what it found, and never raises.
+
+A check module holds functions decorated with ``@check``. Such a function gets a ``Task``, calls the learner's function
+through it, compares with properties and independent references, and returns the sentence that says what was shown.
+The decorated name is then what the notebook calls: ``check_rms_norm(rms_norm)`` prints one line.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..kit.discovery import chapter_names, chapter_part
+from .calling import Caller, LocalCaller
+from .solved import note_solved
+from .task import NotYet, Task, Wrong
+
+SOLVED, WRONG, NOT_YET = "solved", "wrong", "not yet"
+SHOWN = {SOLVED: "solved", WRONG: "not right", NOT_YET: "not yet"}
+STUB = "put your code where it says `raise NotImplementedError`, run that cell, then this one"
+Body = Callable[[Task], str]
+REGISTRY: dict[str, "Check"] = {}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: "solved", "wrong" or "not yet", and the sentence that says why."""
+
+    status: str
+    message: str
+
+
+class Check:
+    """One task's check; call it with the learner's function."""
+
+    def __init__(self, task: str, points: int, body: Body) -> None:
+        self.task, self.points, self.body = task, points, body  # task as in "02.rms_norm"
+        self.name = body.__name__
+        self.title = (inspect.getdoc(body) or self.name).splitlines()[0]
+
+    @property
+    def digest(self) -> str:
+        """Changes when the check does: a task solved under an older check is shown as such."""
+        return hashlib.sha256(inspect.getsource(self.body).encode()).hexdigest()[:16]
+
+    def __call__(self, function: Any) -> None:
+        """Print what the check found in ``function``; note in the progress file that a task is solved."""
+        verdict = self.judge(LocalCaller(function))
+        if verdict.status == SOLVED:
+            note_solved(self.task, self.digest)
+        print(f"{SHOWN[verdict.status]} · {self.task} · {verdict.message}")
+
+    def passes(self, function: Any) -> bool:
+        """Whether ``function`` solves the task: for nbgrader's hidden test cells, which want an assertion."""
+        return self.judge(LocalCaller(function)).status == SOLVED
+
+    def judge(self, caller: Caller, *, seed: int = 0, seconds: float = 10.0) -> Verdict:
+        """The verdict on whatever ``caller`` calls; ``seed`` draws the inputs, ``seconds`` limit each call."""
+        task = Task(caller, seed, seconds)
+        try:
+            return Verdict(SOLVED, self.body(task))
+        except NotYet:
+            return Verdict(NOT_YET, STUB)
+        except Wrong as wrong:
+            return Verdict(WRONG, str(wrong))
+        except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError, ArithmeticError) as error:
+            # what came back was of a kind that the check does not know how to read
+            return Verdict(WRONG, f"your function returned {task.last}, which this check cannot read: {error}")
+
+    def __repr__(self) -> str:
+        return f"<check of task {self.task}>"
+
+
+def check(task: str, *, points: int = 1) -> Callable[[Body], Check]:
+    """Make a check of a function: ``task`` is "NN.name", ``points`` what the grader gives.
+
+    The function's docstring is the task's title in `minimind course progress`. Raises ValueError for a task's second
+    check.
+    """
+
+    def register(body: Body) -> Check:
+        made = Check(task, points, body)
+        if task in REGISTRY and REGISTRY[task].body.__module__ != body.__module__:
+            raise ValueError(f"task {task} has a check already, in {REGISTRY[task].body.__module__}")
+        REGISTRY[task] = made
+        return made
+
+    return register
+
+
+def every_check() -> dict[str, Check]:
+    """All checks of the course by task ("02.rms_norm"), in the order of the chapters and of the tasks in them."""
+    modules = [module for chapter in chapter_names() if (module := chapter_part(chapter, "checks"))]
+    found = {one.task: one for module in modules for one in REGISTRY.values() if one.body.__module__ == module.__name__}
+    return dict(sorted(found.items(), key=lambda item: item[0].partition(".")[0]))

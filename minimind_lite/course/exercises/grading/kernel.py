@@ -1,0 +1,133 @@
+"""A submission's kernel: started in a scratch folder, asked over its shell channel, and killed with all it started."""
+
+import ast
+import contextlib
+import ctypes
+import os
+import sys
+import time
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import psutil
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from ..calling import Outcome
+from ..codec import LARGEST, dumps, loads
+
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV", "WINDIR")
+_ANSWER = "__import__('minimind_lite.course.exercises.remote', fromlist=['answer']).answer(globals().get({0!r}), {1!r})"
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Lost(Exception):
+    """The kernel is gone, or does not come back: "crashed" or "timeout"."""
+
+
+class SubmissionKernel:
+    """Runs cells and single calls of a submission, all within ``timeout`` seconds. Use it in a ``with`` block."""
+
+    def __init__(self, scratch: Path, timeout: float) -> None:
+        self.scratch, self.deadline = scratch, time.monotonic() + timeout
+        self.manager = KernelManager(kernel_name="python3", connection_file=str(scratch / "kernel.json"))
+        self.client: BlockingKernelClient | None = None
+        self.others: set[psutil.Process] = set()
+
+    def __enter__(self) -> "SubmissionKernel":
+        _adopt_orphans()
+        self.others = set(psutil.Process().children(recursive=True))
+        self.manager.start_kernel(env=_environment(self.scratch), cwd=str(self.scratch),
+                                  extra_arguments=["--IPKernelApp.log_level=CRITICAL"])  # fmt: skip
+        self.client = self.manager.client()
+        self.client.start_channels(iopub=False, stdin=False, hb=False)  # what it prints is of no interest
+        self._reply(self.client.kernel_info(), 120.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the kernel and every process that came out of it, daemons too where the system tells us of them."""
+        if self.client:
+            self.client.stop_channels()
+        with contextlib.suppress(RuntimeError, OSError):
+            self.manager.shutdown_kernel(now=True)
+        for process in set(psutil.Process().children(recursive=True)) - self.others:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                process.wait(5)
+        self.manager.cleanup_resources()
+
+    def execute(self, source: str) -> str:
+        """Run a cell; returns the error's class and words, or "". Raises Lost."""
+        content = self._ask(source, {}, self.deadline - time.monotonic())
+        return "" if content.get("status") == "ok" else f"{content.get('ename')}: {str(content.get('evalue'))[:200]}"
+
+    def call(self, function: str, request: str, seconds: float) -> str:
+        """What ``remote.answer`` says of one call; "" where the kernel answered something else, or was interrupted."""
+        content = self._ask("", {"answer": _ANSWER.format(function, request)}, seconds)
+        try:
+            text = content["user_expressions"]["answer"]["data"]["text/plain"]
+            value = ast.literal_eval(text) if len(text) <= LARGEST else ""
+        except (KeyError, TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
+            return ""
+        return value if isinstance(value, str) else ""
+
+    def _ask(self, source: str, expressions: dict[str, str], seconds: float) -> dict[str, Any]:
+        assert self.client is not None
+        message = self.client.execute(source, silent=not source, store_history=False, allow_stdin=False,
+                                      user_expressions=expressions)  # fmt: skip
+        return self._reply(message, seconds)
+
+    def _reply(self, message: str, seconds: float) -> dict[str, Any]:
+        """The reply to a message. A call that takes too long is interrupted, the whole submission is given up."""
+        assert self.client is not None
+        limit = min(time.monotonic() + seconds, self.deadline)
+        interrupted = False
+        while True:
+            with contextlib.suppress(Empty):
+                reply = self.client.get_shell_msg(timeout=0.5)
+                if reply["parent_header"].get("msg_id") == message:
+                    return {} if interrupted else dict(reply["content"])
+            if not self.manager.is_alive():
+                raise Lost("crashed")
+            if time.monotonic() > limit:
+                if interrupted or time.monotonic() > self.deadline:
+                    raise Lost("timeout")
+                self.manager.interrupt_kernel()
+                interrupted, limit = True, time.monotonic() + 5
+
+
+class KernelCaller:
+    """Calls a function of a submission in its kernel: a ``exercises.calling.Caller``."""
+
+    def __init__(self, kernel: SubmissionKernel, function: str) -> None:
+        self.kernel, self.function = kernel, function
+
+    def run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Outcome:
+        """See Caller; raises Lost, which ends the submission."""
+        start = time.monotonic()
+        text = self.kernel.call(self.function, dumps((operation, args, kwargs)), seconds)
+        if not text and time.monotonic() - start > seconds:
+            return Outcome(error="Timeout", text=f"{seconds:g} seconds")
+        try:
+            found = loads(text)
+            changed = tuple(str(one) for one in found["changed"])
+            return Outcome(found["value"], str(found["error"]), str(found["text"])[:300], changed)
+        except (ValueError, KeyError, TypeError):
+            return Outcome(error="Unreadable", text="the kernel's answer is no answer of ours")
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Little of the grader's own environment: no tokens, and every folder of the course inside the scratch."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    folder = str(scratch)
+    names = ("HOME", "USERPROFILE", "TMP", "TEMP", "TMPDIR", "IPYTHONDIR", "MINIMIND_ROOT", "MPLCONFIGDIR")
+    more = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | dict.fromkeys(names, folder) | more | {"MINIMIND_PROGRESS": str(scratch / "progress.json")}
+
+
+def _adopt_orphans() -> None:
+    """On Linux a process whose parent has ended becomes our child, so that no daemon of a submission outlives it."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

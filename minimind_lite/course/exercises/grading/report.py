@@ -1,0 +1,131 @@
+"""`minimind grade`: points for each task of each submission, as CSV and JSON."""
+
+import csv
+import io
+import json
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from minimind_lite.files import write_text
+
+from ...kit.errors import CourseError
+from .kernel import KernelCaller, Lost, SubmissionKernel
+from .submission import Step, Submission, read_submission
+
+COLUMNS = ("file", "set", "task", "status", "points", "max_points", "message")
+
+
+@dataclass(frozen=True)
+class TaskGrade:
+    """One task of one submission."""
+
+    task: str
+    status: str  # solved, wrong, not yet, edited check; or the submission's own, where that gives no credit
+    points: int
+    max_points: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One submission."""
+
+    file: str
+    set: str  # "02_rmsnorm"; "" where the file is none of ours
+    status: str  # graded, timeout, crashed, unreadable
+    seconds: float
+    tasks: list[TaskGrade] = field(default_factory=list)
+
+    @property
+    def points(self) -> int:
+        """The sum over the tasks."""
+        return sum(task.points for task in self.tasks)
+
+    @property
+    def max_points(self) -> int:
+        """What the set gives at most."""
+        return sum(task.max_points for task in self.tasks)
+
+
+def grade_files(files: Sequence[Path], *, timeout: float, output: Path) -> Iterator[str]:
+    """Grade each file, then write grades.csv and grades.json into ``output``; yields a line for each.
+
+    ``timeout``: seconds for one submission in all. A file that is no submission is reported and gets nothing.
+    """
+    grades = []
+    for path in files:
+        grade = grade_file(path, timeout=timeout)
+        grades.append(grade)
+        yield f"{grade.status:10} {grade.points:>3} of {grade.max_points:<3} {grade.set or '-':16} {path}"
+    write_text(output / "grades.csv", _as_csv(grades))
+    rows = [asdict(one) | {"points": one.points, "max_points": one.max_points} for one in grades]
+    write_text(output / "grades.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    yield f"{len(grades)} submissions: {output / 'grades.csv'}, {output / 'grades.json'}"
+
+
+def grade_file(path: Path, *, timeout: float, call_seconds: float = 10.0) -> Grade:
+    """Run and check one submission; never raises for anything that is in the file."""
+    start = time.monotonic()
+    try:
+        submission = read_submission(path)
+    except (CourseError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return Grade(str(path), "", "unreadable", 0.0, [TaskGrade("-", "unreadable", 0, 0, _one_line(str(error)))])
+    with tempfile.TemporaryDirectory(prefix="minimind-grade-", ignore_cleanup_errors=True) as scratch:
+        try:
+            with SubmissionKernel(Path(scratch), timeout) as kernel:
+                status, tasks = "graded", _run(submission, kernel, call_seconds)
+        except Lost as lost:
+            status = str(lost)
+            words = "it took longer than the time limit" if status == "timeout" else "its kernel died"
+            tasks = [_no_credit(step, status, words) for step in submission.tasks]
+    return Grade(str(path), submission.name, status, round(time.monotonic() - start, 1), tasks)
+
+
+def _run(submission: Submission, kernel: SubmissionKernel, call_seconds: float) -> list[TaskGrade]:
+    """All cells in order, then all checks. Raises Lost where the kernel hangs or dies."""
+    errors = {index: kernel.execute(step.source) for index, step in enumerate(submission.steps)}
+    grades = []
+    for index, step in enumerate(submission.steps):
+        if step.check is None:
+            continue
+        if step.edited:
+            grades.append(_no_credit(step, "edited check", "the cell with the check was changed or removed"))
+            continue
+        caller = KernelCaller(kernel, step.function)
+        verdict = step.check.judge(caller, seed=secrets.randbits(48), seconds=call_seconds)
+        points = step.check.points if verdict.status == "solved" else 0
+        failed = f"; the cell stopped with {errors[index]}" if errors[index] and not points else ""
+        message = _one_line(verdict.message + failed)
+        grades.append(TaskGrade(step.check.task, verdict.status, points, step.check.points, message))
+    return grades
+
+
+def _no_credit(step: Step, status: str, words: str) -> TaskGrade:
+    assert step.check is not None
+    return TaskGrade(step.check.task, status, 0, step.check.points, words)
+
+
+def _one_line(text: str) -> str:
+    """Without control characters and terminal colours, and not endless."""
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]", "", text))[:500]
+
+
+def _as_csv(grades: list[Grade]) -> str:
+    """One row a task and one with the sum; what a spreadsheet would take for a formula gets an apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in grades:
+        rows = [(one.file, one.set, *(getattr(task, name) for name in COLUMNS[2:])) for task in one.tasks]
+        rows.append((one.file, one.set, "total", one.status, one.points, one.max_points, f"{one.seconds} s"))
+        writer.writerows([[_harmless(value) for value in row] for row in rows])
+    return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") and value != "-" else value

@@ -1,0 +1,137 @@
+"""Sets of exercises: the masters in solutions/, what learners get in exercises/, and nbgrader's marks on both.
+
+A master holds, for each task, a cell with ``### BEGIN SOLUTION`` and ``### END SOLUTION`` and behind it a cell whose
+first line is the check, ``check_rms_norm(rms_norm)``. All else is made here: ids, setup cell, nbgrader's metadata, the
+hidden assertion that gives points there, and the learner's notebook. Neither of the two is stored with outputs.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from minimind_lite.files import repository_root
+
+from ..kit.errors import CourseError
+from ..notebooks.files import chapter_paths, read, text_of, write
+from ..notebooks.stamping import stamp
+from .core import Check, every_check
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+STUB = ("# YOUR CODE HERE", "raise NotImplementedError")
+_CHECK_LINE = re.compile(r"^(check_\w+)\((\w+)\)$")
+_SOLUTION = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n.*?^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL)
+_HIDDEN = re.compile(rf"\n*^[ \t]*{BEGIN_HIDDEN}[ \t]*\n.*?^[ \t]*{END_HIDDEN}[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class TaskCells:
+    """One task of a set: where the learner writes, and what checks it."""
+
+    check: Check
+    function: str  # the name that the learner defines
+    solution: Any  # the cell with the code
+    checking: Any  # the cell with the check
+
+
+def master_paths(names: Iterable[str] = ()) -> list[Path]:
+    """The masters in order; only those asked for by number or name, if any is."""
+    return chapter_paths(names, repository_root() / "solutions")
+
+
+def exercise_path(master: Path) -> Path:
+    """Where the learner's notebook of a master lies."""
+    return master.parents[1] / "exercises" / master.name
+
+
+def tasks_of(notebook: Any, name: str) -> list[TaskCells]:
+    """The set's tasks in order. Raises CourseError where cells and checks do not belong together."""
+    known = {one.name: one for task, one in every_check().items() if task.startswith(f"{name.partition('_')[0]}.")}
+    found, solution = [], None
+    for cell in (one for one in notebook.cells if one.cell_type == "code"):
+        called = _CHECK_LINE.match(cell.source.partition("\n")[0])
+        if _is_solution(cell):
+            if solution is not None:
+                raise CourseError(f"{name}: no check stands behind the cell {solution.source[:60]!r}")
+            solution = cell
+        elif called and (solution is None or called[1] not in known):
+            raise CourseError(f"{name}: {called[1]} is not a check of this set, or no solution stands before it")
+        elif called:
+            found.append(TaskCells(known.pop(called[1]), called[2], solution, cell))
+            solution = None
+    if solution is not None or known:
+        raise CourseError(f"{name}: without a task: {', '.join(known) or 'no check'}; every check needs its cells")
+    return found
+
+
+def _is_solution(cell: Any) -> bool:
+    """By the markers in a master, by nbgrader's metadata in a learner's notebook."""
+    return BEGIN in cell.source or bool(cell.metadata.get("nbgrader", {}).get("solution"))
+
+
+def stamp_master(notebook: Any, name: str) -> Any:
+    """Write into the master all that a tool can know, in place; outputs are removed."""
+    stamp(notebook, name, "exercises")
+    for cell in (one for one in notebook.cells if one.cell_type == "code"):
+        cell.outputs, cell.execution_count = [], None
+    for task in tasks_of(notebook, name):
+        line = f"{task.check.name}({task.function})"
+        hidden = f"{BEGIN_HIDDEN}\nassert {task.check.name}.passes({task.function})\n{END_HIDDEN}"
+        task.checking.source = f"{line}\n{hidden}"
+        grade_id = re.sub(r"\W", "-", task.check.task)
+        task.solution.metadata.nbgrader = _marks(f"task-{grade_id}", solution=True)
+        task.checking.metadata.nbgrader = _marks(f"check-{grade_id}", grade=True, locked=True) | {
+            "points": task.check.points
+        }
+    return notebook
+
+
+def _marks(grade_id: str, *, grade: bool = False, solution: bool = False, locked: bool = False) -> dict[str, Any]:
+    """nbgrader's metadata of a cell, schema 3."""
+    return {"schema_version": 3, "grade_id": grade_id, "grade": grade, "solution": solution, "locked": locked,
+            "task": False}  # fmt: skip
+
+
+def generate(master: Any) -> Any:
+    """The learner's notebook: solutions replaced by a stub, hidden assertions gone; the same cells and ids."""
+    notebook = nbformat.from_dict(master)
+    for cell in (one for one in notebook.cells if one.cell_type == "code"):
+        stub = lambda hit: "\n".join(hit[1] + line for line in STUB)  # noqa: E731
+        cell.source = without_hidden(_SOLUTION.sub(stub, cell.source))
+        if BEGIN in cell.source or END in cell.source or BEGIN_HIDDEN in cell.source:
+            raise CourseError(f"a marker without its partner in the cell {cell.source[:60]!r}")
+    return notebook
+
+
+def without_hidden(source: str) -> str:
+    """A cell as it is handed out: without the assertion that stands in the masters for nbgrader."""
+    return _HIDDEN.sub("", source)
+
+
+def make(paths: Iterable[Path]) -> list[str]:
+    """Stamp the masters and write the learners' notebooks from them; returns what is still wrong: nothing."""
+    for path in paths:
+        master = stamp_master(read(path), path.stem)
+        write(master, path)
+        write(generate(read(path)), exercise_path(path))
+    return problems([])
+
+
+def problems(paths: Iterable[Path]) -> list[str]:
+    """What is not as `minimind course exercises` would write it, one line each; empty where all is well."""
+    found = []
+    for path in paths:
+        stored = read(path)
+        again = stamp_master(nbformat.from_dict(read(path)), path.stem)
+        if text_of(again) != path.read_text(encoding="utf-8"):
+            found.append(f"solutions/{path.name}: not as it would be stamped: `minimind course exercises`")
+        target = exercise_path(path)
+        if not target.is_file() or target.read_text(encoding="utf-8") != text_of(generate(stored)):
+            found.append(f"exercises/{path.name}: not what its master gives: `minimind course exercises`")
+    masters = {path.name for path in master_paths()}
+    strays = sorted(p.name for p in (repository_root() / "exercises").glob("*.ipynb") if p.name not in masters)
+    return found + [f"exercises/{name}: it has no master in solutions/" for name in strays]

@@ -1,0 +1,64 @@
+"""Is my loss normal? The band in which the losses of other seeds lay, as `make evidence` measured it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+FILE = Path(__file__).with_name("bands.json")
+# What may differ between two runs whose losses can be compared step by step.
+_FREE = {"seed", "eval_every", "save_every", "eval_documents", "eval_questions", "max_new_tokens"}
+
+
+def recipe(settings: Any) -> dict[str, Any]:
+    """The settings that shape the curve."""
+    return {name: value for name, value in asdict(settings).items() if name not in _FREE}
+
+
+def expected_band(stage: str, settings: Any, file: Path = FILE) -> dict[str, Any] | None:
+    """``{"steps", "low", "high", "seeds"}`` for a stage at these settings; None where nobody has measured them."""
+    bands = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    band = bands.get(stage)
+    return band if band and band["recipe"] == recipe(settings) else None
+
+
+def inside(history: Sequence[Row], band: Mapping[str, Any]) -> float:
+    """The share of the logged steps whose loss lies in the band."""
+    limits = dict(zip(band["steps"], zip(band["low"], band["high"], strict=True), strict=True))
+    found = [
+        limits[row["step"]][0] <= row["loss"] <= limits[row["step"]][1] for row in history if row["step"] in limits
+    ]
+    return sum(found) / len(found)
+
+
+def make_band(
+    histories: Sequence[Sequence[Row]], settings: Any, seeds: Sequence[int], reach: int = 4
+) -> dict[str, Any]:
+    """A band from the same run with several seeds: mean ± 2 standard deviations of single steps' losses.
+
+    Around each logged step the losses of all seeds at it and at ``reach`` logged steps to each side are pooled, after
+    the mean curve has been taken out, so that the slope does not count as scatter.
+    """
+    steps = [row["step"] for row in histories[0]]
+    losses = [[row["loss"] for row in history] for history in histories]
+    raw = [sum(column) / len(column) for column in zip(*losses, strict=True)]
+    low, high = [], []
+    for at in range(len(steps)):
+        near = range(max(0, at - reach), min(len(steps), at + reach + 1))
+        middle = _line_at(at, near, raw)
+        rest = [one[i] - _line_at(i, near, raw) for one in losses for i in near]
+        spread = 2 * math.sqrt(sum(r * r for r in rest) / max(1, len(rest) - 2))
+        low.append(round(middle - spread, 4))
+        high.append(round(middle + spread, 4))
+    return {"recipe": recipe(settings), "seeds": list(seeds), "steps": steps, "low": low, "high": high}
+
+
+def _line_at(x: int, near: range, values: Sequence[float]) -> float:
+    """The straight line through ``values`` at the places ``near`` (least squares), read off at ``x``."""
+    mean_x, mean_y = sum(near) / len(near), sum(values[i] for i in near) / len(near)
+    steepness = sum((i - mean_x) * (values[i] - mean_y) for i in near) / max(1, sum((i - mean_x) ** 2 for i in near))
+    return mean_y + steepness * (x - mean_x)

@@ -1,0 +1,65 @@
+"""Curves over training steps: the learner's loss over its expected band, and plain lines."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .labels import label
+from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, style, subplots
+
+
+def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None, ylabel: str = "loss") -> Any:
+    """The learner's loss, step by step and held out, over the band in which 19 of 20 steps of other seeds lay."""
+    figure, axis = subplots(height=3.8)
+    if band is not None:
+        axis.fill_between(band["steps"], band["low"], band["high"], color=GREEN, alpha=0.25, label=label("expected"))
+    axis.plot([row["step"] for row in history], [row["loss"] for row in history],
+              color=BLUE, linewidth=1, label=label("yours"))  # fmt: skip
+    held_out = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
+    if held_out:
+        axis.plot(*zip(*held_out, strict=True), color=ORANGE, marker="o", label=label("held_out"))
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
+    axis.legend()
+    return figure
+
+
+def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
+    """Several curves over the steps, on one scale."""
+    figure, axis = subplots(height=3.0)
+    for name, values in curves.items():
+        axis.plot(range(1, len(values) + 1), values, label=name)
+    axis.set(xlabel=label("step"), ylabel=label(ylabel))
+    axis.legend()
+    return figure
+
+
+@style()
+def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: str) -> Any:
+    """Training losses over steps, with one dashed level to compare them with (what guessing costs)."""
+    figure, axis = subplots(width=6.8, height=3.2)
+    for (name, losses), colour in zip(curves.items(), (RED, BLUE, *PALETTE[2:]), strict=False):
+        axis.plot(losses, color=colour, label=name)
+    axis.axhline(level, color=GREY, linestyle="--", linewidth=1.2, label=level_name)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel(label("step"))
+    axis.set_ylabel(label("loss"))
+    axis.legend()
+    return figure
+
+
+def practice_curves(
+    history: Sequence[Mapping[str, Any]],
+    names: Sequence[str] = ("correctness_reward", "kl", "answer_tokens", "dead_groups"),
+) -> Any:
+    """Some metrics of a run over its steps: single steps pale, a mean over five of them in full colour."""
+    figure, axes = subplots(2, -(-len(names) // 2), height=4.6, sharex=True)
+    steps = [row["step"] for row in history]
+    for axis, name in zip(axes.flat, names, strict=False):
+        values = [row[name] for row in history]
+        smooth = [sum(values[max(0, i - 4) : i + 1]) / len(values[max(0, i - 4) : i + 1]) for i in range(len(values))]
+        axis.plot(steps, values, color=GREY, linewidth=0.8)
+        axis.plot(steps, smooth, color=BLUE)
+        axis.set_title(label(name))
+        axis.set_ylim(bottom=0)
+    for axis in axes[-1]:
+        axis.set_xlabel(label("step"))
+    return figure

@@ -1,0 +1,76 @@
+"""The words in pictures, by key. Several chapters use these; a chapter's own are in its ``labels.py``."""
+
+from functools import cache
+
+from .discovery import chapter_names, chapter_part
+
+LABELS: dict[str, str] = {
+    "step": "step",
+    "loss": "loss (nats per token)",
+    "learning_rate": "learning rate",
+    "position": "position",
+    "head": "head",
+    "layer": "layer",
+    "before": "before",
+    "after": "after",
+    "held_out": "held out",
+    "yours": "yours",
+    "expected": "expected",
+    "head_dim": "width of a head",
+    "tokens_in_context": "tokens in the context",
+    "kv_mebibytes": "keys and values, MiB",
+    "target": "training target",
+    "control": "written by the template",
+    "context": "only read",
+    "tokens_trained": "tokens are trained on",
+    "hidden_size": "hidden size",
+    "poetry": "Tang and Song poems",
+    "moby_dick": "Moby-Dick",
+    "english": "English",
+    "chinese": "Chinese",
+    "model_decides": "the model decides",
+    "thinks": "opens a think block",
+    "answers_at_once": "writes an empty think block",
+    "stream_rms": "size of the stream (RMS)",
+    "kv_heads": "kv heads",
+    "tokens": "tokens",
+    "exact_percent": "right answers, %",
+    "question": "question",
+    "conversation": "conversation",
+    "swiglu": "SwiGLU",
+    "embedding": "embedding",
+    "million_parameters": "million parameters",
+    "parameters": "parameters",
+    "mebibytes": "MiB",
+    "entropy": "entropy",
+    "text": "text",
+    "reward": "reward",
+    "teacher": "teacher",
+    "answer": "answer",
+    "correctness_reward": "share of right answers",
+    "kl": "KL to the reference (k3, nats per token)",
+    "answer_tokens": "tokens in an answer",
+    "dead_groups": "share of groups without a difference",
+    "advantage": "advantage",
+    "token": "token",
+    "weights": "weights",
+    "gradients": "gradients",
+    "model": "model",
+}
+
+
+@cache
+def every_label() -> dict[str, str]:
+    """The shared words and those of all chapters. Raises ValueError where two of them use the same key."""
+    found = dict(LABELS)
+    for chapter in chapter_names():
+        own: dict[str, str] = getattr(chapter_part(chapter, "labels"), "LABELS", {})
+        if found.keys() & own.keys():
+            raise ValueError(f"the labels of chapter {chapter} repeat: {', '.join(sorted(found.keys() & own.keys()))}")
+        found |= own
+    return found
+
+
+def label(name: str) -> str:
+    """The words for ``name``; if nobody has written any, the name itself with spaces for underscores."""
+    return every_label().get(name, name.replace("_", " "))

@@ -1,0 +1,76 @@
+"""The sizes at which a chapter runs: quick, colab, full, and the smoke size of the tests.
+
+A chapter's ``settings.py`` holds ``SETTINGS`` (what ``by_profile`` returns), ``MINUTES``, and ``ARTIFACT`` if a later
+chapter needs a file of its own. A notebook reads ``course.begin(...).settings`` and holds no sizes itself.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from minimind_lite.config import with_changes
+
+from .discovery import chapter_part
+from .errors import CourseError
+from .settings import Settings
+
+PROFILES = ("quick", "colab", "full")
+RESULTS = "results.json"  # what every chapter leaves behind
+
+
+class Minutes(NamedTuple):
+    """How long a chapter takes. quick: measured on 2 CPU cores; colab (one T4), full (one 24 GB card): estimates."""
+
+    quick: float
+    colab: float
+    full: float
+
+
+def by_profile(
+    quick: Any,
+    *,
+    colab: Mapping[str, Any] | None = None,
+    full: Mapping[str, Any] | None = None,
+    smoke: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The settings ``quick`` at every size: each of the others is given as what differs from quick."""
+    others = {"colab": colab, "full": full, "smoke": smoke}
+    return {"quick": quick} | {name: replace(quick, **(different or {})) for name, different in others.items()}
+
+
+def is_smoke() -> bool:
+    """Whether the tests asked for the size that takes seconds (``MINIMIND_SMOKE=1``)."""
+    return os.environ.get("MINIMIND_SMOKE") == "1"
+
+
+def check_profile(profile: str) -> str:
+    """Return ``profile``, or raise CourseError with the list of profiles."""
+    if profile not in PROFILES:
+        raise CourseError(f"no profile is called {profile!r}; there are: {', '.join(PROFILES)}")
+    return profile
+
+
+def settings_for(chapter: str, profile: str, changes: Mapping[str, Any] | None = None) -> Any:
+    """A chapter's settings at this profile (in the tests: at smoke size), with those ``changes`` that are not None.
+
+    Raises CourseError for an unknown profile, ConfigError for an unknown name or a value of the wrong type.
+    """
+    check_profile(profile)
+    sizes = _from_settings(chapter, "SETTINGS", {})
+    return with_changes(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
+
+
+def expected_minutes(chapter: str, profile: str) -> float | None:
+    """How long the chapter takes at this profile; None if its settings do not say."""
+    minutes = _from_settings(chapter, "MINUTES", None)
+    return None if minutes is None else getattr(minutes, check_profile(profile))
+
+
+def artifact_of(chapter: str) -> str:
+    """The file in the chapter's output folder that later chapters need."""
+    return str(_from_settings(chapter, "ARTIFACT", RESULTS))
+
+
+def _from_settings(chapter: str, name: str, default: Any) -> Any:
+    return getattr(chapter_part(chapter, "settings"), name, default)

@@ -1,0 +1,80 @@
+"""One look for every picture: matplotlib's settings, a palette that colour-blind readers can tell apart, small HTML."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+# Okabe & Ito 2008: eight colours that stay apart under the common kinds of colour blindness.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#888888"
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY)
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"  # colour maps: amounts, and amounts around zero
+
+# White is stated, not left to the page: a transparent figure's black axes vanish in a dark theme.
+RC: dict[str, Any] = {
+    "figure.dpi": 90, "savefig.dpi": 90, "figure.figsize": (7.2, 3.6), "figure.facecolor": "white",
+    "figure.constrained_layout.use": True, "axes.facecolor": "white", "axes.grid": True, "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titlelocation": "left",
+    "axes.labelsize": 10, "font.size": 10, "grid.color": "#e6e6e6", "grid.linewidth": 0.8, "lines.linewidth": 1.8,
+    "legend.frameon": False, "image.cmap": SEQUENTIAL,
+}  # fmt: skip
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the course's look inside ``with style():``; matplotlib's settings are restored afterwards."""
+    import matplotlib.pyplot as plt
+    from cycler import cycler
+
+    look: Any = RC | {"axes.prop_cycle": cycler(color=PALETTE)}
+    with plt.rc_context(look):
+        yield
+
+
+def subplots(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: float = 7.2,
+    height: float = 3.6,
+    sharex: bool = False,
+    sharey: bool = False,
+    squeeze: bool = True,
+    width_ratios: Sequence[float] | None = None,
+) -> Any:
+    """``plt.subplots`` in the course's look: (figure, axes). Width and height in inches at 90 dpi.
+
+    The figure is taken out of pyplot's list, so that a notebook shows it only once, as the cell's last value.
+    """
+    import matplotlib.pyplot as plt
+
+    with style():
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(width, height), sharex=sharex, sharey=sharey, squeeze=squeeze,
+            width_ratios=width_ratios,
+        )  # fmt: skip
+    plt.close(figure)
+    return figure, axes
+
+
+def html(body: str) -> Any:
+    """``body`` as a notebook output in a readable font stack that has Chinese; inherits the theme's colours."""
+    from IPython.display import HTML
+
+    stack = "system-ui, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
+    return HTML(f'<div style="font-family:{stack};line-height:1.7">{body}</div>')
+
+
+def chip(text: str, background: str, title: str = "", foreground: str = "#111") -> str:
+    """One token as a coloured HTML chip: spaces and line ends made visible, control characters escaped."""
+    shown = escape(text.replace("\n", "⏎").replace(" ", "␣")) or "&#8203;"
+    look = f"background:{background};color:{foreground};padding:1px 4px;margin:1px;border-radius:4px"
+    return f'<span style="{look};display:inline-block;white-space:pre" title="{escape(title)}">{shown}</span>'
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A small HTML table; cells are escaped."""
+    head = "".join(f'<th scope="col" style="text-align:left">{escape(name)}</th>' for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,1 @@
+"""Notebooks as files: find them, read and write them, clean them, stamp their setup cell and badge."""

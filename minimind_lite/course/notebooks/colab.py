@@ -1,0 +1,116 @@
+"""The setup cell and the Colab badge: written by `minimind course refresh` and `badges`, never by hand.
+
+Colab brings its own torch, built for its driver. Replacing it costs minutes and can leave a broken CUDA, so `setup`
+installs this package without its dependencies, then only those that are missing, with what is there pinned.
+"""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from minimind_lite.files import repository_root
+
+from .. import hello
+from ..kit.errors import CourseError
+
+NEVER_REPLACED = ("torch", "numpy", "ipykernel", "ipywidgets", "jupyterlab", "nbconvert")
+SETUP_TEMPLATE = """\
+if "google.colab" in str(get_ipython()):  # on Colab: fetch the course and go to its folder
+    !git clone -q --depth 1 --branch {ref} {repository} /content/{folder}
+    %cd -q /content/{folder}
+try:
+    from minimind_lite.course.notebooks import colab
+except ImportError as error:
+    raise ImportError("no course in this kernel: `make lab`, or `pip install -e .[course]` in its folder") from error
+colab.setup("{chapter}")  # installs what Colab lacks; prints the device, the versions and the minutes"""
+BADGE_START = "[![Open in Colab]"
+
+
+def _pyproject() -> dict[str, Any]:
+    """pyproject.toml, the one place that states the public address and the ref."""
+    return tomllib.loads((repository_root() / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def repository_url() -> str:
+    """The repository's public address, without a trailing slash."""
+    return str(_pyproject()["project"]["urls"]["Repository"]).rstrip("/").removesuffix(".git")
+
+
+def repository_ref() -> str:
+    """The branch or tag that badges open and a notebook fetches on Colab."""
+    return str(_pyproject()["tool"]["minimind"]["ref"])
+
+
+def setup_cell(chapter: str) -> str:
+    """Source of the setup cell: the same in every chapter except for the chapter's name."""
+    url = repository_url()
+    return SETUP_TEMPLATE.format(ref=repository_ref(), repository=url, folder=url.rpartition("/")[2], chapter=chapter)
+
+
+def badge(chapter: str, folder: str = "notebooks") -> str:
+    """One line of Markdown that opens ``folder``/``chapter``.ipynb on Colab."""
+    address = repository_url().removeprefix("https://github.com/")
+    target = f"https://colab.research.google.com/github/{address}/blob/{repository_ref()}/{folder}/{chapter}.ipynb"
+    return f"{BADGE_START}(https://colab.research.google.com/assets/colab-badge.svg)]({target})"
+
+
+def change_repository(repository: str, ref: str | None = None) -> None:
+    """Write another public address, ``OWNER/NAME``, and another ref if given, into pyproject.toml.
+
+    For a fork or a classroom. Raises CourseError for an address or a ref that cannot be one.
+    """
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repository):
+        raise CourseError(f"--repository {repository!r} must look like OWNER/NAME")
+    if ref is not None and not re.fullmatch(r"\w[\w./-]*", ref):
+        raise CourseError(f"--ref {ref!r} must be the name of a branch or a tag")
+    path, project = repository_root() / "pyproject.toml", _pyproject()
+    old_url, old_ref = project["project"]["urls"]["Repository"], project["tool"]["minimind"]["ref"]
+    text = path.read_text(encoding="utf-8").replace(f'"{old_url}"', f'"https://github.com/{repository}"')
+    text = text.replace(f'ref = "{old_ref}"', f'ref = "{ref or old_ref}"')
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def missing_requirements() -> list[str]:
+    """The requirements of the library and of the notebooks that are not met here, except those never to be replaced."""
+    project = _pyproject()["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["course"]]
+    wanted = [Requirement(line) for line in lines]
+    return [str(one) for one in wanted if one.name not in NEVER_REPLACED and not _is_met(one)]
+
+
+def _is_met(requirement: Requirement) -> bool:
+    try:
+        return requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def install_on_colab(root: Path) -> None:
+    """Install the course beside Colab's own torch: itself without dependencies, then only what is missing."""
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "--no-deps", "-e", str(root)], check=True)
+    missing = missing_requirements()
+    if not missing:
+        return
+    kept = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "numpy")]
+    with tempfile.TemporaryDirectory() as folder:
+        pins = Path(folder) / "kept.txt"
+        pins.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        subprocess.run([*pip, "-c", str(pins), *missing], check=True)
+
+
+def setup(chapter: str) -> None:
+    """Called by the setup cell: on Colab, install what is missing; everywhere, print where the chapter runs."""
+    if "google.colab" in sys.modules:
+        root = repository_root()
+        install_on_colab(root)
+        os.chdir(root / "notebooks")
+    hello(chapter)

@@ -1,0 +1,65 @@
+"""Notebooks as files: find them, read them, and write them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from minimind_lite.files import repository_root, write_text
+
+from ..kit.errors import CourseError
+
+LARGEST = 500_000  # bytes in one stored chapter
+
+
+def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
+    """The chapters' files in order; only those whose number, name or file is asked for, if any is.
+
+    Raises CourseError for one that does not exist, with those that do.
+    """
+    every = sorted((folder or repository_root() / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
+    wanted = list(numbers)
+    for one in wanted:
+        if not any(_is_called(path, one) for path in every):
+            raise CourseError(f"no chapter is called {one!r}; there are: {', '.join(path.stem for path in every)}")
+    return [path for path in every if not wanted or any(_is_called(path, one) for one in wanted)]
+
+
+def _is_called(path: Path, name: str) -> bool:
+    stem = Path(name).stem
+    number, _, topic = path.stem.partition("_")
+    return stem in (path.stem, topic, number) or stem.zfill(2) == number
+
+
+def read(path: Path) -> Any:
+    """The notebook at ``path`` in format 4.5; CourseError where it is no notebook."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path.name} is not a notebook that can be read: {str(error)[:200]}") from error
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Store the notebook whole or not at all; refuses one that is too large."""
+    text = text_of(notebook)
+    if len(text.encode()) > LARGEST:
+        raise CourseError(f"{path.name} would be {len(text.encode()) // 1000} KB; a chapter stays under 500 KB: "
+                          "fewer or smaller pictures (100 dpi at most)")  # fmt: skip
+    write_text(path, text)
+
+
+def text_of(notebook: Any) -> str:
+    """The file that ``write`` makes of the notebook."""
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return json.dumps(nbformat.from_dict(_split(notebook)), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def _split(notebook: Any) -> Any:
+    return nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook))
+
+
+def tagged(notebook: Any, tag: str) -> Any | None:
+    """The first cell that carries ``tag``, or None."""
+    return next((cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])), None)

@@ -1,0 +1,116 @@
+"""What a tool writes into a chapter (badge, setup cell, cell ids), and the check that it is still as it should be."""
+
+import ast
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ..kit.errors import CourseError
+from ..kit.parameters import assigned_names
+from . import colab
+from .cleaning import LOCAL_PATH, NOTEBOOK_METADATA, WIDGET_VIEW, clean
+from .files import LARGEST, read, tagged, write
+
+_OUR_ID = re.compile(r"^(md|code)-[0-9a-f]{8}(-\d+)?$")
+
+
+def stamp_chapters(paths: Sequence[Path]) -> None:
+    """Write setup cell, badge and ids into each chapter, and clean it, without running anything."""
+    for path in paths:
+        write(stamp(read(path), path.stem), path)
+
+
+def stamp(notebook: Any, name: str, folder: str = "notebooks") -> Any:
+    """Write the badge, the setup cell and the ids into the notebook, in place; clean what is not of the chapter."""
+    title = notebook.cells[0] if notebook.cells else None
+    if title is None or title.cell_type != "markdown" or not title.source.startswith("# "):
+        raise CourseError(f"{name}: the first cell must be Markdown and begin with the title, '# …'")
+    lines = [line for line in title.source.split("\n") if not line.startswith(colab.BADGE_START)]
+    rest = "\n".join(lines[1:]).lstrip("\n")
+    title.source = f"{lines[0]}\n\n{colab.badge(name, folder)}\n\n{rest}".rstrip("\n")
+    setup = tagged(notebook, "setup")
+    if setup is None:
+        setup = nbformat.v4.new_code_cell(metadata={"tags": ["setup"]})
+        notebook.cells.insert(1, setup)
+    setup.source = colab.setup_cell(name)
+    clean(notebook)
+    give_ids(notebook, name)
+    return notebook
+
+
+def give_ids(notebook: Any, name: str) -> None:
+    """Give every cell a lasting id, made from its first source; an id once given is kept. Reading renames doubles."""
+    taken = {cell.get("id") for cell in notebook.cells if _OUR_ID.match(cell.get("id", ""))}
+    for cell in notebook.cells:
+        if not _OUR_ID.match(cell.get("id", "")):
+            kind = "md" if cell.cell_type == "markdown" else "code"
+            digest = hashlib.sha256((name + cell.source).encode()).hexdigest()
+            base = f"{kind}-{digest[:8]}"
+            names = (base if number == 1 else f"{base}-{number}" for number in range(1, 1000))
+            cell.id = next(one for one in names if one not in taken)
+            taken.add(cell.id)
+
+
+def problems(path: Path) -> list[str]:
+    """What is wrong with a stored chapter, one line each; empty where all is well."""
+    notebook, name = read(path), path.stem
+    found = [f"{path.stat().st_size // 1000} KB is over 500 KB"] if path.stat().st_size > LARGEST else []
+    found += _structure_problems(notebook, name)
+    ids = [cell.get("id", "") for cell in notebook.cells]
+    found += [f"cell {i}: id {one!r} is not one of ours" for i, one in enumerate(ids) if not _OUR_ID.match(one)]
+    if set(notebook.metadata) - set(NOTEBOOK_METADATA):
+        found.append(f"metadata {sorted(set(notebook.metadata) - set(NOTEBOOK_METADATA))} must not be stored")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("execution counts do not run 1..n: execute it with `minimind course refresh`")
+    if not any(cell.outputs for cell in code):
+        found.append("no cell has an output")
+    return found + [f"cell {i}: {line}" for i, cell in enumerate(notebook.cells) for line in _cell_problems(cell)]
+
+
+def _structure_problems(notebook: Any, name: str) -> list[str]:
+    """The first cells: title with badge, setup, parameters, and the call that begins the chapter."""
+    found = []
+    if not notebook.cells or colab.badge(name) not in notebook.cells[0].source:
+        found.append("the title cell lacks this repository's badge: `minimind course refresh --no-run`")
+    setup, parameters = tagged(notebook, "setup"), tagged(notebook, "parameters")
+    if setup is None or setup.source != colab.setup_cell(name):
+        found.append("the setup cell is not the stamped one: `minimind course refresh --no-run`")
+    names = assigned_names(parameters.source) if parameters is not None else []
+    if names[:2] != ["profile", "output_dir"] or parameters is None or '"quick"' not in parameters.source:
+        found.append('the cell tagged "parameters" must begin with profile = "quick" and output_dir')
+    if not any(_begins(cell.source, name) for cell in notebook.cells if cell.cell_type == "code"):
+        found.append(f'no cell calls course.begin("{name}", …)')
+    return found
+
+
+def _begins(source: str, name: str) -> bool:
+    try:
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except SyntaxError:
+        return False
+    return any(ast.unparse(call.func) in ("course.begin", "begin") and call.args
+               and getattr(call.args[0], "value", None) == name for call in calls)  # fmt: skip
+
+
+def _cell_problems(cell: Any) -> list[str]:
+    found = [f"metadata {key!r} must not be stored" for key in set(cell.metadata) - {"tags", "jupyter", "slideshow"}]
+    allowed = "raises-exception" in cell.metadata.get("tags", [])
+    for output in cell.get("outputs", []):
+        if output.output_type == "error" and not allowed:
+            found.append(f"stored with an error: {output.ename}: {output.evalue[:100]}")
+        data = output.get("data", {})
+        if WIDGET_VIEW in data:
+            found.append("a widget view is stored, which shows nothing without a kernel")
+        texts = [output.get("text", "")] + [text for kind, text in data.items() if kind.startswith("text/")]
+        found += [f"an output names a path of one machine: {hit[0]}" for hit in map(LOCAL_PATH.search, texts) if hit]
+    return found
+
+
+def all_problems(paths: Sequence[Path]) -> list[str]:
+    """Everything wrong with the stored chapters, one line each, headed by the chapter's name."""
+    return [f"{path.stem}: {line}" for path in paths for line in problems(path)]

@@ -1,0 +1,45 @@
+"""What `minimind course run` and `status` print around the runner."""
+
+from rich.console import Console
+
+from ..kit.paths import shown
+from . import state
+from .plan import Plan
+from .progress_bar import minutes
+from .questions import Answer, ask_trained_model
+from .report import make_report, status_row, write_report
+from .run import run_course
+
+
+def run_and_report(plan: Plan, *, force: bool = False, console: Console | None = None) -> bool:
+    """Run the plan, write report.json and index.html, let the trained model answer; whether all went well."""
+    console = console or Console(highlight=False)
+    run = run_course(plan, force=force, console=console)
+    answers = ask_trained_model(plan.artifacts)
+    report = make_report(run, answers)
+    write_report(report, plan.home)
+    if run.error:
+        console.print(run.error, style="red", markup=False, soft_wrap=True)
+    else:
+        show_answers(answers, console)
+    total = minutes(report.data["total_seconds"])
+    console.print(f"{total} for all chapters; report: {shown(plan.home / 'index.html')}", soft_wrap=True, markup=False)
+    return not run.error
+
+
+def show_answers(answers: list[Answer], console: Console) -> None:
+    """The three questions as a conversation."""
+    if answers:
+        console.print("\nThree held-out questions for the model just trained:", markup=False)
+    for one in answers:
+        console.print(f"  asked:    {one.question}\n  answered: {one.answer}\n", markup=False, soft_wrap=True)
+
+
+def show_status(plan: Plan, console: Console | None = None) -> None:
+    """One line a chapter: its status, how long its last run took, and at which profile."""
+    console = console or Console(highlight=False)
+    records = state.load(plan.state_file)
+    for path in plan.every:
+        name, status, seconds = status_row(plan, path, records)
+        last = f"{minutes(seconds):>12}  {records[name].profile}" if name in records else ""
+        console.print(f"{name:18}{status:9}{last}", markup=False, soft_wrap=True)

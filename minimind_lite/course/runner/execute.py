@@ -1,0 +1,143 @@
+"""Run one notebook with papermill, telling a listener which heading it has reached, and explain a failure."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from ..kit.errors import CourseError
+from ..kit.parameters import assigned_names
+from ..notebooks.cleaning import clean_text
+from ..notebooks.files import read, tagged
+
+Listener = Callable[[str, int, int], None]  # (the heading reached, cells done, cells in all)
+ENGINE = "minimind"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one execution ended."""
+
+    seconds: float
+    error: str = ""  # empty where every cell ran; else the cell, the line, the error, and what to do
+
+
+def execute(source: Path, target: Path, parameters: dict[str, Any], listener: Listener, cwd: Path) -> Outcome:
+    """Execute ``source`` into ``target`` with papermill's own injection of ``parameters``."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    _register_engine()
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    start, error = time.monotonic(), ""
+    try:
+        papermill.execute_notebook(
+            source, target, parameters=parameters, engine_name=ENGINE, kernel_name="python3",
+            language="python", progress_bar=False,
+            cwd=cwd, listener=listener, extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )  # fmt: skip
+    except PapermillExecutionError as failure:
+        error = explain(failure, source.stem, target)
+    except DeadKernelError:
+        error = (f"{source.stem}: the kernel died, most often because memory ran out. Close other programs, or take a "
+                 "smaller micro_batch_size")  # fmt: skip
+    return Outcome(time.monotonic() - start, error)
+
+
+def explain(failure: Any, name: str, target: Path) -> str:
+    """The cell that failed, the line in it, the end of the traceback, and what to do next."""
+    lines = [_COLOUR.sub("", line) for line in "\n".join(failure.traceback).splitlines()]
+    arrows = [line for line in lines if re.match(r"-+> *\d+ ", line)]
+    ours = failure.ename in ("CourseError", "ConfigError")  # its message already says what to do
+    shown = [f"{name}: cell In [{failure.exec_count}] stopped with {failure.ename}: {clean_text(failure.evalue)}"]
+    shown += [f"  line: {re.sub(r'^-+> *', '', arrows[0])}"] if arrows else []
+    if not ours:
+        shown += ["  the end of the traceback:"] + [f"    {clean_text(line)}" for line in lines[-6:] if line.strip()]
+    shown.append(f"  What to do: open {target.name} beside the report to see all outputs up to there; after a change, "
+                 f"go on with: minimind course run --from {name.partition('_')[0]}")  # fmt: skip
+    return "\n".join(shown)
+
+
+def declared_parameters(path: Path) -> list[str]:
+    """Names that the notebook's parameters cell declares."""
+    cell = tagged(read(path), "parameters")
+    return assigned_names(cell.source) if cell is not None else []
+
+
+def check_parameters(paths: list[Path], parameters: dict[str, Any]) -> dict[Path, dict[str, Any]]:
+    """For each chapter, those of ``parameters`` that it declares; CourseError for one that no chapter declares."""
+    declared = {path: declared_parameters(path) for path in paths}
+    known = sorted({name for names in declared.values() for name in names} - {"profile", "output_dir"})
+    for name in parameters:
+        if name in ("profile", "output_dir"):
+            raise CourseError(f"{name} has an option of its own: --{name.replace('_', '-')}")
+        if name not in known:
+            raise CourseError(f"unknown parameter {name!r}; the chapters asked for have: {', '.join(known) or 'none'}")
+    return {path: {n: v for n, v in parameters.items() if n in names} for path, names in declared.items()}
+
+
+def _register_engine() -> None:
+    """papermill's own engine, with a listener that hears of each cell."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class ListeningEngine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, listener: Listener, **more: Any) -> Any:
+            headings, plain_start = _headings(nb_man.nb.cells), nb_man.cell_start
+
+            def cell_start(cell: Any, cell_index: int | None = None, **rest: Any) -> None:
+                index = cell_index or 0
+                listener(headings[index], index, len(headings))
+                plain_start(cell, cell_index, **rest)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(
+                nb_man, kernel_name, kernel_manager_class=_patient_manager(), **more
+            )
+
+    papermill_engines.register(ENGINE, ListeningEngine)
+
+
+def _patient_manager() -> type:
+    """A kernel manager whose client looks for a reply once a second instead of sleeping until it is woken.
+
+    In a cell with a widget nbclient sends on the socket on which it waits, and the wake-up can be lost: the cell has
+    finished, and the run waits for ever (nbclient issue 312).
+    """
+    from jupyter_client.manager import AsyncKernelManager
+
+    class PatientManager(AsyncKernelManager):
+        def client(self, **options: Any) -> Any:
+            client = super().client(**options)
+            channel = client.shell_channel
+            wait = channel.get_msg
+
+            async def get_msg(timeout: float | None = None) -> Any:
+                while timeout is None:
+                    with suppress(Empty):
+                        return await wait(timeout=1)
+                return await wait(timeout=timeout)
+
+            channel.get_msg = get_msg
+            return client
+
+    return PatientManager
+
+
+def _headings(cells: list[Any]) -> list[str]:
+    """For each cell the Markdown heading it stands under."""
+    current, found = "", []
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            heading = re.search(r"^#+ +(.+)$", cell.source, re.MULTILINE)
+            current = heading[1].strip() if heading else current
+        found.append(current)
+    return found

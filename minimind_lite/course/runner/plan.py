@@ -1,0 +1,72 @@
+"""What a run will do: which chapters, at which profile, where, and with which parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minimind_lite.config import parse_settings
+from minimind_lite.files import repository_root
+
+from ..kit.errors import CourseError
+from ..kit.paths import DEFAULT_OUTPUT, resolve_output, stage_of
+from ..kit.profiles import check_profile
+from ..notebooks.files import chapter_paths
+from . import state
+from .execute import check_parameters
+from .state import Record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, where, and with which parameters; made and checked before the first chapter starts."""
+
+    profile: str
+    artifacts: Path  # one folder a stage
+    home: Path  # executed copies, the state, the report
+    chapters: list[Path]  # those asked for
+    every: list[Path]  # all there are
+    parameters: dict[Path, dict[str, Any]]  # for each, what it was given beyond the profile and the folder
+
+    @property
+    def state_file(self) -> Path:
+        """Where the records of finished chapters are kept."""
+        return self.home / "chapters.json"
+
+    def hash_of(self, path: Path) -> str:
+        """The chapter's inputs as they are now."""
+        return state.inputs_hash(path, self.profile, self.parameters.get(path, {}), self.artifacts)
+
+    def results(self, path: Path) -> Path:
+        """Where the chapter records its figures."""
+        return self.artifacts / stage_of(path.stem) / "results.json"
+
+    def verdict(self, path: Path, records: dict[str, Record]) -> str:
+        """done, stale, failed or missing."""
+        return state.verdict(records.get(path.stem), self.hash_of(path), self.results(path))
+
+
+def make_plan(
+    profile: str = "quick",
+    first: str | None = None,
+    last: str | None = None,
+    parameters: Sequence[str] = (),
+    output_dir: str | Path = DEFAULT_OUTPUT,
+    folder: Path | None = None,
+) -> Plan:
+    """Check everything that can be checked beforehand. Raises CourseError for an unknown profile, chapter, parameter.
+
+    The executed copies and the report lie beside the artifacts: in ``build/course`` for the default folder.
+    """
+    check_profile(profile)
+    every = chapter_paths(folder=folder)
+    if not every:
+        raise CourseError(f"no chapter lies in {folder or repository_root() / 'notebooks'}")
+    start = every.index(chapter_paths([first], folder)[0]) if first else 0
+    end = every.index(chapter_paths([last], folder)[0]) if last else len(every) - 1
+    if start > end:
+        raise CourseError(f"--from {first} comes after --to {last}")
+    chapters = every[start : end + 1]
+    artifacts = resolve_output(output_dir)
+    home = artifacts.parent if artifacts.name == "artifacts" else artifacts
+    return Plan(profile, artifacts, home, chapters, every, check_parameters(chapters, parse_settings(parameters)))

@@ -1,0 +1,130 @@
+"""What a run of the course leaves: report.json for machines, index.html for people."""
+
+import base64
+import json
+import os
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from minimind_lite.device import pick_device
+from minimind_lite.files import repository_root, write_text
+
+from ..kit.paths import stage_of
+from ..notebooks.files import tagged
+from . import state
+from .page import ChapterView, page
+from .plan import Plan
+from .questions import Answer
+from .run import CourseRun
+from .state import Record
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything both files say."""
+
+    data: dict[str, Any]  # report.json as it stands
+    views: list[ChapterView]
+    answers: list[Answer]
+    error: str
+
+
+def make_report(run: CourseRun, answers: list[Answer]) -> Report:
+    """Gather status, seconds and figures of all chapters: those of this run, and those that ran before."""
+    rows = chapter_rows(run)
+    results = {name: _figures(run.plan.artifacts / stage_of(name) / "results.json") for name, _, _ in rows}
+    total = round(sum(round(seconds, 1) for _, _, seconds in rows), 1)  # of what is shown, and recorded
+    figures = {
+        f"{stage_of(name)}.{key}": value
+        for name, found in results.items()
+        for key, value in found.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    data = {
+        "commit": commit(),
+        "profile": run.plan.profile,
+        "device": device_name(),
+        "total_seconds": total,
+        "chapters": [{"name": name, "status": status, "seconds": round(seconds, 1)} for name, status, seconds in rows],
+        "figures": figures | {"total_seconds": total},
+        "answers": [asdict(answer) for answer in answers],
+    }
+    views = [
+        ChapterView(path, title_of(path), status, seconds, results[path.stem], main_plot(run.plan.home / path.name))
+        for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
+    ]
+    return Report(data, views, answers, run.error)
+
+
+def chapter_rows(run: CourseRun) -> list[tuple[str, str, float]]:
+    """(name, status, seconds) of every chapter: as this run left it, else as the records know it."""
+    ran = {name: (name, status, seconds) for name, status, seconds in run.chapters}
+    records = state.load(run.plan.state_file)
+    return [ran.get(path.stem) or status_row(run.plan, path, records) for path in run.plan.every]
+
+
+def status_row(plan: Plan, path: Path, records: dict[str, Record]) -> tuple[str, str, float]:
+    """(name, done, stale, failed or missing, recorded seconds), with the parameters it was last run with."""
+    record = records.get(path.stem)
+    if record is None:
+        return path.stem, "missing", 0.0
+    inputs = state.inputs_hash(path, record.profile, record.parameters, plan.artifacts)
+    return path.stem, state.verdict(record, inputs, plan.results(path)), record.seconds
+
+
+def write_report(report: Report, home: Path) -> None:
+    """report.json and index.html in ``home``."""
+    write_text(home / "report.json", json.dumps(report.data, ensure_ascii=False, indent=1) + "\n")
+    write_text(home / "index.html", page(report.data, report.views, report.answers, report.error))
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))["figures"]) if path.is_file() else {}
+
+
+def title_of(path: Path) -> str:
+    """The chapter's title: its first heading."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.source.startswith("# ") and cell.cell_type == "markdown":
+            return str(cell.source.splitlines()[0].removeprefix("# ").strip())
+    return path.stem
+
+
+def main_plot(executed: Path) -> str:
+    """The chapter's main picture as a data address: of the cell tagged ``main-plot``, else the last one; or ""."""
+    if not executed.is_file():
+        return ""
+    notebook = nbformat.read(executed, as_version=4)
+    chosen = tagged(notebook, "main-plot")
+    for cell in ([chosen] if chosen else []) + notebook.cells[::-1]:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                raw = base64.b64decode(output.data["image/png"])
+                return f"data:image/png;base64,{base64.b64encode(raw).decode('ascii')}"
+    return ""
+
+
+def commit() -> str:
+    """The commit this tree stands at, with "-dirty" where tracked files differ; "unknown" without git."""
+    git = ["git", "-C", str(repository_root())]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("-dirty" if changed else "")
+
+
+def device_name() -> str:
+    """What the chapters ran on: the card's name, or the kind and the number of cores this process may use."""
+    import torch
+
+    device = pick_device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{device.type}, {cores} cores"

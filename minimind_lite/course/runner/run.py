@@ -1,0 +1,91 @@
+"""Run the chapters in order with papermill; skip those that are finished and whose inputs have not changed."""
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from ..kit.paths import resolve_output, stage_of
+from ..kit.profiles import expected_minutes
+from . import state
+from .execute import Outcome, execute
+from .plan import Plan
+from .progress_bar import CourseProgressBar
+from .state import Record
+
+
+@dataclass
+class CourseRun:
+    """How a run went: one (name, status, seconds) a chapter, and the message of the failure if there was one."""
+
+    plan: Plan
+    chapters: list[tuple[str, str, float]] = field(default_factory=list)
+    error: str = ""
+
+
+def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
+    """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds."""
+    run, records = CourseRun(plan), state.load(plan.state_file)
+    with CourseProgressBar(_expected(plan, records, force), console) as progress:
+        for position, path in enumerate(plan.chapters, 1):
+            if run.error:
+                run.chapters.append((path.stem, "not run", 0.0))
+            elif not force and plan.verdict(path, records) == "done":
+                run.chapters.append((path.stem, "skipped", records[path.stem].seconds))
+                progress.left_over.pop(path.stem, None)
+                progress.say(f"[{position}/{len(plan.chapters)}] {path.stem}: finished before, its inputs are the same")
+            else:
+                progress.start(path.stem, position, len(plan.chapters))
+                outcome = run_chapter(plan, path, progress, records)
+                run.error = outcome.error
+                run.chapters.append((path.stem, "failed" if outcome.error else "done", outcome.seconds))
+                progress.finish(path.stem, outcome.seconds, "FAILED" if outcome.error else "done")
+    return run
+
+
+def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, records: dict[str, Record]) -> Outcome:
+    """Execute one chapter and note how it ended; figures of an earlier run do not outlive it."""
+    inputs = plan.hash_of(path)
+    _make_room(plan, path, records, inputs)
+    parameters = {"profile": plan.profile, **plan.parameters.get(path, {})}
+    if plan.artifacts != resolve_output():
+        parameters["output_dir"] = str(plan.artifacts)
+    start = time.monotonic()
+    try:
+        outcome = execute(path, plan.home / path.name, parameters, progress.listen, path.parent)
+    except KeyboardInterrupt:
+        outcome = Outcome(time.monotonic() - start, f"{path.stem}: interrupted; run the same command again to go on")
+    if not outcome.error and not plan.results(path).is_file():
+        outcome = Outcome(outcome.seconds, f"{path.stem}: ran to its end but recorded no figures in "
+                          f"{plan.results(path).parent.name}/results.json; it must call chapter.record(…)")  # fmt: skip
+    status = "failed" if outcome.error else "done"
+    records[path.stem] = Record(status, round(outcome.seconds, 1), inputs, plan.profile, plan.parameters.get(path, {}))
+    state.save(plan.state_file, records)
+    return outcome
+
+
+def _expected(plan: Plan, records: dict[str, Record], force: bool) -> dict[str, float]:
+    """Seconds each chapter will take: as recorded at this profile, else as the profile says, else half a minute."""
+    found = {}
+    for path in plan.chapters:
+        record = records.get(path.stem)
+        stated = 60 * (expected_minutes(stage_of(path.stem), plan.profile) or 0.5)
+        found[path.stem] = (
+            record.seconds if record and record.profile == plan.profile and record.status == "done" else stated
+        )
+    return found
+
+
+def _make_room(plan: Plan, path: Path, records: dict[str, Record], inputs: str) -> None:
+    """Remove what an earlier run left, unless it was cut off with the same inputs: then training goes on from there.
+
+    A folder that no run of ours has made is left alone.
+    """
+    before = records.get(path.stem)
+    if before and not (before.status != "done" and before.inputs == inputs):
+        shutil.rmtree(plan.results(path).parent, ignore_errors=True)
+    plan.results(path).unlink(missing_ok=True)
+    records[path.stem] = Record("failed", 0.0, inputs, plan.profile, {})  # until it has ended well
+    state.save(plan.state_file, records)

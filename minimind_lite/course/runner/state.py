@@ -1,0 +1,88 @@
+"""What has been run, and whether its inputs are still the same: one small JSON file beside the artifacts."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from minimind_lite.files import repository_root, write_text
+
+from ..kit.paths import stage_of
+from ..kit.profiles import RESULTS, artifact_of
+
+_REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a chapter's last run ended."""
+
+    status: str  # done or failed
+    seconds: float
+    inputs: str  # the hash of all it was made from
+    profile: str
+    parameters: dict[str, Any]  # what -p gave it
+
+
+def load(path: Path) -> dict[str, Record]:
+    """The records by chapter; empty if there are none, or the file cannot be read."""
+    try:
+        return {name: Record(**record) for name, record in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def save(path: Path, records: dict[str, Record]) -> None:
+    """Write the records, whole or not at all."""
+    write_text(path, json.dumps({name: asdict(one) for name, one in sorted(records.items())}, indent=1) + "\n")
+
+
+def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifacts: Path) -> str:
+    """A hash of all that a chapter's result depends on: code, parameters, library, sample data, upstream results."""
+    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    digest = hashlib.sha256(json.dumps([code, profile, parameters], sort_keys=True, default=str).encode())
+    digest.update(library_hash(stage_of(notebook.stem)).encode())
+    for stage in sorted(set(_REQUIRES.findall("\n".join(code)))):
+        for file in (artifacts / stage / RESULTS, artifacts / stage / artifact_of(stage)):
+            digest.update(file.read_bytes() if file.is_file() else b"missing")
+    return digest.hexdigest()
+
+
+def library_hash(chapter: str) -> str:
+    """A hash of the library as far as this chapter depends on it, and of the sample data."""
+    root = repository_root()
+    package, samples = root / "minimind_lite", root / "data_samples"
+    files = [path for path in package.rglob("*.*") if _is_input(path.relative_to(package).parts, chapter)]
+    files += [path for path in samples.rglob("*") if path.suffix in (".jsonl", ".csv") and "builder" not in path.parts]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(root).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _is_input(parts: tuple[str, ...], chapter: str) -> bool:
+    """Whether a chapter's result depends on a file of the package, given by the parts of its path.
+
+    It depends on the library below ``course``, on what a notebook calls first (``course/__init__.py``), on the kit, and
+    on the chapter's own folder except its exercise checks. The command line, the runner, the tools for notebooks and
+    exercises, and other chapters' folders only surround it.
+    """
+    if not parts[-1].endswith((".py", ".json")) or parts[0].partition(".")[0].startswith("cli"):
+        return False
+    if parts[0] != "course":
+        return True
+    own = parts[1:3] == ("chapters", chapter) and parts[-1] != "checks.py"
+    return own or parts[1] in ("__init__.py", "kit")
+
+
+def verdict(record: Record | None, inputs: str, results: Path) -> str:
+    """done, stale (its inputs changed or its results are gone), failed, or missing (never run)."""
+    if record is None:
+        return "missing"
+    if record.status != "done":
+        return "failed"
+    return "done" if record.inputs == inputs and results.is_file() else "stale"
