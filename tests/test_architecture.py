@@ -24,7 +24,7 @@ SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8"
 
 
 def parts_of(module: str) -> tuple[str, ...]:
-    """``minimind_lite.model.layers``, or the file ``model/rope.py``, as ("model", "rope"); () for the bare package."""
+    """``minimind_lite.model.moe``, or the file ``model/moe.py``, as ("model", "moe"); () for the bare package."""
     dotted = module.removesuffix(".py").replace("/", ".").removeprefix("minimind_lite").strip(".")
     return tuple(part for part in dotted.split(".") if part and part != "__init__")
 
