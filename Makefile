@@ -1,6 +1,7 @@
 # make course   build .venv, install, run every chapter, write build/course/index.html
 # make test     lint, types, unit and reference tests, the chapters at smoke size
 # make lab      JupyterLab on notebooks/
+# make processors   the numerical tests and the compared cells with the kernels of other processors
 # make evidence the training stages with three seeds, into benchmarks/results/
 # make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
@@ -42,6 +43,16 @@ unit: $(INSTALLED)
 notebooks: $(INSTALLED)
 	rm -rf build/smoke
 	MINIMIND_SMOKE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks solutions
+
+# After `make notebooks`, whose build/smoke it reads. The first is what has to pass before a change lands; the second, all of it, runs once a week.
+processors: $(INSTALLED) build/smoke
+	$(BIN)/python tests/processors.py default:1 avx2:2
+
+processors-all: $(INSTALLED) build/smoke
+	$(BIN)/python tests/processors.py default:1 default:2 avx2:1 avx2:2
+
+build/smoke:
+	$(MAKE) notebooks
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py

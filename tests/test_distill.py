@@ -103,7 +103,7 @@ def test_chunks_change_neither_loss_nor_gradients(chunk_size: int) -> None:
     whole, parts = run(10_000), run(chunk_size)
     torch.testing.assert_close(whole[0], parts[0])  # the logits are float32 by intent
     for one, other in zip(whole[1], parts[1], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=5e-6)  # sums in another order
 
 
 def test_kl_equals_torch_and_is_taken_over_the_vocabulary() -> None:

@@ -148,7 +148,8 @@ def test_the_table_grows_by_doubling_and_changes_nothing_it_held() -> None:
     expected = rope_angles(config, torch.arange(3 * FIRST_TABLE_LENGTH - 1, 3 * FIRST_TABLE_LENGTH + 4))
     torch.testing.assert_close((cos, sin), expected, rtol=0, atol=1e-6)
     assert len(table._tables[cpu][0]) == 4 * FIRST_TABLE_LENGTH
-    torch.testing.assert_close(table.slice(0, FIRST_TABLE_LENGTH, cpu), tuple(before), rtol=0, atol=0)
+    # Not bit for bit: a kernel may treat an entry in the middle of a table and one at its end differently.
+    torch.testing.assert_close(table.slice(0, FIRST_TABLE_LENGTH, cpu), tuple(before), rtol=0, atol=1e-6)
 
 
 def test_a_table_made_while_generating_serves_training() -> None:

@@ -85,7 +85,8 @@ def test_equals_the_naive_reference_in_output_and_gradients(data: st.DataObject)
     grads = torch.autograd.grad(ours, inputs, upstream)
     wanted = torch.autograd.grad(theirs, inputs, upstream, allow_unused=True)
     for mine, other, of in zip(grads, wanted, inputs, strict=True):
-        torch.testing.assert_close(mine, torch.zeros_like(of) if other is None else other, rtol=1e-5, atol=1e-5)
+        # A lone expert's router has a gradient of zero, computed as a difference of sums of some tens.
+        torch.testing.assert_close(mine, torch.zeros_like(of) if other is None else other, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -173,7 +174,7 @@ def test_balance_is_1_in_balance_and_the_number_of_experts_in_collapse(per: Any)
 def test_loads_and_their_entropy() -> None:
     loads = expert_loads(torch.tensor([[[0, 1], [0, 2]], [[3, 3], [3, 3]]]), 4)
     assert loads.tolist() == [[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]
-    assert load_entropy(loads).tolist() == pytest.approx([1.5 * math.log(2) / math.log(4), 0.0])
+    assert load_entropy(loads).tolist() == pytest.approx([1.5 * math.log(2) / math.log(4), 0.0], abs=1e-6)
     assert float(load_entropy(torch.full((8,), 1 / 8))) == pytest.approx(1.0)
 
 

@@ -103,7 +103,7 @@ def close(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
     if a.shape != b.shape:
         return False
     scale = b[b.isfinite()].abs().max().item() if b.isfinite().any() else 1.0
-    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * min(max(scale, 1e-3), 1.0), equal_nan=True)
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * min(max(scale, 1e-2), 1.0), equal_nan=True)
 
 
 def _distance(got: Any, expected: Any) -> str:
