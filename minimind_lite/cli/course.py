@@ -8,7 +8,7 @@ import typer
 from minimind_lite.cli.common import clean_errors, new_app
 from minimind_lite.cli.train import Changes
 
-course_app = new_app("Run the chapters, see what is done, keep them in shape. Example: minimind course run --to 03")
+course_app = new_app("Run the chapters, see your progress, keep them current. Example: minimind course run --to 03")
 
 Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; relative to the repository.")]
 Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
@@ -22,7 +22,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", metavar="NN", help="The last chapter.")] = None,
     changes: Changes = None,
     output_dir: Output = "build/course/artifacts",
-    force: Annotated[bool, typer.Option("--force", help="Run finished chapters again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rerun finished chapters.")] = False,
 ) -> None:
     """Run the chapters in order; those that are finished and unchanged are skipped."""
     from minimind_lite.course.command import run_and_report
@@ -35,7 +35,7 @@ def run(
 @course_app.command(epilog="Example: minimind course status")
 @clean_errors
 def status(output_dir: Output = "build/course/artifacts") -> None:
-    """Say of every chapter whether it is done, stale (its inputs changed), failed or missing."""
+    """Show whether each chapter is done, stale (its inputs changed), failed or missing."""
     from minimind_lite.course.command import show_status
     from minimind_lite.course.run import make_plan
 
@@ -45,11 +45,11 @@ def status(output_dir: Output = "build/course/artifacts") -> None:
 @course_app.command(epilog="Example: minimind course refresh 08 10")
 @clean_errors
 def refresh(
-    chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; all when none is given.")] = None,
+    chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
     run: Annotated[bool, typer.Option(help="Execute them; --no-run only stamps and cleans.")] = True,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
 ) -> None:
-    """Execute chapters at the quick profile, clean their outputs, stamp setup cell, badge and ids, store them."""
+    """Execute chapters with the quick profile, clean their outputs, stamp setup cell, badge and ids, and save them."""
     from minimind_lite.course import refresh as maker
     from minimind_lite.course.notebooks import chapter_paths
 
@@ -67,10 +67,10 @@ def refresh(
 @course_app.command(epilog="Example: minimind course exercises --check")
 @clean_errors
 def exercises(
-    sets: Annotated[list[str] | None, typer.Argument(help="Numbers or names; all when none is given.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
+    sets: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
 ) -> None:
-    """Make the learners' notebooks in exercises/ from the masters in solutions/."""
+    """Generate the learners' notebooks in exercises/ from the masters in solutions/."""
     from minimind_lite.course import exercises as maker
 
     paths = maker.master_paths(sets or ())
@@ -85,7 +85,7 @@ def exercises(
 @course_app.command(epilog="Example: minimind course progress")
 @clean_errors
 def progress() -> None:
-    """Show which tasks of the exercises you have solved; the checks in the notebooks take note of it."""
+    """Show which exercise tasks you have solved, as recorded by the checks in the notebooks."""
     from minimind_lite.course.command import show_progress
 
     show_progress()
@@ -94,7 +94,7 @@ def progress() -> None:
 @course_app.command(epilog="Example: minimind course badges --repository my-class/minimind-lite")
 @clean_errors
 def badges(repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The public repository.")]) -> None:
-    """Stamp another repository's address into pyproject.toml, and from there into every badge and setup cell."""
+    """Write another repository's address into pyproject.toml, and from there into every badge and setup cell."""
     from minimind_lite.course import colab, notebooks
     from minimind_lite.course.refresh import stamp_chapters
 
@@ -106,10 +106,10 @@ def badges(repository: Annotated[str, typer.Option(metavar="OWNER/NAME", help="T
 @clean_errors
 def grade(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Learners' notebooks.")],
-    timeout: Annotated[float, typer.Option(help="Seconds a submission may take in all.")] = 300.0,
+    timeout: Annotated[float, typer.Option(help="Time limit for each submission, in seconds.")] = 300.0,
     output: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.json.")] = Path("build/grades"),
 ) -> None:
-    """Run each submission in a fresh kernel, check its tasks from outside, write CSV and JSON for an instructor."""
+    """Run each submission in a fresh kernel, check its tasks from outside, and write the grades as CSV and JSON."""
     from minimind_lite.course.grading.report import grade_files
 
     for line in grade_files(files, timeout=timeout, output=output):
