@@ -107,7 +107,7 @@ class TokenStore:
     def write(cls, path: str | Path, documents: Iterable[Document], tokenizer_fingerprint: str) -> "TokenStore":
         """Write ``documents`` to ``path``, whole or not at all, and open the result.
 
-        Raises StoreError for ids above 65,535 (uint16), a mix of masked and unmasked documents, or no document.
+        Raises StoreError for ids above 65,535 (uint16), a mix of masked and unmasked documents, or no documents.
         """
         path = Path(path)
         with written_whole(path) as part, part.open("wb") as file:

@@ -2,8 +2,8 @@
 
 p(w | u v) = λ₃ f(w | u v) + λ₂ f(w | v) + λ₁ f(w) + λ₀ / vocabulary. The weights λ depend on how often the context
 u v was seen, and are fitted by expectation-maximisation on a tenth of the training documents, which is left out of the
-counts; then all documents are counted. Source: Jelinek & Mercer 1980; Jurafsky & Martin, Speech and
-Language Processing, 3rd ed., section 3.6.
+counts; then all documents are counted. Source: Jelinek & Mercer 1980; Jurafsky & Martin, Speech and Language
+Processing, 3rd ed., section 3.6.
 """
 
 import math

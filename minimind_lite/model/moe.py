@@ -1,8 +1,8 @@
 """Mixture of experts: several MLPs in a layer, and a router that sends each token to a few of them.
 
 Choices: no token is ever dropped (no capacity limit) · tokens are sorted by expert, so that each expert runs once on
-all of its tokens · probabilities and the weighted sum are fp32 in every precision, with no half-precision buffer to
-overflow · an expert that no token visits runs on zero rows, and its gradient is zero instead of missing.
+all of its tokens · probabilities and the weighted sum are fp32 whatever the model's dtype, with no half-precision
+buffer to overflow · an expert that no token visits runs on zero rows, and its gradient is zero instead of missing.
 Parameter names are Qwen3-MoE's (``mlp.gate``, ``mlp.experts.N``); shared experts sit beside them as in MiniMind2.
 """
 

@@ -149,9 +149,9 @@ class Transformer(nn.Module):
         """Sum of cross-entropy in nats over the trained positions, and how many there are.
 
         targets: (batch, seq), already shifted by the data: targets[:, t] is the token after input_ids[:, t]; -100 = not
-        trained. A sum and a count rather than a mean, so that accumulated micro-batches weigh by tokens. The head
-        runs on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix. The
-        experts' balance loss is not included: ``model.losses.next_token_loss`` adds it.
+        trained. A sum and a count rather than a mean, so that accumulated micro-batches are weighted by tokens. The
+        head runs on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix.
+        The experts' balance loss is not included: ``model.losses.next_token_loss`` adds it.
         token_weights: (vocab_size,), how much each target counts, in the sum and in the count; None = equally.
         """
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask)

@@ -1,7 +1,7 @@
 """Group relative policy optimisation: several answers to each prompt; those above their group's average get likelier.
 
 Choices: groups whose rewards are all equal are left out of sum and count, KL included (GRPO counts them as zeros, which
-only makes the step smaller); a step without any other group changes no weight · the ratio is to the engine's own
+only makes the step smaller); a step without any other group changes no weight · the ratio uses the engine's own
 log-probabilities, temperature included · one forward pass per step, on the groups that are left.
 """
 

@@ -37,7 +37,7 @@ class PPOOptions(RolloutOptions):
     updates_per_rollout: int = 2
     clip: float = 0.2  # how far the ratio may move from 1
     value_clip: float = 0.2  # how far a value may move from the one at the rollout
-    value_weight: float = 0.5  # of the value loss, added to the policy's
+    value_weight: float = 0.5  # weight of the value loss, which is added to the policy's
     discount: float = 1.0  # what a reward one token later is worth
     lam: float = 0.95  # GAE: 0 trusts the critic, 1 trusts only the rewards
 

@@ -57,7 +57,7 @@ class RolloutOptions(FromSettings):
     def __post_init__(self) -> None:
         for name in ("group_size", "updates_per_rollout", "max_new_tokens", "temperature"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}: rollouts are drawn, not greedy")
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}: rollouts are sampled")
         if self.kl_weight < 0 or self.max_digits < 0:
             raise ConfigError("kl_weight and max_digits must be 0 or more")
 
