@@ -1,7 +1,7 @@
-"""Tokens per second of generation: this library against recomputing everything, and against transformers.
+"""Generated tokens per second: this library compared with recomputing everything, and with transformers.
 
 Run ``OMP_NUM_THREADS=1 python benchmarks/generation.py``: about five minutes on one core. Random weights, fp32, greedy,
-no end token; process CPU time, the arms interleaved, medians over the rounds. Writes results/generation.json.
+no end token; process CPU time, the variants interleaved, medians over the rounds. Writes results/generation.json.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PROMPT = 64  # tokens
 
 
 class NoText:
-    """The engine wants a tokenizer; here nobody reads the text."""
+    """Stands in for the tokenizer that the engine needs; the text is not read here."""
 
     eos_id = end_of_text_id = 0
 
@@ -76,7 +76,7 @@ def measure(config: ModelConfig, batch: int, new: int, rounds: int) -> dict[str,
         "minimind_lite": lambda: ours(model, prompts, new),
         "transformers": lambda: with_transformers(twin, prompts, new),
     }
-    if batch == 1:  # with eight texts it is as slow a token, and takes minutes
+    if batch == 1:  # with eight texts it is just as slow per token, and takes minutes
         arms["without_cache"] = lambda: without_cache(model, prompts, new)
     outputs, rates = {}, {name: [] for name in arms}
     for round_number in range(rounds + 1):

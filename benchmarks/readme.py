@@ -1,7 +1,8 @@
 """Write the README's figures from the files that measured them: python benchmarks/readme.py [--course REPORT].
 
 Blocks of the README between ``<!-- name -->`` and ``<!-- /name -->`` are written here and nowhere else. With
-``--course build/course/report.json`` that report first becomes benchmarks/results/course.json; ``--check`` only looks.
+``--course build/course/report.json`` that report is first copied to benchmarks/results/course.json; ``--check`` only
+compares.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-BUILDS = {  # what of the library each chapter builds
+BUILDS = {  # the part of the library that each chapter builds
     "00_welcome": "the whole pipeline, at toy size",
     "01_tokenizer": "`tokenizer/`",
     "02_rmsnorm": "`RMSNorm` in `model/layers.py`",
@@ -33,7 +34,7 @@ BUILDS = {  # what of the library each chapter builds
     "15_grpo": "`training/grpo.py`, `training/rewards.py`",
     "15b_ppo": "`training/ppo.py`",
 }
-ROWS = [  # words, figure, figure before or to beat, format
+ROWS = [  # words, figure, figure before or to compare with, format
     ("Tokenizer: characters per token, Chinese", "tokenizer.chars_per_token_zh", None, "{:.2f}"),
     ("Tokenizer: characters per token, English", "tokenizer.chars_per_token_en", None, "{:.2f}"),
     ("Pretraining: bits per byte (beside it: an interpolated trigram model fitted on the same tokens)",
@@ -80,7 +81,7 @@ def chapters_block(course: dict[str, Any]) -> str:
 
 
 def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
-    """The held-out figures beside what they compare with: mean of the seeds, or the course's where no seed plays."""
+    """The held-out figures beside what they compare with: means over seeds, or the course's own figures."""
     figures = course["figures"] | stages["mean"]
     lines = ["| held-out measurement | model | beside it |", "|---|---|---|"]
     for words, name, other, form in ROWS:
@@ -92,7 +93,7 @@ def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
 
 
 def answers_block(course: dict[str, Any]) -> str:
-    """What the model of the recorded run answered, word for word."""
+    """The recorded run's model's answers, word for word."""
     said = "\n".join(f"> {one['question']}\n{one['answer']}\n" for one in course["answers"])
     return f"Held-out phrasings, answered by the model of the recorded run:\n\n```text\n{said.rstrip()}\n```"
 
@@ -115,10 +116,10 @@ def filled(readme: str) -> str:
 
 
 def main() -> None:
-    """Fill the README, or with --check say whether it is filled."""
+    """Fill the README, or with --check report whether it is up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--course", type=Path, help="a report.json to record first")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README is behind")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the README is out of date")
     options = parser.parse_args()
     if options.course:
         shutil.copyfile(options.course, RESULTS / "course.json")
@@ -126,7 +127,7 @@ def main() -> None:
     before = path.read_text(encoding="utf-8")
     after = filled(before)
     if options.check and before != after:
-        sys.exit("README.md does not say what benchmarks/results/ says; run: python benchmarks/readme.py")
+        sys.exit("README.md does not match benchmarks/results/; run: python benchmarks/readme.py")
     if before != after:
         path.write_text(after, encoding="utf-8", newline="\n")
 

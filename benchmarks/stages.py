@@ -1,9 +1,9 @@
-"""`make evidence`: the training stages at the quick profile with three seeds, measured on held-out items.
+"""`make evidence`: the training stages with the quick profile and three seeds, measured on held-out items.
 
-Each stage and seed leaves its figures in build/evidence/STAGE-SEED/evidence.json (so two calls may share the work);
-together they become benchmarks/results/stages.json (what ran where, figures of each seed and their mean) and the bands
-in which the losses lay, minimind_lite/course/kit/bands.json, which the training chapters draw under the learner's
-curve. The tokenizer is the one that chapter 01 makes. Takes about a quarter of an hour a seed on one core.
+Each stage and seed leaves its figures in build/evidence/STAGE-SEED/evidence.json (so two calls can share the work);
+together they become benchmarks/results/stages.json (what ran where, the figures of each seed and their mean) and the
+bands that the losses fell into, minimind_lite/course/kit/bands.json, which the training chapters draw under the
+learner's curve. The tokenizer is the one that chapter 01 makes. Takes about a quarter of an hour per seed on one core.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from minimind_lite.course.runner.run import run_course
 from minimind_lite.files import repository_root, write_text
 
 STAGES = ("pretrain", "sft", "moe", "lora", "dpo", "distill", "reason", "grpo")
-SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make says little about it
+SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make proves little about that run
 
 
 def make_tokenizer(folder: Path) -> None:
@@ -39,7 +39,7 @@ def make_tokenizer(folder: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Where figures come from."""
+    """The machine and the commit that the figures come from."""
     root = repository_root()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
     source = ["git", "status", "--porcelain", "--", "minimind_lite", "data_samples", "benchmarks/evidence"]
@@ -56,7 +56,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(stage: str, run: Run) -> None:
-    """Run one stage with one seed and keep what came out."""
+    """Run one stage with one seed and save the result."""
     where, begun = machine(), time.perf_counter()
     figures, history = import_module(f"evidence.{stage}").measure(run)
     seconds = time.perf_counter() - begun
@@ -67,7 +67,7 @@ def measure(stage: str, run: Run) -> None:
 
 
 def collect(work: Path, stages: Iterable[str], seeds: list[int]) -> dict[str, Any]:
-    """Write stages.json and bands.json from the stages that every seed has; returns the mean figures."""
+    """Write stages.json and bands.json from the stages that are done for every seed; returns the mean figures."""
     found: dict[str, list[dict[str, Any]]] = {}
     for stage in stages:
         files = [work / f"{stage}-{seed}" / "evidence.json" for seed in seeds]
@@ -99,9 +99,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="*", choices=STAGES, default=STAGES, help="none: only collect")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--work", type=Path, default=repository_root() / "build" / "evidence")
-    parser.add_argument(
-        "--resume", action="store_true", help="take up what an earlier call left; skip what is measured"
-    )
+    parser.add_argument("--resume", action="store_true", help="continue an earlier call; skip what is already measured")
     options = parser.parse_args()
     use_one_thread()
     make_tokenizer(options.work)

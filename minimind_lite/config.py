@@ -1,8 +1,8 @@
-"""What a model is: one frozen dataclass, and the presets that have names.
+"""What a model looks like: one frozen dataclass, and the named presets.
 
 Field names are Hugging Face's, so a config here and a `config.json` there say the same thing in the same words.
-A setting that cannot work is refused when it is made, not an hour later when a shape does not fit. Settings that come
-from the command line (``-p NAME=VALUE``) are read here too, for every dataclass of options.
+A setting that cannot work is rejected at once, not an hour later when a shape does not fit. Settings from the command
+line (``-p NAME=VALUE``) are parsed here too, for every dataclass of options.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ BalancePer = Literal["sequence", "batch"]
 
 
 class ConfigError(ValueError):
-    """A setting that cannot work; the message says which, why, and what would."""
+    """A setting that cannot work; the message says which, why, and what would work."""
 
 
 Settings = TypeVar("Settings")
 
 
 def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") -> Settings:
-    """The dataclass ``base`` with the changes that are not None; ``owner`` is what an error calls it.
+    """The dataclass ``base`` with every change that is not None; error messages call it ``owner``.
 
-    A whole number may stand for a float. Raises ConfigError for a name that ``base`` does not have (with those it
-    has), or a value of another type than the field's present one.
+    An integer is accepted for a float. Raises ConfigError for a name that ``base`` does not have (listing those it
+    has), or for a value whose type differs from the field's current value.
     """
     known = [field.name for field in fields(base)]  # type: ignore[arg-type]
     unknown = sorted(set(changes) - set(known))
@@ -35,7 +35,7 @@ def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") ->
 
 
 def _as_type(name: str, value: Any, example: Any) -> Any:
-    """``value`` if it is of the example's type; a whole number may stand for a float."""
+    """``value`` if it has the example's type; an integer is accepted for a float."""
     if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(example):
@@ -89,7 +89,7 @@ class YarnScaling:
 class ModelConfig:
     """Shape and constants of a decoder-only transformer.
 
-    One picture for the three kinds of attention, for 4 query heads::
+    The three kinds of attention in one picture, for 4 query heads::
 
         MHA  num_key_value_heads = 4    q q q q      GQA  = 2    q q q q      MQA  = 1    q q q q
                                         │ │ │ │                  └┬┘ └┬┘                  └─┴┬┴─┘
@@ -103,13 +103,13 @@ class ModelConfig:
     num_key_value_heads: int = 2  # key/value heads; each serves heads / kv_heads query heads
     intermediate_size: int = 1408  # width inside SwiGLU
     head_dim: int = 0  # width of one head; 0 means hidden_size / num_attention_heads
-    max_position_embeddings: int = 32768  # the RoPE table starts this long at most; longer inputs extend it
+    max_position_embeddings: int = 32768  # longest context, prompt and answer together; the RoPE table grows as needed
     rms_norm_eps: float = 1e-5  # keeps RMSNorm from dividing by zero
-    rope_theta: float = 1e6  # RoPE's base: larger turns the slow dimensions slower
+    rope_theta: float = 1e6  # RoPE's base: the larger it is, the slower the slow dimensions turn
     rope_scaling: YarnScaling | None = None  # YaRN, for inference on longer texts
     qk_norm: bool = False  # RMSNorm on every query and key head (Qwen3, MiniMind v3)
-    tie_word_embeddings: bool = True  # one matrix reads tokens in and scores them going out
-    initializer_range: float = 0.02  # standard deviation of the weights at the start
+    tie_word_embeddings: bool = True  # one matrix embeds the input tokens and scores the output tokens
+    initializer_range: float = 0.02  # standard deviation of the initial weights
     num_experts: int = 0  # routed experts in each MLP, each intermediate_size wide; 0 means a dense MLP
     num_experts_per_tok: int = 0  # experts a token is sent to (top-k)
     num_shared_experts: int = 0  # experts that every token visits
@@ -168,7 +168,7 @@ class ModelConfig:
         if not self.router_aux_loss_coef >= 0:
             raise ConfigError(f"router_aux_loss_coef must be 0 or more, not {self.router_aux_loss_coef}")
         if self.router_balance_per not in ("sequence", "batch"):
-            raise ConfigError(f"router_balance_per is {self.router_balance_per!r}; there are: sequence, batch")
+            raise ConfigError(f"router_balance_per must be sequence or batch, not {self.router_balance_per!r}")
 
 
 def default_intermediate_size(hidden_size: int, ratio: float = 8 / 3) -> int:
@@ -183,7 +183,7 @@ def default_intermediate_size(hidden_size: int, ratio: float = 8 / 3) -> int:
 def count_parameters(config: ModelConfig) -> int:
     """Exact number of parameters, tied embeddings counted once, from the config alone.
 
-    Chapter 07 derives each line; the tests hold it against models that are really built.
+    Chapter 07 derives each line; the tests compare it with models that are actually built.
     """
     d, kv = config.hidden_size, config.num_key_value_heads * config.head_dim
     attention = 2 * d * config.num_attention_heads * config.head_dim + 2 * d * kv
@@ -193,17 +193,17 @@ def count_parameters(config: ModelConfig) -> int:
         mlp = mlp * (config.num_experts + config.num_shared_experts) + d * config.num_experts  # experts and router
     block = attention + qk_norms + mlp + 2 * d  # two RMSNorms
     embeddings = config.vocab_size * d * (1 if config.tie_word_embeddings else 2)
-    return embeddings + config.num_hidden_layers * block + d  # and the last norm
+    return embeddings + config.num_hidden_layers * block + d  # plus the final norm
 
 
 def count_active_parameters(config: ModelConfig) -> int:
-    """The parameters that one token meets: without the routed experts that it is not sent to."""
+    """The parameters used for one token: all but the routed experts it is not sent to."""
     expert = config.num_hidden_layers * 3 * config.hidden_size * config.intermediate_size
     return count_parameters(config) - (config.num_experts - config.num_experts_per_tok) * expert
 
 
 def dense_twin(config: ModelConfig) -> ModelConfig:
-    """The dense model that costs a token the same, routers apart: its MLP is as wide as all experts a token visits."""
+    """The dense model with the same cost per token, routers aside: its MLP is as wide as the experts a token visits."""
     visited = config.num_experts_per_tok + config.num_shared_experts
     width = (visited or 1) * config.intermediate_size
     return replace(config, num_experts=0, num_experts_per_tok=0, num_shared_experts=0, intermediate_size=width)
@@ -219,7 +219,7 @@ _NANO = ModelConfig(
     hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
     intermediate_size=384, max_position_embeddings=2048,
 )  # fmt: skip
-_NANO_MOE = replace(  # a token costs what it costs in nano
+_NANO_MOE = replace(  # costs as much per token as nano
     _NANO, intermediate_size=192, rms_norm_eps=1e-6, qk_norm=True, num_experts=8, num_experts_per_tok=2,
     router_aux_loss_coef=0.05, router_balance_per="batch",
 )  # fmt: skip
@@ -232,7 +232,7 @@ PRESETS: dict[str, ModelConfig] = {
     "minimind3": _MINIMIND3,
     "minimind3-moe": replace(
         _MINIMIND3, num_experts=4, num_experts_per_tok=1, router_aux_loss_coef=5e-4, router_balance_per="batch",
-        norm_topk_prob=False,  # one weight, rescaled to 1, would tell the router nothing
+        norm_topk_prob=False,  # a single weight rescaled to 1 would teach the router nothing
     ),
     "minimind-v1-small": _MINIMIND_V1,
     "minimind-v1": replace(_MINIMIND_V1, hidden_size=768, num_hidden_layers=16, intermediate_size=2048, head_dim=0),
@@ -250,11 +250,11 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     Raises ConfigError for an unknown name (with the list of names), an unknown field, or an impossible value.
     """
     if name not in PRESETS:
-        raise ConfigError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
+        raise ConfigError(f"there is no preset called {name!r}; the presets are: {', '.join(PRESETS)}")
     unknown = set(changes) - set(ModelConfig.__dataclass_fields__)
     if unknown:
         fields = ", ".join(ModelConfig.__dataclass_fields__)
         raise ConfigError(f"ModelConfig has no field {', '.join(sorted(unknown))}; it has: {fields}")
     if {"hidden_size", "num_attention_heads"} & set(changes):
-        changes.setdefault("head_dim", 0)  # let it follow from the new sizes
+        changes.setdefault("head_dim", 0)  # recomputed from the new sizes
     return replace(PRESETS[name], **changes)

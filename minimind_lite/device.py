@@ -1,4 +1,4 @@
-"""Where a model runs when nobody says so."""
+"""The device a model runs on by default."""
 
 import os
 
@@ -6,6 +6,6 @@ import torch
 
 
 def pick_device() -> torch.device:
-    """CUDA if there is a card, else the CPU; Apple's MPS only when asked for (``MINIMIND_DEVICE=mps``)."""
+    """CUDA if there is a GPU, else the CPU; Apple's MPS only on request (``MINIMIND_DEVICE=mps``)."""
     asked = os.environ.get("MINIMIND_DEVICE")
     return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))

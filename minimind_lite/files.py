@@ -1,6 +1,6 @@
-"""Files that are whole or not there: everything the library writes goes through ``written_whole``.
+"""All-or-nothing file writes: everything the library writes goes through ``written_whole``.
 
-And the folder of the repository, for the parts that work on its notebooks and sample data.
+Also finds the repository's folder, for the parts that work on its notebooks and sample data.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` to write to; on leaving, its content is on the disk and takes ``path``'s name.
+    """Yield a temporary path to write to; at the end of the block it is flushed to disk and renamed to ``path``.
 
-    A program that is killed, or an error inside the block, leaves the old file as it was. The folder is made if it is
-    not there. Two processes that write the same file do not share the temporary name.
+    If the program is killed, or the block raises an error, the old file stays as it was. The folder is created if
+    needed. Two processes that write the same file use different temporary names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -29,7 +29,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with Unix line ends, whole or not at all."""
+    """Write ``text`` as UTF-8 with Unix line endings, whole or not at all."""
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
 
@@ -41,15 +41,15 @@ def sha256_of(path: Path) -> str:
 
 
 def repository_root() -> Path:
-    """The folder that holds notebooks/ and pyproject.toml, seen from the package's place or from where we stand.
+    """The clone's folder, with notebooks/ and pyproject.toml, around the package or the current directory.
 
-    Raises FileNotFoundError outside of a clone, with the way out.
+    Raises FileNotFoundError outside a clone, and says how to get one.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package, Path.cwd(), *Path.cwd().parents):
         if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise FileNotFoundError(
-        "the course's repository was not found: neither the installed package nor this folder lies inside one. "
+        "the course's repository was not found: neither the installed package nor the current directory is inside one. "
         "Clone the repository, change into it, and install it with: pip install -e ."
     )

@@ -1,4 +1,4 @@
-"""Planted mistakes and correct alternatives for the checks; ``tests/planted/`` holds them, one set a file."""
+"""Planted mistakes and correct alternatives for the checks; ``tests/planted/`` holds them, one file per set."""
 
 import importlib
 import pkgutil
@@ -9,14 +9,14 @@ from typing import Any
 from minimind_lite.course.exercises.calling import LocalCaller
 from minimind_lite.course.exercises.core import Check, Verdict, every_check
 
-SEEDS = (0, 1, 2)  # a check draws its inputs: none of them may make a right answer wrong, or the other way round
+SEEDS = (0, 1, 2)  # a check draws its inputs: no seed may make a right answer fail or a wrong one pass
 
 
 @dataclass(frozen=True)
 class Planted:
     """What is planted for one check."""
 
-    mistakes: list[tuple[Callable[..., Any], str]]  # a wrong function, and words that its own message must hold
+    mistakes: list[tuple[Callable[..., Any], str]]  # a wrong function, and words that its message must contain
     alternatives: list[Callable[..., Any]]  # right functions, written differently
 
 
@@ -46,7 +46,7 @@ def judge(task: str, function: Any, seed: int = 0, seconds: float = 10.0) -> Ver
 
 
 def table() -> list[str]:
-    """check, mistakes planted, caught: one line each."""
+    """Check, mistakes planted, mistakes caught: one line each."""
     rows = [("check", "planted", "caught")]
     rows += [(task, str(len(PLANTED[task].mistakes)), str(caught)) for task, caught in sorted(CAUGHT.items())]
     width = max(len(row[0]) for row in rows)

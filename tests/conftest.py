@@ -1,4 +1,4 @@
-"""What pytest prints at the end: for each check of the exercises, how many planted mistakes it has caught."""
+"""What pytest prints at the end: how many planted mistakes each check of the exercises has caught."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Small notebooks that the tests of the course's runner execute, in seconds and in folders of their own."""
+"""Small notebooks that the tests of the course runner execute in seconds, in folders of their own."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ REAL = 'from minimind_lite import course\nchapter = course.begin("{name}", profi
 
 
 def write_chapter(folder: Path, name: str, *work: str, parameters: str = PARAMETERS, real: bool = False) -> Path:
-    """A chapter whose work is ``work``; with ``real`` it begins as every chapter does, else it only looks like it."""
+    """A chapter whose work is ``work``; with ``real`` it begins as every chapter does, else it only looks like one."""
     begin = (REAL if real else LIGHT).format(name=name)
     cells = [
         new_markdown_cell(f"# The chapter {name.partition('_')[2]}\n\nYou will build little."),

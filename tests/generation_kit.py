@@ -11,7 +11,7 @@ from minimind_lite.model.transformer import Transformer
 
 
 class ByteTokenizer:
-    """One token a byte and two end tokens: every cut through a character and a stop string really happens."""
+    """One token per byte and two end tokens, so characters and stop strings are cut at every place."""
 
     vocab_size, eos_id, end_of_text_id = 258, 256, 257
 
@@ -26,7 +26,7 @@ TOKENIZER: Any = ByteTokenizer()
 
 
 def small_model(seed: int = 0, **changes: Any) -> Transformer:
-    """A random model whose distribution is not flat: its weights are three times as wide as usual."""
+    """A random model whose distribution is not flat: its weights have three times the usual spread."""
     torch.manual_seed(seed)
     config = replace(preset("pico", vocab_size=258, eos_token_id=256, pad_token_id=257), **changes)
     model = Transformer(config).eval()

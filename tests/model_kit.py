@@ -1,4 +1,4 @@
-"""What the model tests share: the same model in transformers' own class, random weights, the plainest cache."""
+"""What the model tests share: the same model in transformers' own class, random weights, the simplest cache."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ YARN = YarnScaling(
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> Transformer:
-    """A model in which every parameter, norms too, is random and large enough to matter."""
+    """A model in which every parameter, norms included, is random and large enough to matter."""
     torch.manual_seed(seed)
     model = Transformer(config)
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""Every stage on tiny data, by as many processes as torchrun starts: ``python -m torch.distributed.run … FOLDER …``.
+"""Every stage on tiny data, in as many processes as torchrun starts: ``python -m torch.distributed.run … FOLDER …``.
 
-The total batch is the same whatever their number, so the weights must be too.
+The total batch is the same for any number of processes, so the weights must be too.
 """
 
 import json
@@ -109,7 +109,7 @@ def run_all(folder: Path, output: Path, processes: int) -> None:
 
 
 def interrupted(folder: Path, output: Path, processes: int) -> None:
-    """LoRA with dropout, whose masks come from each process's own random numbers: whole, and in two parts."""
+    """LoRA with dropout, whose masks come from each process's own random numbers: in one go, and in two parts."""
     options = LoRAOptions(block_size=48, rank=2, dropout=0.3)
     run("lora", folder, output / "whole", processes, options)
     run("lora", folder, output / "parts", processes, options, [StopAt(3)])

@@ -43,12 +43,12 @@ def make_prompts(path: Path, sums: Sequence[tuple[str, str]] = SUMS) -> Path:
 
 
 def many_letters(question: str, written: str, right_answer: str) -> float:
-    """Something that a random model's answers differ in."""
+    """A reward that differs between a random model's answers."""
     return sum(character.isascii() and character.isalpha() for character in written) / 10
 
 
 def make_rollout(rewards: torch.Tensor, tokens: int = 7, seed: int = 0) -> Rollout:
-    """Random log-probabilities for answers of unequal lengths behind two prompt tokens."""
+    """Random log-probabilities for answers of unequal lengths after two prompt tokens."""
     random = torch.Generator().manual_seed(seed)
     rows = rewards.numel()
     lengths = torch.randint(1, tokens - 2, (rows,), generator=random)

@@ -47,11 +47,11 @@ def test_groups_show_an_example(group: str) -> None:
         (["course", "refresh", "77", "--check"], "no chapter is called '77'"),
         (["course", "badges", "--repository", "nothing"], "OWNER/NAME"),
         (["chat", "no/such/folder"], "no folder no/such/folder"),
-        (["train", "pretrain", DATA / "pretrain", "no/such/folder", "out"], "there is no no/such/folder"),
+        (["train", "pretrain", DATA / "pretrain", "no/such/folder", "out"], "no/such/folder does not exist"),
         (["train", "sft", DATA / "sft.jsonl", "no/such/folder", "out"], "no/such/folder"),
         (
             ["train", "sft", "x", "y", "z", "-p", "steps=3"],
-            "no setting is called steps; there are: betas, block_size",
+            "there is no setting called steps; the settings are: betas, block_size",
         ),
         (["data", "check", "no/such/folder"], "no/such/folder"),
     ],
@@ -64,7 +64,7 @@ def test_errors_are_one_message_without_a_traceback(arguments: list[object], wor
     assert "Traceback" not in text
 
 
-def test_only_errors_of_ours_are_made_clean() -> None:
+def test_only_our_own_errors_are_made_clean() -> None:
     def fail(error: Exception) -> None:
         raise error
 

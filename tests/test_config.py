@@ -1,4 +1,4 @@
-"""The configuration: sizes as published, counts as built, and impossible settings refused with the reason."""
+"""The configuration: published sizes, counts of real models, and impossible settings refused with the reason."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_the_published_active_count_of_minimind3_moe() -> None:
         ({"num_experts": 4}, "num_experts_per_tok 0 must lie between 1 and num_experts 4"),
         ({"num_experts": 4, "num_experts_per_tok": 5}, "num_experts_per_tok 5"),
         ({"router_aux_loss_coef": -0.1}, "router_aux_loss_coef must be 0 or more"),
-        ({"router_balance_per": "token"}, "router_balance_per is 'token'"),
+        ({"router_balance_per": "token"}, "router_balance_per must be sequence or batch, not 'token'"),
         ({"hiden_size": 64}, "no field hiden_size.*it has: vocab_size, hidden_size"),
     ],
 )

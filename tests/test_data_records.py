@@ -42,7 +42,7 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("text", '{"text": ""}', "field text"),
         ("text", '{"txt": "x"}', "field text: Field required"),
         ("text", '{"text": 3}', "field text"),
-        ("text", '["x"]', "field of the whole line"),
+        ("text", '["x"]', "line 2: Input should be"),
         ("text", '{"text": "x"', "not JSON"),
         ("text", b'{"text": "\xff"}', "not UTF-8 (byte 10)"),
         ("conversation", '{"conversations": []}', "field conversations"),
@@ -53,7 +53,7 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("conversation", {"conversations": [USER, USER, REPLY]}, "turns 0 and 1 are both user turns"),
         ("conversation", {"conversations": [USER, SYSTEM, REPLY]}, "turn 1 is a system turn"),
         ("conversation", {"conversations": [USER, REPLY | {"tool_calls": "[{"}]}, "tool_calls: Value error, must hold"),
-        ("preference", {"chosen": [USER, REPLY], "rejected": [USER, REPLY]}, "prefers nothing"),
+        ("preference", {"chosen": [USER, REPLY], "rejected": [USER, REPLY]}, "expresses no preference"),
         ("preference", {"chosen": [USER, REPLY], "rejected": [USER | {"content": "?"}, REPLY]}, "share every turn"),
     ],
 )  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_missing_file_an_empty_folder_and_an_unknown_kind_are_refused(tmp_path
         read_records(tmp_path / "none.jsonl", "text")
     with pytest.raises(DataError, match="holds no"):
         read_records(tmp_path, "text")
-    with pytest.raises(DataError, match="there are: text, conversation, preference"):
+    with pytest.raises(DataError, match="the kinds are: text, conversation, preference"):
         read_records(write(tmp_path / "a.jsonl", ["{}"]), "poem")
 
 

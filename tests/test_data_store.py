@@ -1,4 +1,4 @@
-"""The token file: what goes in comes out, and a file that is not right is refused."""
+"""The token file: what goes in comes out, and a bad file is refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""White-box distillation: right values and gradients, little memory, one vocabulary, a teacher that stays as it is."""
+"""White-box distillation: right values and gradients, little memory, one vocabulary, a teacher that never changes."""
 
 import json
 from dataclasses import asdict, replace
@@ -37,7 +37,7 @@ def larger_model(config: Any = LARGER) -> Transformer:
     torch.manual_seed(7)
     model = Transformer(config)
     for parameter in model.parameters():
-        parameter.data *= 4  # opinions, as a trained model has them
+        parameter.data *= 4  # strong preferences, as in a trained model
     return model
 
 
@@ -54,7 +54,7 @@ def whole_logits(model: Transformer, batch: dict[str, torch.Tensor]) -> torch.Te
 def reference_loss(
     student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, options: DistillOptions
 ) -> torch.Tensor:
-    """FACTS' formula with probabilities written out, one position at a time, float64. Logits (batch, seq, vocab)."""
+    """The formula with probabilities written out, one position at a time, in float64. Logits (batch, seq, vocab)."""
     total, temperature = student.new_zeros(()), options.temperature
     for place in torch.nonzero(targets >= 0):
         row, column = place.tolist()
@@ -119,7 +119,7 @@ def test_kl_equals_torch_and_is_taken_over_the_vocabulary() -> None:
     torch.testing.assert_close(kl_divergence(ours + torch.randn(2, 5, 1), theirs, 2.0), by_torch, rtol=1e-4, atol=1e-5)
 
 
-def test_untrained_positions_have_no_part_in_it() -> None:
+def test_untrained_positions_do_not_count() -> None:
     student, batch = tiny_model().train(), one_batch()
     loss_fn = DistillLoss(larger_model(), DistillOptions(chunk_size=8))
     few = batch["targets"].clone()
@@ -133,7 +133,7 @@ def test_untrained_positions_have_no_part_in_it() -> None:
 
 
 class LargestLogits(TorchDispatchMode):
-    """Notes the most rows any tensor of vocabulary width ever had; the head's weights, turned, are no logits."""
+    """Records the most rows of any tensor of vocabulary width; the transposed head weights do not count."""
 
     rows = 0
     weights = (TINY.hidden_size, LARGER.hidden_size)
@@ -160,7 +160,7 @@ class SavedLogits:
 
 
 @pytest.mark.parametrize("chunk_size", [4, 18])
-def test_logits_never_stand_whole_in_memory(chunk_size: int) -> None:
+def test_the_logits_are_never_all_in_memory_at_once(chunk_size: int) -> None:
     student, batch = tiny_model().train(), one_batch()
     trained = int((batch["targets"] >= 0).sum())
     assert trained > 2 * 18
@@ -244,7 +244,7 @@ class StopAt(Callback):
             raise StopTraining
 
 
-def test_a_student_is_trained_and_a_stopped_run_goes_on(tmp_path: Path, teacher: Path) -> None:
+def test_a_student_is_trained_and_a_stopped_run_continues(tmp_path: Path, teacher: Path) -> None:
     data, options = chats(tmp_path / "chat.jsonl"), DistillOptions(block_size=48, chunk_size=16)
     whole = run_distill(data, teacher, tmp_path / "whole", CONFIG, options, run=RunOptions(eval_data=data))
     row = whole.training.history[-1]
@@ -277,7 +277,7 @@ def test_a_student_with_another_vocabulary_is_refused(tmp_path: Path, teacher: P
         options = DistillOptions(student=str(tmp_path / name), block_size=48)
         with pytest.raises(ConfigError, match="another vocabulary than its teacher"):
             run_distill(data, teacher, tmp_path / "out", CONFIG, options)
-    with pytest.raises(ConfigError, match="not a folder; there are: half, minimind2-small"):
+    with pytest.raises(ConfigError, match="neither a folder nor one of half, minimind2-small"):
         run_distill(data, teacher, tmp_path / "out", CONFIG, DistillOptions(student="nobody"))
     assert not (tmp_path / "out").exists()
 
@@ -359,7 +359,7 @@ def test_the_interval_of_what_is_saved_holds_the_truth_19_times_in_20() -> None:
     random, inside = np.random.default_rng(0), 0
     for _ in range(400):
         tokens = torch.from_numpy(random.integers(3, 30, 200).astype("float64"))
-        hard = torch.from_numpy(random.gamma(2.0, 1.0, 200))  # shared by both models: it must cancel
+        hard = torch.from_numpy(random.gamma(2.0, 1.0, 200))  # shared by both models, so it must cancel
         gain = torch.from_numpy(random.normal(0.3, 0.5, 200))
         saved, low, high = AnswerLoss(tokens * hard, tokens).saved(AnswerLoss(tokens * (hard + gain), tokens))
         assert low < saved < high < saved + 0.2

@@ -1,4 +1,4 @@
-"""Preference training: TRL's numbers, a stored reference, pairs that a cut empties, bad files, interruptions."""
+"""Preference training: TRL's numbers, a stored reference, pairs emptied by a cut, bad files, interruptions."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = Transformer(preset("pico", vocab_size=tokenizer.vocab_size))
     for parameter in model.parameters():
-        parameter.data *= 3  # opinions, as a trained model has them
+        parameter.data *= 3  # strong preferences, as in a trained model
     save_pretrained(model, tokenizer, folder)
     return folder
 
@@ -76,7 +76,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trainer(base: Path) -> Any:
-    """TRL's own trainer around the same weights; its loss is then asked about our pairs."""
+    """TRL's own trainer around the same weights; its loss is then computed on our pairs."""
     pytest.importorskip("trl")
     return trl_trainer(base)
 
@@ -86,7 +86,7 @@ def trainer(base: Path) -> Any:
 def test_loss_and_rewards_are_trls(base: Path, data: Path, trainer: Any, loss_type: Any, beta: float) -> None:
     model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     pairs = read_pairs(data, tokenizer, 200).pairs
-    reference = reference_logprobs(model, pairs) + 4 * torch.randn(len(pairs), 2)  # another model's, so to say
+    reference = reference_logprobs(model, pairs) + 4 * torch.randn(len(pairs), 2)  # as if from a different model
     batch, options = collate_pairs(list(zip(pairs, reference, strict=True))), DPOOptions(beta=beta, loss_type=loss_type)
     ours = dpo_loss(model, batch, options)
     theirs, metrics = trl_loss(trainer, pairs, reference, beta, loss_type)
@@ -152,11 +152,11 @@ def test_a_pair_cut_to_nothing_is_dropped_counted_and_logged(
 @pytest.mark.parametrize(
     ("lines", "strict", "words"),
     [
-        ([], False, r"pairs\.jsonl: there is no preference pair: the file is empty"),
-        (["\n"], False, r"there is no preference pair: the file is empty"),
-        (['{"chosen": '], False, r"none of its lines is a good one; the first error: .*line 1, column 1: not JSON"),
-        ([PAIRS[0], {"chosen": PAIRS[0]["chosen"]}], True, r"pairs\.jsonl, line 2, field rejected: .*Mend the line"),
-        ([PAIRS[0], PAIRS[1] | {"rejected": PAIRS[1]["chosen"]}], True, r"line 2.*the pair prefers nothing"),
+        ([], False, r"pairs\.jsonl: no preference pair found: the file is empty"),
+        (["\n"], False, r"no preference pair found: the file is empty"),
+        (['{"chosen": '], False, r"none of its lines is valid; the first error: .*line 1, column 1: not JSON"),
+        ([PAIRS[0], {"chosen": PAIRS[0]["chosen"]}], True, r"pairs\.jsonl, line 2, field rejected: .*Fix the line"),
+        ([PAIRS[0], PAIRS[1] | {"rejected": PAIRS[1]["chosen"]}], True, r"line 2.*the pair expresses no preference"),
         ([PAIRS[0], PAIRS[1] | {"rejected": PAIRS[2]["chosen"]}], True, r"line 2.*must share every turn but the last"),
         ([{side: ask("a", "b") + ask(side, "d")[:1] for side in ("chosen", "rejected")}], True, r"line 1.*assistant's"),
     ],
@@ -235,7 +235,7 @@ def test_other_settings_are_another_recipe(tmp_path: Path, base: Path, data: Pat
     with pytest.raises(CheckpointError, match=r"dpo\.beta: 0\.1 then, 0\.5 now"):
         run_dpo(data, base, tmp_path / "out", CONFIG, DPOOptions(beta=0.5))
     assert latest_checkpoint(tmp_path / "out" / "checkpoints") is not None
-    with pytest.raises(ConfigError, match="holds the base, which is the reference too"):
+    with pytest.raises(ConfigError, match="holds the base, which is also the reference"):
         run_dpo(data, base, base, CONFIG)
 
 
@@ -255,14 +255,14 @@ def test_a_reference_is_made_of_both_endings(tmp_path: Path, base: Path, data: P
     assert (tmp_path / "ref" / "model.safetensors").is_file() and result.training.steps == 6
 
 
-def test_accuracy_knows_who_is_preferred(base: Path, data: Path) -> None:
+def test_accuracy_counts_the_preferred_answers(base: Path, data: Path) -> None:
     model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     pairs = read_pairs(data, tokenizer, 200).pairs
     own = reference_logprobs(model, pairs)
     wanted = sum((own[:, 0] > own[:, 1]).tolist()) / len(pairs)
     found = pair_accuracy(model, pairs, own)
     assert (found.summed, found.reward) == (pytest.approx(wanted), 0.5), "the reference itself prefers nothing"
-    worse_chosen = own - torch.tensor([1.0, 0.0])  # the model likes every chosen answer more than such a reference does
+    worse_chosen = own - torch.tensor([1.0, 0.0])  # the model prefers every chosen answer more than this reference does
     assert pair_accuracy(model, pairs, worse_chosen).reward == 1.0
 
 

@@ -37,7 +37,7 @@ def model() -> Transformer:
 def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary(tokenizer: Tokenizer) -> None:
     model = Transformer(preset("pico", vocab_size=300))
     torch.nn.init.zeros_(model.model.embed_tokens.weight)  # every logit is 0
-    scored = sum(len(tokenizer.encode(text)) + 1 for text in TEXTS)  # and the end of each text
+    scored = sum(len(tokenizer.encode(text)) + 1 for text in TEXTS)  # plus the end of each text
     size = sum(len(text.encode("utf-8")) for text in TEXTS)
     assert bits_per_byte(model, tokenizer, TEXTS) == pytest.approx(scored * math.log2(300) / size, rel=1e-6)
 
@@ -74,7 +74,7 @@ def test_the_model_keeps_its_mode_and_nothing_to_score_is_an_error(model: Transf
 
 
 def documents(*texts: str) -> list[Document]:
-    """Each letter a token (a = 1), between two ends (0)."""
+    """Each letter is a token (a = 1), between two end tokens (0)."""
     return [Document(np.array([0, *(ord(letter) - 96 for letter in text), 0])) for text in texts]
 
 
@@ -107,11 +107,11 @@ def random_documents(count: int, seed: int) -> list[Document]:
 
 
 def test_the_trigram_by_hand() -> None:
-    """One text, "ab": after the start a always came, after a always b, after b always the end."""
-    model = TrigramModel(documents("ab"), vocab_size=4, iterations=0)  # weights stay a quarter each
-    # three scored tokens, a third of the unigrams each: p = (1 + 1 + 1/3 + 1/4) / 4
+    """One text, "ab": after the start there is always a, after a always b, after b always the end."""
+    model = TrigramModel(documents("ab"), vocab_size=4, iterations=0)  # each weight stays at a quarter
+    # three scored tokens, each a third of the unigrams: p = (1 + 1 + 1/3 + 1/4) / 4
     assert model.nats(documents("ab")) == pytest.approx(-3 * math.log((1 + 1 + 1 / 3 + 1 / 4) / 4))
-    # "b": after the start never b, and after (start, b) nothing at all; the end came after b, and as one of three
+    # "b": b never follows the start, and nothing follows (start, b); the end follows b, and is one in three
     first, end = (0 + 0 + 1 / 3 + 1 / 4) / 4, (0 + 1 + 1 / 3 + 1 / 4) / 4
     assert model.nats(documents("b")) == pytest.approx(-math.log(first) - math.log(end))
     assert model.bits_per_byte(documents("b"), 2) == pytest.approx(-math.log2(first * end) / 2)
@@ -134,7 +134,7 @@ def test_its_probabilities_sum_to_one() -> None:
     model = TrigramModel(random_documents(200, seed=0), vocab_size=8)
     assert model.weights.sum(axis=1) == pytest.approx(np.ones(8))
     for context in ("", "a", "ab", "bc", "ee", "ddd"):
-        # the document [0, *context, w]: its last token is w, the ones before cancel out
+        # the document [0, *context, w]: its last token is w, the earlier ones cancel out
         start = documents(context)[0].ids[:-1]
         before = model.nats([Document(start)]) if len(start) > 1 else 0.0
         chances = [math.exp(before - model.nats([Document(np.append(start, w))])) for w in range(8)]
@@ -153,6 +153,6 @@ def test_fitted_weights_beat_equal_ones_and_know_only_the_training_text() -> Non
 def test_both_models_score_the_same_tokens(tokenizer: Tokenizer) -> None:
     made, size = documents_of(TEXTS, tokenizer)
     uniform = TrigramModel(made, tokenizer.vocab_size)
-    uniform.weights[:] = (0, 0, 0, 1)  # knows nothing, as the model with zero weights above
+    uniform.weights[:] = (0, 0, 0, 1)  # knows nothing, like the model with zero weights above
     expected = sum(len(document) - 1 for document in made) * math.log2(tokenizer.vocab_size) / size
     assert uniform.bits_per_byte(made, size) == pytest.approx(expected)

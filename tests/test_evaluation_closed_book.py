@@ -1,4 +1,4 @@
-"""Exact match, and how sure one may be of it."""
+"""Exact match, and its confidence interval."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_prompts_end_where_the_answer_begins(
 
 
 def test_answers_are_those_of_a_chat(model: Transformer, tokenizer: Tokenizer) -> None:
-    """The real engine, in batches: the same words as asking one by one."""
+    """The real engine, in batches: the same words as when asked one by one."""
     questions = ["What?", "湖北的简称是?", "is it"]
     result = exact_match(model, tokenizer, [conversation(q, "?") for q in questions], max_new_tokens=5, batch_size=2)
     for question, answer in zip(questions, result.answers, strict=True):
@@ -76,13 +76,13 @@ def test_the_interval_equals_the_published_one(right: int, total: int, low: floa
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
-    """At a true share of 0.95 and 200 questions, about 95 % of the intervals hold it."""
+    """At a true share of 0.95 and 200 questions, about 95 % of the intervals contain it."""
     generator = torch.Generator().manual_seed(0)
     right = (torch.rand((2000, 200), generator=generator) < 0.95).sum(dim=1).tolist()
     covered = [low <= 0.95 <= high for low, high in (wilson_interval(count, 200) for count in right)]
     assert 0.93 < sum(covered) / len(covered) < 0.985
 
 
-def test_the_share_stands_inside_its_interval() -> None:
+def test_the_share_lies_inside_its_interval() -> None:
     result = ExactMatch([Answer("q", "a", "a" if index % 3 else "b") for index in range(30)])
     assert result.interval[0] < result.share < result.interval[1]

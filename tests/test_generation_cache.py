@@ -1,4 +1,4 @@
-"""The cache changes nothing but the time: cached and uncached logits are equal, however the tokens are fed."""
+"""The cache changes only the time: cached and uncached logits are equal, however the tokens are fed."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_full_cache_and_empty_cache_are_refused() -> None:
     config = preset("pico")
     cache = KVCache(config, 1, 4)
     piece = torch.zeros(1, config.num_key_value_heads, 5, config.head_dim)
-    with pytest.raises(ValueError, match="holds 4 tokens and 5 are asked for"):
+    with pytest.raises(ValueError, match="room for 4 tokens, not 5"):
         cache.update(0, piece, piece)
     with pytest.raises(ValueError, match="at least one row"):
         KVCache(config, 0, 4)

@@ -1,4 +1,4 @@
-"""The terminal chat: through a pipe, with commands, a history that fits, and folders that are not whole."""
+"""The terminal chat: through a pipe, with commands, a history that fits, and incomplete folders."""
 
 import io
 import json
@@ -76,7 +76,7 @@ def test_history_is_trimmed_from_the_oldest_turn(folder: Path) -> None:
     assert prompt == tokenizer.render(messages, add_generation_prompt=True).ids
 
 
-def test_a_long_conversation_never_stops_and_a_too_long_message_is_said(folder: Path) -> None:
+def test_a_long_conversation_never_stops_and_a_message_that_is_too_long_is_reported(folder: Path) -> None:
     output = talk(folder, "the moon\n" * 30 + "the sea " * 200 + "\nthe moon\n")
     assert len(output.splitlines()) >= 32 and "shorten it" in output
     with pytest.raises(GenerationError, match="room for 20"):
@@ -99,7 +99,7 @@ def test_text_that_looks_like_control_tokens_stays_text(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_folder_that_is_not_whole_says_what_is_missing(folder: Path, tmp_path: Path, gone: str) -> None:
+def test_an_incomplete_folder_says_what_is_missing(folder: Path, tmp_path: Path, gone: str) -> None:
     for file in folder.iterdir():
         if file.name != gone:
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -107,7 +107,7 @@ def test_a_folder_that_is_not_whole_says_what_is_missing(folder: Path, tmp_path:
         run_chat(tmp_path)
 
 
-def test_a_missing_folder_and_a_damaged_one_are_said(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_damaged_one_are_reported(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ChatError, match=r"there is no folder .*nowhere"):
         run_chat(tmp_path / "nowhere")
     for file in folder.iterdir():
@@ -128,7 +128,7 @@ def test_it_works_in_a_pipe_with_chinese(folder: Path) -> None:
         [sys.executable, "-c", code], input="床前明月光\n/quit\n".encode(), capture_output=True, timeout=120
     )
     assert done.returncode == 0, done.stderr.decode()
-    text = done.stdout.decode("utf-8")  # raises if half a character was written
+    text = done.stdout.decode("utf-8")  # raises an error if half a character was written
     assert text.endswith("\n") and ">" not in text.splitlines()[0][:1]
 
 
@@ -137,4 +137,4 @@ def test_generations_of_the_real_tokenizer_decode_to_their_text(folder: Path) ->
     for result in generate(model, tokenizer, [tokenizer.encode(TEXTS[0][:n]) for n in (5, 20, 45)], max_new_tokens=20):
         ids = [token for token in result.ids if token not in (tokenizer.eos_id, tokenizer.end_of_text_id)]
         decoded = tokenizer.decode(ids)
-        assert result.text in (decoded, decoded.removesuffix("\ufffd"))  # but for an unfinished last character
+        assert result.text in (decoded, decoded.removesuffix("\ufffd"))  # except for an unfinished last character

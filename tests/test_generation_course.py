@@ -1,4 +1,4 @@
-"""The pictures and interactives of chapter 09: what they say is what is drawn from, and tokens cannot become HTML."""
+"""The pictures and interactives of chapter 09: they show what is sampled from, and tokens cannot become HTML."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ from minimind_lite.model.attention import cache_bytes
 
 
 class Labels:
-    """A tokenizer as far as pictures need one; every label is a trap."""
+    """What pictures need of a tokenizer; every label is a trap."""
 
     def token_label(self, token: int) -> str:
         return f"<b>{token}&"
@@ -37,7 +37,7 @@ def test_bars_show_what_is_drawn_from(rule: SamplingConfig, kept: int, shares: l
     page = figures.candidates(LABELS, LOGITS, rule, shown=2)
     assert re.findall(r"<b>([\d.]+%)</b>", page) == shares
     assert f"{kept} / 5" in page
-    assert page.count("<s>") == 3 - len(shares)  # two tokens and the row of the others
+    assert page.count("<s>") == 3 - len(shares)  # two tokens, and the row for the rest
     assert "&lt;b&gt;0&amp;" in page and "<b>0" not in page
 
 
@@ -73,5 +73,5 @@ def test_interactives_work_at_every_edge_of_their_sliders(capsys: pytest.Capture
             edges = control.options if hasattr(control, "options") else (control.min, control.max)
             for value in edges:
                 keywords = {**interactive.kwargs, control._kwarg: value[1] if isinstance(value, tuple) else value}
-                assert interactive.f(**keywords) is None  # raises where a value cannot be shown
+                assert interactive.f(**keywords) is None  # raises an error if a value cannot be shown
     assert capsys.readouterr().out.count("HTML") >= 20

@@ -1,4 +1,4 @@
-"""Generation as a whole: transformers' greedy, batches against single prompts, ends, limits, errors."""
+"""Generation end to end: greedy as in transformers, batches against single prompts, ends, limits, errors."""
 
 import warnings
 from typing import Any
@@ -112,7 +112,7 @@ def test_streamed_text_has_whole_characters(text: str) -> None:
     script = text.encode()
     pieces = list(stream(scripted_model(script), TOKENIZER, [1], max_new_tokens=200))
     assert "".join(pieces) == text and all(pieces)
-    for room in range(1, len(script)):  # cut anywhere: the text is a whole beginning of it
+    for room in range(1, len(script)):  # cut anywhere: the text is a prefix of whole characters
         cut = generate(scripted_model(script), TOKENIZER, [[1]], max_new_tokens=room)[0]
         assert cut.text == script[:room].decode(errors="ignore") and cut.finish_reason == "length"
 
@@ -121,7 +121,7 @@ def test_streamed_text_has_whole_characters(text: str) -> None:
     ("script", "room", "stop", "text", "reason", "count"),
     [
         ("hello", 50, [], "hello", "stop", 6),  # five tokens and the end token
-        ("hello", 6, [], "hello", "stop", 6),  # the end comes with the last token there is room for
+        ("hello", 6, [], "hello", "stop", 6),  # the end is the last token there is room for
         ("hello", 5, [], "hello", "length", 5),
         ("hello", 1, [], "h", "length", 1),
         ("a stop. b", 50, ["stop."], "a ", "stop", 7),
@@ -158,7 +158,7 @@ def test_logprobs_are_the_models_at_the_temperature() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_with_left_padding_gives_numbers(dtype: torch.dtype) -> None:
+def test_half_precision_with_left_padding_stays_finite(dtype: torch.dtype) -> None:
     model = small_model().to(dtype)
     for generation in generate(model, TOKENIZER, PROMPTS, max_new_tokens=8, sampling=SamplingConfig(seed=0)):
         assert len(generation.ids) >= 1 and all(value <= 0 for value in generation.logprobs)
@@ -171,12 +171,12 @@ def test_ids_the_tokenizer_does_not_know_are_never_drawn() -> None:
         assert max(generation.ids) < TOKENIZER.vocab_size
 
 
-def test_training_goes_on_after_generation() -> None:
+def test_training_continues_after_generation() -> None:
     model = small_model().train()
     generate(model, TOKENIZER, PROMPTS, max_new_tokens=3)
     assert model.training
     total, count = model.loss(torch.tensor([[1, 2, 3]]), torch.tensor([[2, 3, 4]]))
-    (total / count).backward()  # tables first made under inference_mode would refuse here
+    (total / count).backward()  # tables first made under inference_mode would fail here
     half_read = stream(model, TOKENIZER, [1, 2], max_new_tokens=5)
     next(half_read)
     half_read.close()
@@ -185,7 +185,7 @@ def test_training_goes_on_after_generation() -> None:
 
 def test_the_context_bounds_prompt_and_answer() -> None:
     model = small_model(max_position_embeddings=16)
-    with pytest.raises(GenerationError, match=r"prompt 1 has 16 tokens and the model's context is 16.*15 at most"):
+    with pytest.raises(GenerationError, match=r"prompt 1 has 16 tokens and the model's context is 16.*at most 15"):
         generate(model, TOKENIZER, [[1], [1] * 16], max_new_tokens=4)
     with pytest.warns(UserWarning, match="context of 16 leaves room for 4 new ones, not 10"):
         long, short = generate(model, TOKENIZER, [[1] * 12, [2, 3]], max_new_tokens=10, eos_ids=[])
@@ -199,7 +199,7 @@ def test_the_context_bounds_prompt_and_answer() -> None:
     ("prompts", "options", "reason"),
     [
         ([[]], {}, "prompt 0 is empty"),
-        ([[1], [258]], {}, "prompt 1 holds id 258, the model knows 0..257"),
+        ([[1], [258]], {}, "prompt 1 holds id 258, but the model knows 0..257"),
         ([[-1]], {}, "prompt 0 holds id -1"),
         ([1], {}, "must be lists of token ids; prompt 0 is 1"),
         (["hello"], {}, "use tokenizer.encode"),
@@ -211,7 +211,7 @@ def test_bad_arguments_are_refused_at_once(prompts: Any, options: dict[str, Any]
     with pytest.raises(ValueError, match=reason):
         generate(small_model(), TOKENIZER, prompts, **options)
     with pytest.raises(ValueError, match=reason.replace("prompt 1", "prompt 0")):
-        stream(small_model(), TOKENIZER, prompts[-1], **options)  # before the first piece is asked for
+        stream(small_model(), TOKENIZER, prompts[-1], **options)  # before the first piece is requested
 
 
 def test_no_prompts_no_generations() -> None:

@@ -1,4 +1,4 @@
-"""Every sampling rule against transformers' own, the draws against the distribution they claim, and bad settings."""
+"""Every sampling rule against transformers' own, draws against their claimed distribution, and bad settings."""
 
 import math
 from typing import Any
@@ -55,7 +55,7 @@ def test_filters_equal_transformers(case: str, seed: int) -> None:
     previous = torch.randint(0, 200, (4, 30), generator=random)
     ours = sampling_logits(logits, SamplingConfig(**settings), previous).softmax(-1)
     theirs = LogitsProcessorList(reference)(previous, logits.clone()).softmax(-1)
-    assert torch.equal(ours > 0, theirs > 0)  # the same tokens are refused
+    assert torch.equal(ours > 0, theirs > 0)  # the same tokens are masked
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
 
 
@@ -127,7 +127,7 @@ def test_row_generators_are_repeatable_and_differ() -> None:
     torch.manual_seed(5)
     unseeded = row_generator(None, 0).initial_seed()
     torch.manual_seed(5)
-    assert row_generator(None, 0).initial_seed() == unseeded  # torch.manual_seed governs what has no seed of its own
+    assert row_generator(None, 0).initial_seed() == unseeded  # torch.manual_seed applies if there is no other seed
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_bad_settings_are_refused_with_the_reason(settings: dict[str, Any], reas
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_logits_that_are_no_numbers_are_reported(broken: float) -> None:
+def test_logits_that_are_not_finite_are_reported(broken: float) -> None:
     logits = torch.zeros(2, 5)
     logits[1, 3] = broken
     with pytest.raises(GenerationError, match="NaN or infinity"):

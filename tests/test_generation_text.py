@@ -1,4 +1,4 @@
-"""Streams: whole characters, no part of a stop string, and the same text however it was cut into tokens."""
+"""Streams: whole characters, no part of a stop string, and the same text however it is split into tokens."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ def test_valid_text_comes_out_whole(text: str, cuts: list[int]) -> None:
     pieces, stream = pieces_of(text.encode(), cuts, [])
     assert "".join(pieces) == text == stream.text
     for piece in pieces:
-        piece.encode()  # every piece is a text of its own
+        piece.encode()  # every piece is valid text
         assert "\ufffd" not in piece or "\ufffd" in text
 
 
@@ -31,7 +31,7 @@ def test_any_bytes_give_the_same_text_however_they_are_cut(raw: bytes, cuts: lis
     _, whole = pieces_of(raw, [], [])
     assert cut.text == whole.text
     decoded = raw.decode(errors="replace")
-    assert cut.text in (decoded, decoded.removesuffix("\ufffd"))  # but for an unfinished character at the end
+    assert cut.text in (decoded, decoded.removesuffix("\ufffd"))  # except for an unfinished character at the end
 
 
 def test_an_unfinished_last_character_is_left_out_and_a_broken_one_is_marked() -> None:
@@ -48,8 +48,8 @@ def test_stop_strings_end_the_text_wherever_they_are_cut(text: str, stop: list[s
     pieces, stream = pieces_of(text.encode(), cuts, stop)
     ends = [(text.find(word) + len(word), text.find(word)) for word in stop if word in text]
     assert stream.stopped == bool(ends)
-    assert stream.text == (text[: min(ends)[1]] if ends else text)  # the first that is complete, the longest of those
-    assert "".join(pieces) == stream.text  # nothing was given out that had to be taken back
+    assert stream.text == (text[: min(ends)[1]] if ends else text)  # the first completed, or the longest of those
+    assert "".join(pieces) == stream.text  # nothing was released that had to be taken back
     assert not any(word in stream.text for word in stop)
 
 
@@ -61,5 +61,5 @@ def test_a_possible_stop_is_held_back_until_it_is_clear() -> None:
 
 @pytest.mark.parametrize("stop", ["end", [""], [3]])
 def test_bad_stop_strings_are_refused(stop: object) -> None:
-    with pytest.raises(ValueError, match="list of texts"):
+    with pytest.raises(ValueError, match="list of non-empty strings"):
         TextStream(stop)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""GGUF files: a tiny one from gguf's own writer, everything that can be wrong with one, and SmolLM2 itself."""
+"""GGUF files: a tiny one from gguf's own writer, everything that can go wrong with one, and SmolLM2 itself."""
 
 import json
 import sys
@@ -73,7 +73,7 @@ def write(
     kind: str = "gpt2",
     template: str | None = CHATML,
 ) -> Path:
-    """A GGUF of ``model``; the arguments after it plant one defect each."""
+    """A GGUF file of ``model``; each further argument plants one defect."""
     config, writer = model.config, gguf.GGUFWriter(path, architecture)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -226,7 +226,7 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyP
         load_gguf(tmp_path / "any.gguf")
 
 
-def test_names_without_a_place_are_none() -> None:
+def test_unknown_tensor_names_give_none() -> None:
     assert llama_name("blk.7.attn_k.weight") == "model.layers.7.self_attn.k_proj.weight"
     assert llama_name("blk.7.attn_k.bias") is None
     assert llama_name("enc.blk.0.attn_q.weight") is None

@@ -301,12 +301,12 @@ def test_a_failing_reward_is_named_and_loses_no_checkpoint(
     assert "run the same command again" in str(caught.value)
     found = latest_checkpoint(tmp_path / "checkpoints")
     assert found is not None and found.step == 3
-    calls[0] = -1000  # mended
+    calls[0] = -1000  # fixed
     done = run_grpo(prompts, base, tmp_path, config(), replace(options, custom_rewards=[(shaky, 1.0)]))
     assert done.training.resumed_from == 3 and done.training.steps == 6
 
 
-def test_score_gives_one_column_a_function() -> None:
+def test_score_gives_one_column_per_function() -> None:
     rewards = [(correctness_reward, 1.0), (format_reward, 0.1)]
     assert score(rewards, [(QUESTION, GOOD, GOLD), (QUESTION, "82", GOLD)]) == [[1, 1], [0, 0]]
 
@@ -331,7 +331,7 @@ def test_an_interrupted_run_ends_bit_by_bit_like_a_whole_one(
         run_grpo(prompts, base, tmp_path / "cut", **settings, run=RunOptions(prompts, callbacks=[Stop()]))
     torch.rand(5)
     resumed = run_grpo(prompts, base, tmp_path / "cut", **settings, run=RunOptions(eval_data=prompts))
-    assert resumed.training.resumed_from == 3  # with 2 updates a rollout: in the middle of one
+    assert resumed.training.resumed_from == 3  # with 2 updates per rollout: in the middle of one
     assert same_weights(whole.model, resumed.model) and not same_weights(whole.model, load_pretrained(base))
     rows = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "cut")]
     assert [row["reward"] for row in rows[0]] == [row["reward"] for row in rows[1]]

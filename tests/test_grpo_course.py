@@ -1,4 +1,4 @@
-"""Chapters 15 and 15b: their pictures, their interactives, and the two habits they start from."""
+"""Chapters 15 and 15b: their pictures, interactives, and the two habits they start from."""
 
 import json
 from pathlib import Path

@@ -50,7 +50,7 @@ ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 
 
 def adapted(name: str = "adapter", seed: int = 0, **config: object) -> Transformer:
-    """A random model with a random adapter that matters."""
+    """A random model with a random adapter that has an effect."""
     model = random_model(SHAPE, seed=5).eval()
     give(model, name, seed, **config)
     return model
@@ -132,7 +132,7 @@ def test_adapters_are_switched_without_reloading() -> None:
     for name, expected in (("one", first), (None, plain), ("two", second), ("one", first)):
         set_adapter(model, name)
         assert torch.equal(logits(model), expected)
-        merge(model)  # switching takes a merged adapter out
+        merge(model)  # switching unmerges a merged adapter
     assert not torch.equal(first, second)
     with pytest.raises(LoRAError, match="no adapter called 'three'; it has: one, two"):
         set_adapter(model, "three")
@@ -184,7 +184,7 @@ def test_we_load_pefts(tmp_path: Path, target: list[str] | str) -> None:
     load_adapter(model, tmp_path / "adapter", "theirs")
     torch.testing.assert_close(logits(model), logits(theirs), rtol=1e-4, atol=1e-5)
     assert (logits(model) - plain).abs().max() > 0.01
-    save_adapter(model, tmp_path / "again", "theirs")  # and what we write of it is the same adapter
+    save_adapter(model, tmp_path / "again", "theirs")  # and saving it again gives the same adapter
     again, original = load_file(tmp_path / "again" / WEIGHTS), load_file(tmp_path / "adapter" / WEIGHTS)
     assert again.keys() == original.keys() and all(torch.equal(again[key], original[key]) for key in again)
 
@@ -199,7 +199,7 @@ def test_impossible_settings_are_refused(bad: dict) -> None:
 
 def test_a_pattern_that_matches_nothing_lists_the_names() -> None:
     model = random_model(SHAPE)
-    with pytest.raises(LoRAError, match=r"'q_proj' as a whole; there are: .*model\.layers\.\*\.self_attn\.q_proj"):
+    with pytest.raises(LoRAError, match=r"matches 'q_proj'; the names are: .*model\.layers\.\*\.self_attn\.q_proj"):
         add_adapter(model, LoRAConfig(target="q_proj"))
     with pytest.raises(LoRAError, match=r"rank 17 is above the smaller side of .*k_proj, \(16, 32\)"):
         add_adapter(model, LoRAConfig(rank=17))
@@ -264,7 +264,7 @@ def test_a_broken_adapter_is_named(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"x" * 9)
     refused("damaged")
     (tmp_path / WEIGHTS).unlink()
-    refused(f"{WEIGHTS} is not there")
+    refused(f"{WEIGHTS} does not exist")
 
 
 # Training

@@ -14,7 +14,7 @@ from minimind_lite.model.attention import attend, causal_mask, document_mask, op
 
 
 def _written_out(queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor) -> Tensor:
-    """Attention by the book, one query head at a time, in float64."""
+    """Textbook attention, one query head at a time, in float64."""
     group = queries.shape[1] // keys.shape[1]
     heads = []
     for head in range(queries.shape[1]):
@@ -42,7 +42,7 @@ def test_repeated_keys_equal_grouped_ones(masked: bool, monkeypatch: pytest.Monk
     queries, (keys, values) = torch.randn(2, 4, 5, 16), torch.randn(2, 2, 2, 5, 16)
     mask = document_mask(torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, -1, -1]])) if masked else None
     grouped = attend(queries, keys, values, mask)
-    monkeypatch.setattr(attention, "_kernel_shares_heads", lambda *_: False)  # what a GPU without such a kernel does
+    monkeypatch.setattr(attention, "_kernel_shares_heads", lambda *_: False)  # as on a GPU without such a kernel
     torch.testing.assert_close(attend(queries, keys, values, mask), grouped, rtol=1e-5, atol=1e-5)
     theirs = F.scaled_dot_product_attention(
         queries, repeat_heads(keys, 2), repeat_heads(values, 2), attn_mask=mask, is_causal=mask is None

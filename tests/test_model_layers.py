@@ -1,4 +1,4 @@
-"""RMSNorm, RoPE, YaRN and SwiGLU against torch and transformers, and the properties they are used for."""
+"""RMSNorm, RoPE, YaRN and SwiGLU against torch and transformers, and the properties that they exist for."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_rmsnorm_equals_torch_values_and_gradients(eps: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_rmsnorm_does_not_overflow_and_keeps_the_dtype(dtype: torch.dtype) -> None:
-    x = torch.full((2, 64), 1000.0, dtype=dtype)  # 1000² is past float16's largest number, 65504
+    x = torch.full((2, 64), 1000.0, dtype=dtype)  # 1000² exceeds float16's largest number, 65504
     for norm in (RMSNorm(64), RMSNorm(64).to(dtype)):
         assert norm(x).dtype == dtype
         torch.testing.assert_close(norm(x).float(), torch.ones(2, 64))

@@ -45,7 +45,7 @@ def layer_of(config: ModelConfig, seed: int = 0, spread: float = 0.5) -> Mixture
 
 
 def naive(layer: MixtureOfExperts, x: Tensor) -> Tensor:
-    """Token by token, expert by expert, in the words of the formula."""
+    """Token by token and expert by expert, straight from the formula."""
     rows = []
     for token in x.flatten(0, 1):
         scores = [token @ row for row in layer.gate.weight]
@@ -104,7 +104,7 @@ def test_top_1_keeps_a_router_gradient(normalise: bool) -> None:
     torch.testing.assert_close(y, other / best if normalise else other * best)
 
 
-def test_an_expert_that_nobody_visits_gets_a_gradient_of_zero() -> None:
+def test_an_expert_without_visits_gets_a_gradient_of_zero() -> None:
     layer = layer_of(replace(TINY, num_experts_per_tok=1, norm_topk_prob=False))
     x = torch.rand(1, 6, 16)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_half_precision_keeps_its_dtype_and_does_not_overflow(dtype: torch.dtype
     x = torch.randn(2, 9, 16)
     torch.testing.assert_close(layer(x.to(dtype)).float(), exact(x), rtol=0.05, atol=0.02)
     assert layer(x.to(dtype)).dtype == dtype
-    with torch.no_grad():  # each expert says 60000, which float16 holds; twice that it does not
+    with torch.no_grad():  # each expert outputs 60000, which fits in float16; twice that does not
         for expert in layer.experts:
             for projection in (expert.gate_proj, expert.up_proj):  # type: ignore[union-attr]
                 projection.weight.fill_(0.5)  # type: ignore[union-attr]
@@ -190,7 +190,7 @@ def _batch(ids: Tensor = IDS) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("per", ["sequence", "batch"])
-def test_balance_joins_the_training_loss_only(per: Any) -> None:
+def test_balance_is_added_to_the_training_loss_only(per: Any) -> None:
     model = random_model(preset("pico-moe", router_aux_loss_coef=0.25, router_balance_per=per))
     with recorded_routing(model) as routings:
         total, items = model.loss(_batch()["input_ids"], _batch()["targets"])
@@ -242,7 +242,7 @@ def test_a_cache_gives_the_same_logits() -> None:
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-5, atol=1e-4)
 
 
-def test_a_token_is_answered_alike_in_any_company() -> None:
+def test_the_output_of_a_token_does_not_depend_on_its_batch() -> None:
     model = random_model(preset("pico-moe"))
     with torch.no_grad():
         torch.testing.assert_close(model(IDS)[1:], model(IDS[1:]), rtol=1e-5, atol=1e-4)
@@ -293,7 +293,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("config", OWN.values(), ids=OWN.keys())
-def test_what_transformers_has_no_class_for_is_saved_and_said(
+def test_experts_without_a_class_in_transformers_are_saved_with_a_warning(
     config: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from transformers import AutoModelForCausalLM

@@ -1,4 +1,4 @@
-"""Model folders: ours opened by transformers, theirs opened by us, and every way a folder can be wrong."""
+"""Model folders: ours opened by transformers, theirs opened by us, and every way in which a folder can be wrong."""
 
 import json
 from collections.abc import Callable
@@ -165,8 +165,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other head": (_edit(lambda w: w.update({"lm_head.weight": torch.zeros(300, 64)})), "unexpected: lm_head.weight"),
     "cut short": (_cut, "damaged or cut short.*copy or save it again"),
     "pickle": (_pickle, "pytorch_model.bin is a pickle, which can run code"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is not there"),
-    "no config": (lambda f: (f / "config.json").unlink(), "config.json is not there"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors does not exist"),
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json does not exist"),
     "not JSON": (lambda f: (f / "config.json").write_text("{\n\n]", encoding="utf-8"), "config.json, line 3: not JSON"),
 }
 

@@ -1,4 +1,4 @@
-"""The decoder against transformers' Llama and Qwen3; its start, loss, checkpointing and long positions."""
+"""The decoder against transformers' Llama and Qwen3; initialisation, loss, checkpointing and long positions."""
 
 import math
 from typing import Any
@@ -57,7 +57,7 @@ def test_left_padded_batch_equals_transformers() -> None:
 
 @pytest.mark.parametrize("name", ["pico", "nano", "minimind2-small", "minimind3"])
 def test_loss_at_the_start_is_that_of_knowing_nothing(name: str) -> None:
-    """logsumexp − mean is cross-entropy averaged over every possible target: no luck of the draw in it."""
+    """logsumexp − mean is the cross-entropy averaged over every possible target, so chance plays no part."""
     torch.manual_seed(0)
     model = Transformer(preset(name))
     ids = torch.randint(0, 6400, (1, 128))
@@ -118,12 +118,12 @@ def test_positions_beyond_the_table_work_and_equal_transformers() -> None:
         expected = twin(model)(ids, position_ids=far).logits
         torch.testing.assert_close(model(ids, position_ids=far), expected, rtol=1e-5, atol=1e-5)
         cache = GrowingCache()
-        cache.length = 5 * FIRST_TABLE_LENGTH  # as after a long chat: the positions go on from here
+        cache.length = 5 * FIRST_TABLE_LENGTH  # as after a long chat: positions continue from here
         torch.testing.assert_close(model(ids, cache=cache), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shifting_all_positions_changes_nothing() -> None:
-    """Only distances matter: the whole decoder inherits it from RoPE."""
+    """Only distances matter: the whole decoder inherits that from RoPE."""
     model = random_model(preset("pico"))
     ids = torch.randint(0, 6400, (1, 12))
     shifted = model(ids, position_ids=torch.arange(12)[None] + 100)

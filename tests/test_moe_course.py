@@ -1,4 +1,4 @@
-"""Chapter 06's pictures, controls and measurement: they show the routing that there was."""
+"""Chapter 06's pictures, controls and measurement: they show the routing that really happened."""
 
 import pytest
 import torch

@@ -16,14 +16,14 @@ from minimind_lite.course.notebooks import files
 from minimind_lite.files import repository_root
 
 VERSION = "0.9.6"
-# An environment of its own, once for many runs: nbgrader wants older versions of the notebook's packages than ours.
+# A separate environment, reused by later runs: nbgrader needs older notebook packages than the course.
 HOME = repository_root() / "build" / "nbgrader"
 BIN = HOME / "venv" / ("Scripts" if os.name == "nt" else "bin")
 MASTER = masters.master_paths(["02"])[0]
 
 
 def install() -> str:
-    """nbgrader's environment is made; says why it could not be."""
+    """Make nbgrader's environment; returns the reason if that fails, "" if not."""
     ready = HOME / f"installed-{VERSION}"
     if ready.is_file():
         return ""

@@ -1,4 +1,4 @@
-"""pyproject.toml, constraints.txt, environment.yml and the Makefile say the same; nothing stored is out of place."""
+"""pyproject.toml, constraints.txt, environment.yml and the Makefile agree; no stored file is out of place."""
 
 import re
 import subprocess
@@ -72,7 +72,7 @@ def test_no_stored_file_is_over_one_megabyte() -> None:
     assert [name for name in tracked() if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 1_000_000] == []
 
 
-def test_no_stored_file_names_a_path_of_somebodys_machine() -> None:
+def test_no_stored_file_contains_a_local_path() -> None:
     home = re.compile(r"(?<![\w.])/(?:home|Users|root)/(?!someone|me/)\w+")
     texts = [name for name in tracked() if name.endswith((".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".json"))]
     found = [

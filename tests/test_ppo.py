@@ -54,7 +54,7 @@ def test_the_two_ends_of_lambda() -> None:
     torch.testing.assert_close(gae(rewards, values, mask, lam=0.0), rewards + following - values)  # one step
 
 
-def test_what_stands_outside_of_an_answer_changes_nothing() -> None:
+def test_positions_outside_an_answer_change_nothing() -> None:
     torch.manual_seed(0)
     mask = torch.tensor([[False, False, True, True, True, False]])
     rewards, values = torch.randn(1, 6), torch.randn(1, 6)
@@ -66,11 +66,11 @@ def test_what_stands_outside_of_an_answer_changes_nothing() -> None:
 
 def test_value_loss_by_hand() -> None:
     values, old, returns = torch.tensor([0.9, 0.9, 0.4]), torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1.0, 0.5, 0.4])
-    # held at 0.7: the larger of (0.9-1)² and (0.7-1)²; of (0.9-0.5)² and (0.7-0.5)²; not held
+    # clipped to 0.7: the larger of (0.9-1)² and (0.7-1)²; of (0.9-0.5)² and (0.7-0.5)²; not held
     torch.testing.assert_close(value_loss(values, old, returns, 0.2), 0.5 * torch.tensor([0.09, 0.16, 0.0]))
 
 
-def test_the_reward_stands_at_the_last_token_and_each_token_pays_for_leaving_the_reference() -> None:
+def test_the_reward_is_at_the_last_token_and_drifting_from_the_reference_costs_at_each() -> None:
     rollout = make_rollout(torch.tensor([[1.0, 2.0, 3.0]]))
     given = token_rewards(rollout, kl_weight=0.1)
     for row, reward in enumerate(rollout.rewards):

@@ -1,4 +1,4 @@
-"""The README says what the result files say."""
+"""The README agrees with the result files."""
 
 import subprocess
 import sys

@@ -28,7 +28,7 @@ from minimind_lite.training.reason import ReasonOptions, run_reason, tag_weights
 GOOD = "<think>\n个位：9+1=10，得0，进1\n十位：2+6+1=9，得90\n</think>\n<answer>\n90\n</answer>"
 
 
-def test_a_well_formed_answer_comes_apart() -> None:
+def test_a_well_formed_answer_is_parsed() -> None:
     parsed = parse_reasoning(GOOD)
     assert parsed.well_formed and parsed.answer == "90" and parsed.thought and parsed.thought.endswith("得90")
     direct = "<answer>\n90\n</answer>"
@@ -53,7 +53,7 @@ def test_a_well_formed_answer_comes_apart() -> None:
         ("<think>\n<answer>\n1\n</answer>\n</think>", "1", "expected"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, answer: str | None, words: str) -> None:
+def test_the_message_says_what_is_wrong(text: str, answer: str | None, words: str) -> None:
     assert parse_reasoning(text) == (None, answer, False)
     with pytest.raises(ValueError, match=re.escape(words)):
         check_reasoning([{"role": "user", "content": "1?"}, {"role": "assistant", "content": text}])
@@ -102,9 +102,9 @@ OPTIONS = ReasonOptions(block_size=96)
 )
 def test_a_bad_record_is_named_by_file_and_line(tmp_path: Path, base: Path, answer: str, words: str) -> None:
     data = write(tmp_path / "bad.jsonl", [SUMS[0], record("1+1=?", answer)])
-    with pytest.raises(DataError, match=rf"bad\.jsonl, line 2, .*{words}"):
+    with pytest.raises(DataError, match=rf"bad\.jsonl, line 2: .*{words}"):
         run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS, run=RunOptions(strict=True))
-    assert len(run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS).data) == 1  # else it is skipped and logged
+    assert len(run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS).data) == 1  # else it is skipped, and logged
 
 
 def test_a_file_of_plain_conversations_is_refused(tmp_path: Path, base: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_weighted_loss_equals_torch_and_a_sum_by_hand(base: Path, tokenizer:
     assert int(alike[1]) == int(unweighted[1]) == len(counted)
 
 
-def test_weights_fall_on_the_tags_and_nothing_else(tokenizer: Tokenizer) -> None:
+def test_weights_apply_to_the_tags_and_nothing_else(tokenizer: Tokenizer) -> None:
     weights = tag_weights(tokenizer, 10.0, 310)  # a model's vocabulary may be larger than the tokenizer's
     heavy = [tokenizer.decode([token]) for token in (weights == 10).nonzero()[:, 0].tolist()]
     assert sorted(heavy) == sorted(REASONING_TAGS) and weights.sum() == 310 + 4 * 9
@@ -204,8 +204,8 @@ def test_the_control_learns_direct_answers_alone(tmp_path: Path, base: Path, sum
     ("changes", "words"),
     [
         ({"tag_weight": 0.0}, "tag_weight must be above 0"),
-        ({"off_share": -0.1}, "0 or more, together 1 at most"),
-        ({"off_share": 0.6, "replay_share": 0.5, "replay": "x"}, "0 or more, together 1 at most"),
+        ({"off_share": -0.1}, "0 or more and 1 at most together"),
+        ({"off_share": 0.6, "replay_share": 0.5, "replay": "x"}, "0 or more and 1 at most together"),
         ({"replay_share": 1.0, "replay": "x"}, "not all replay"),
         ({"replay_share": 0.1}, "replay_share needs replay"),
     ],

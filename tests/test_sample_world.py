@@ -1,4 +1,4 @@
-"""The sample world: checked, rebuilt to the same bytes where that needs no package, and worded as a person would."""
+"""The sample world: checked, rebuilt to the same bytes if that needs no package, and worded naturally."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ BUILDER = SAMPLES / "builder"
 
 @pytest.fixture(scope="module")
 def build() -> Iterator[ModuleType]:
-    """The builder's main module; its folder is on the path only meanwhile."""
+    """The builder's main module; its folder is on the path only during the test."""
     sys.path.insert(0, str(BUILDER))
     yield importlib.import_module("build")
     sys.path.remove(str(BUILDER))
@@ -83,16 +83,16 @@ def test_a_folder_without_a_manifest_is_fine(small: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "record", "said"),
     [
-        ("sft_heldout.jsonl", talk("WHAT is ice", "Frozen."), "sft_heldout.jsonl: 1 of 3 items stand in sft.jsonl too"),
+        ("sft_heldout.jsonl", talk("WHAT is ice", "Frozen."), "sft_heldout.jsonl: 1 of 3 items are also in sft.jsonl"),
         (
             "pretrain_heldout/a.jsonl",
             {"text": "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少！"},
-            "1 of 2 items stand in pretrain",
+            "1 of 2 items are also in pretrain",
         ),
         (
             "pretrain_heldout/a.jsonl",
             {"text": "Listen. The old clock in the hall had not been wound since the winter before, and then it rang."},
-            "1 of 2 items stand in pretrain",
+            "1 of 2 items are also in pretrain",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_changed_missing_added_and_large_files_are_noticed(build: ModuleType, sm
     manifest = json.loads((small / "MANIFEST.json").read_text(encoding="utf-8"))
     (small / "MANIFEST.json").write_text(json.dumps(manifest | {"limits": {"file_bytes": 9, "total_bytes": 9}}))
     problems = "\n".join(check_folder(small).problems)
-    for said in ("new.jsonl: it is not in", "a.jsonl: there is no such file", "SHA-256", "a file may have 9", "in all"):
+    for said in ("new.jsonl: it is not in", "a.jsonl: the file is missing", "SHA-256", "a file is 9", "in all"):
         assert said in problems
 
 
@@ -186,10 +186,10 @@ def test_chinese_texts_are_simplified_and_whole() -> None:
     poems = texts("pretrain/poetry.jsonl")
     assert all(len(text) <= 500 for text in poems)
     for text in poems + texts("pretrain/classics.jsonl"):
-        text.replace("·", "").encode("gb2312")  # raises on traditional or broken characters
+        text.replace("·", "").encode("gb2312")  # raises an error on traditional or broken characters
         assert not re.search(r"[「」□]", text)
     assert any("床前明月光" in text for text in poems)
-    assert any("宫阙通群帝，乾坤到十洲" in text for text in poems)  # 乾 stays where it is no "dry"
+    assert any("宫阙通群帝，乾坤到十洲" in text for text in poems)  # 乾 stays where it does not mean "dry"
 
 
 def test_sentences_are_cut_where_they_end(build: ModuleType) -> None:

@@ -28,9 +28,9 @@ CALLS = [
     {"function": {"name": "时间", "arguments": '{"zone": 8}'}},
 ]
 
-# Chat texts that hold no control strings: there Jinja and the library must agree.
+# Chat texts without control strings: here Jinja and the library must agree.
 plain_text = st.text(max_size=30).filter(lambda text: not any(token in text for token in SPECIAL_TOKENS))
-# Texts made of what an attacker would type.
+# Texts made from what an attacker would type.
 hostile_text = st.lists(
     st.sampled_from([*SPECIAL_TOKENS, "<|im_", "end|>", "\n", "user\n", "assistant\n", "<", "think>", "湖", " ", "hi"])
 ).map("".join)
@@ -68,7 +68,7 @@ def conversations(text: st.SearchStrategy[str]) -> st.SearchStrategy[list[Messag
 
 
 def jinja(reference: Any, messages: list[Message], **options: Any) -> tuple[list[int], list[int]]:
-    """ids and mask as transformers makes them from the saved template."""
+    """Ids and mask as transformers makes them from the saved template."""
     out = reference.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True, **options)
     return out["input_ids"], out["assistant_masks"]
 
@@ -102,7 +102,7 @@ def test_decoding_any_ids_equals_transformers(tokenizer: Tokenizer, reference: A
 
 @given(left=st.text(max_size=20), right=st.text(max_size=20))
 def test_a_line_break_is_a_wall(tokenizer: Tokenizer, left: str, right: str) -> None:
-    """So a header's newline never melts into the content, and pieces may be encoded one by one."""
+    """So a header's newline never merges with the content, and pieces can be encoded one by one."""
     parts = tokenizer.encode_batch([left, "\n", right])
     assert tokenizer.encode(f"{left}\n{right}") == [token for part in parts for token in part]
 
@@ -138,12 +138,12 @@ def test_ids_of_special_tokens_are_fixed(tokenizer: Tokenizer) -> None:
 
 def test_labels_are_readable(tokenizer: Tokenizer) -> None:
     labels = [tokenizer.token_label(token) for token in tokenizer.encode("湘 the whale\n")]
-    assert labels[:3] == ["<0xE6>", "<0xB9>", "<0x98>"]  # a character the training texts lack: three bytes
+    assert labels[:3] == ["<0xE6>", "<0xB9>", "<0x98>"]  # a character that is not in the training texts: three bytes
     assert labels[-3:] == ["␣the", "␣whale", "\\n"]
 
 
 def test_bad_input_is_refused_with_the_reason(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="too small: special tokens and bytes alone are 275"):
+    with pytest.raises(ValueError, match="too small: special tokens and bytes alone take 275"):
         Tokenizer.train(TEXTS, 100)
     with pytest.raises(ValueError, match="surrogate"):
         tokenizer.encode("\ud800")
@@ -152,7 +152,7 @@ def test_bad_input_is_refused_with_the_reason(tokenizer: Tokenizer, tmp_path: Pa
     with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
         Tokenizer.load(tmp_path / "nowhere")
     (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="no readable tokenizer"):
+    with pytest.raises(ValueError, match="not hold a readable tokenizer"):
         Tokenizer.load(tmp_path)
 
 
@@ -319,7 +319,7 @@ def test_a_saved_tokenizer_comes_back_the_same(tokenizer: Tokenizer, folder: Pat
 
 @pytest.fixture(scope="session")
 def minimind2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of MiniMind2's kind: GPT-2's cuts, three special tokens, no tags, no default_system in its settings."""
+    """A file like MiniMind2's: GPT-2's splits, three special tokens, no tags, no default_system in its settings."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -347,7 +347,7 @@ def test_minimind2s_kind_of_file_loads(minimind2: Path) -> None:
     assert control_tokens(loaded.encode("<|im_end|><|endoftext|>")) == []
 
 
-def test_what_is_no_chatml_tokenizer_is_refused(minimind2: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_chatml_tokenizer_is_refused(minimind2: Path, tmp_path: Path) -> None:
     state = json.loads((minimind2 / "tokenizer.json").read_text(encoding="utf-8"))
     file = tmp_path / "tokenizer.json"
     file.write_text(json.dumps(state | {"added_tokens": state["added_tokens"][:2]}), encoding="utf-8")

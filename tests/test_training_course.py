@@ -80,7 +80,7 @@ def test_the_controls_of_chapter_08_redraw(capsys: pytest.CaptureFixture[str]) -
 
 
 def _said(widget: object, capsys: pytest.CaptureFixture[str]) -> str:
-    """Outside a notebook an Output widget lets prints through."""
+    """Outside a notebook, an Output widget does not capture prints."""
     return capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""The loop: gradients that weigh by tokens, every example once, a guard against NaN, hooks and other stages' losses."""
+"""The loop: gradients weighted by tokens, every example once, a guard against NaN, hooks, other stages' losses."""
 
 import json
 from itertools import chain
@@ -32,7 +32,7 @@ def bigram_loss(model: Bigram, batch: dict[str, torch.Tensor]) -> tuple[torch.Te
 
 
 def gradient_of_one_step(folder: Path, model: torch.nn.Module, loss_fn: LossFn, **settings: Any) -> tuple[dict, dict]:
-    """What the optimizer is given in the first step, and the step's metrics."""
+    """The gradients that the optimizer gets in the first step, and the step's metrics."""
     seen: dict[str, torch.Tensor] = {}
     trainer = Trainer(model, tiny_data(20), TrainConfig(total_steps=1, progress=False, **settings), folder, loss_fn)
 
@@ -79,8 +79,8 @@ def test_the_same_holds_for_the_decoder_with_documents_apart(tmp_path: Path, mic
         torch.testing.assert_close(seen[name], parameter.grad, rtol=1e-4, atol=1e-7)
 
 
-def test_a_mean_of_means_is_another_gradient() -> None:
-    """The common mistake, executed: on these rows it misses by far more than rounding."""
+def test_a_mean_of_means_is_a_different_gradient() -> None:
+    """The common mistake, executed: on these rows the error is far larger than rounding."""
     mistaken, right = Bigram(), Bigram()
     rows = [{name: tensor[None] for name, tensor in tiny_data(20)[index].items()} for index in range(6)]
     for row in rows:
@@ -94,11 +94,11 @@ def test_a_mean_of_means_is_another_gradient() -> None:
 def test_gradients_are_clipped_to_their_longest(tmp_path: Path) -> None:
     seen, row = gradient_of_one_step(tmp_path, Bigram(), bigram_loss, micro_batch_size=2, max_grad_norm=0.01)
     assert float(seen["table"].norm()) == pytest.approx(0.01, rel=1e-3)
-    assert row["grad_norm"] > 0.01  # the metric tells what it was before
+    assert row["grad_norm"] > 0.01  # the metric shows the norm before clipping
 
 
 @pytest.mark.parametrize("length", [1, 5, 8, 13])
-def test_every_example_is_seen_once_an_epoch(length: int) -> None:
+def test_every_example_is_seen_once_per_epoch(length: int) -> None:
     order = DataOrder(length, micro_batch_size=2, accumulation=2, seed=3)
     epochs = []
     for epoch in range(2):
@@ -170,7 +170,7 @@ def test_a_batch_without_targets_changes_nothing_and_breaks_nothing(tmp_path: Pa
     assert result.items == 0 and result.history[-1]["loss"] == 0
 
 
-def test_a_callback_can_stop_and_the_run_goes_on_later(tmp_path: Path) -> None:
+def test_a_callback_can_stop_a_run_that_continues_later(tmp_path: Path) -> None:
     class StopAt(Callback):
         def after_step(self, trainer: Trainer) -> None:
             if trainer.step == 12:
@@ -184,7 +184,7 @@ def test_a_callback_can_stop_and_the_run_goes_on_later(tmp_path: Path) -> None:
 
 
 def test_another_stage_brings_only_data_and_a_loss(tmp_path: Path) -> None:
-    """Preferences, as DPO will have them: pairs instead of tokens, a reference model, a measurement."""
+    """Preferences, as in DPO: pairs instead of tokens, a reference model, a measurement."""
     reference = tiny_model().requires_grad_(False)
     before = [parameter.clone() for parameter in reference.parameters()]
     random = torch.Generator().manual_seed(0)
@@ -204,7 +204,7 @@ def test_another_stage_brings_only_data_and_a_loss(tmp_path: Path) -> None:
     result = train(tiny_model(), pairs, config, tmp_path, loss_fn=preference_loss)
     assert result.history[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # ln 2: the model is its reference
     assert result.history[-1]["loss"] < 0.2 and result.history[-1]["accuracy"] == 1.0
-    assert result.items == 6 * 12 + 2 * 5  # 6 whole epochs (of 5, 5 and 2 pairs a step) and two steps more
+    assert result.items == 6 * 12 + 2 * 5  # 6 whole epochs (of 5, 5 and 2 pairs per step) and two more steps
     assert all(torch.equal(a, b) for a, b in zip(before, reference.parameters(), strict=True))
 
 

@@ -25,7 +25,7 @@ KILLS = 10
 
 
 class Slowly(Callback):
-    """Stretch each step a little, so that kills land everywhere in a run: in a step, and while a checkpoint is made."""
+    """Stretch each step a little, so that kills land everywhere in a run: in a step, or while a checkpoint is saved."""
 
     def after_step(self, trainer: Trainer) -> None:
         time.sleep(0.002)
@@ -38,7 +38,7 @@ def whole_run(folder: Path) -> None:
     save_pretrained(model, None, folder)
 
 
-def test_a_kill_while_metrics_are_taken_up_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_metrics_are_restored_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(f'{{"step": {step}}}\n' for step in (1, 10, 20)), encoding="utf-8")
     resumed = SimpleNamespace(history=[], step=10)
@@ -58,7 +58,7 @@ def test_ten_kills_at_random_instants_change_no_byte(tmp_path: Path) -> None:
     fork.set_forkserver_preload(
         ["pytest", "torch._dynamo", "minimind_lite.training.loop", "minimind_lite.model.pretrained"]
     )
-    warm_up = fork.Process(target=int)  # the server imports torch once; then a start takes milliseconds
+    warm_up = fork.Process(target=int)  # the server imports torch once; each start then takes milliseconds
     warm_up.start()
     warm_up.join()
     begun = time.perf_counter()
@@ -88,8 +88,8 @@ def test_ten_kills_at_random_instants_change_no_byte(tmp_path: Path) -> None:
     assert steps_logged[0] == steps_logged[1]
 
 
-def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
-    """A loss that draws random numbers (dropout, sampling) is resumed exactly, too."""
+def test_random_numbers_continue_where_they_were(tmp_path: Path) -> None:
+    """A loss that draws random numbers (dropout, sampling) also resumes exactly."""
     from minimind_lite.model.losses import next_token_loss
 
     class Interrupt(Callback):
@@ -113,7 +113,7 @@ def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one byte changed", "no manifest", "manifest cut short"])
-def test_a_damaged_checkpoint_is_passed_over_with_a_word(
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole, _ = tiny_run(tmp_path)
@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(
     with caplog.at_level(logging.WARNING):
         resumed, result = tiny_run(tmp_path)
     assert result.resumed_from == 25
-    assert "passing over the damaged checkpoint" in caplog.text and "step-00000030" in caplog.text
+    assert "skipping the damaged checkpoint" in caplog.text and "step-00000030" in caplog.text
     assert same_weights(whole, resumed)
 
 
@@ -155,11 +155,11 @@ def test_another_recipe_is_refused_and_the_difference_named(tmp_path: Path) -> N
         tiny_run(tmp_path, learning_rate=0.02)
     assert 'resume="never"' in str(caught.value)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2  # nothing was thrown away
-    tiny_run(tmp_path, log_every=1, eval_every=7)  # what does not change the weights may change
+    tiny_run(tmp_path, log_every=1, eval_every=7)  # settings that do not affect the weights may change
 
 
 def test_how_a_notebook_resumes(tmp_path: Path) -> None:
-    """Run again: an unfinished run goes on; a finished one, or another recipe, starts afresh."""
+    """Run again: an unfinished run continues; a finished one, or another recipe, starts afresh."""
 
     class Interrupt(Callback):
         def after_step(self, trainer: Trainer) -> None:

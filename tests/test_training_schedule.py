@@ -61,7 +61,7 @@ def test_epochs_become_steps() -> None:
     assert TrainConfig(total_steps=3, epochs=9).steps(steps_per_epoch=7) == 3
 
 
-def test_settings_under_the_same_names_are_taken_over() -> None:
+def test_settings_with_the_same_names_are_copied() -> None:
     @dataclass
     class Settings:
         learning_rate: float = 0.25
@@ -81,7 +81,7 @@ def test_settings_under_the_same_names_are_taken_over() -> None:
         ({"save_every": -1}, "save_every must be 0 or more"),
         ({"epochs": 0.0}, "give total_steps, or epochs"),
         ({"warmup_ratio": 2.0}, "shares"),
-        ({"precision": "int4"}, "auto, fp32, bf16, fp16"),
+        ({"precision": "int4"}, "auto, fp32, bf16 or fp16"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes: dict, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Pretraining and fine-tuning from files to a folder that others open."""
+"""Pretraining and fine-tuning, from files to a folder that other libraries open."""
 
 import json
 import logging
@@ -117,7 +117,7 @@ def test_fine_tuning_learns_answers_and_nothing_else(tmp_path: Path, base: Path,
     assert not torch.equal(before.model.norm.weight, after.model.norm.weight)
 
 
-def test_a_conversation_that_loses_every_target_is_dropped_aloud(
+def test_a_conversation_that_loses_every_target_is_dropped_and_logged(
     tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write(tmp_path / "chat.jsonl", [chat("short?", "yes."), chat("long " * 60, "never seen.")])

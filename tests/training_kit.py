@@ -24,7 +24,7 @@ def tiny_model(seed: int = 0) -> Transformer:
 
 
 def tiny_data(documents: int = 60, block_size: int = 24, seed: int = 0) -> PackedDataset:
-    """Packed documents of unequal lengths, a part of their tokens masked: blocks hold unequal numbers of targets."""
+    """Packed documents of unequal lengths, partly masked, so that blocks hold unequal numbers of targets."""
     random = np.random.default_rng(seed)
     made = []
     for _ in range(documents):
@@ -36,7 +36,7 @@ def tiny_data(documents: int = 60, block_size: int = 24, seed: int = 0) -> Packe
 
 
 def tiny_run(folder: Path, resume: str = "strict", **changes: object) -> tuple[Transformer, TrainResult]:
-    """Thirty steps with a checkpoint every five, as far as ``changes`` do not say otherwise."""
+    """Thirty steps with a checkpoint every five, unless ``changes`` say otherwise."""
     settings = {"total_steps": 30, "save_every": 5, "micro_batch_size": 2, "learning_rate": 1e-2, "progress": False}
     parts = {name: changes.pop(name) for name in ("callbacks", "loss_fn", "eval_data", "measure") if name in changes}
     model = tiny_model()

@@ -1,4 +1,4 @@
-"""One module a stage: ``measure(run)`` trains it at the quick profile with one seed, then measures held-out items."""
+"""One module per stage: ``measure(run)`` trains it at the quick profile with one seed, then tests held-out items."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from minimind_lite.course.kit.profiles import settings_for
 from minimind_lite.training.options import Resume
 
-Measured = tuple[dict[str, float], list[dict[str, Any]]]  # named figures, and the rows of metrics.jsonl for the band
+Measured = tuple[dict[str, float], list[dict[str, Any]]]  # figures by name, and the rows of metrics.jsonl for the band
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class Run:
     """One seed's run of all stages."""
 
     seed: int
-    work: Path  # holds one folder a stage and seed, and tokenizer/
+    work: Path  # holds one folder per stage and seed, and tokenizer/
     resume: Resume
 
     def folder(self, stage: str) -> Path:
-        """Where ``stage`` of this seed lives: what it writes itself, or what an earlier stage left."""
+        """The folder of ``stage`` for this seed, which it writes and later stages read."""
         return self.work / f"{stage}-{self.seed}"
 
     def settings(self, stage: str) -> Any:

@@ -1,4 +1,4 @@
-"""Chapter 13: a student with a teacher, and the same student with the labels alone, on held-out questions."""
+"""Chapter 13: a student with a teacher and the same student with labels alone, on held-out questions."""
 
 from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records

@@ -1,4 +1,4 @@
-"""Chapter 15: held-out sums answered right, before and after practice that is marked right or wrong."""
+"""Chapter 15: held-out sums answered right, before and after practice in which every answer is checked."""
 
 from minimind_lite.course.kit.cold_start import cold_start, easy_sums, thinks
 from minimind_lite.course.kit.data_files import data_path

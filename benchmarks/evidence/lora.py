@@ -1,4 +1,4 @@
-"""Chapter 11: an identity and a medical adapter on the model of chapter 10, and what they cost it."""
+"""Chapter 11: an identity and a medical adapter on chapter 10's model, and what they cost it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chapter 06: a mixture of experts and its dense twin, equal in active parameters, data and steps, held out."""
+"""Chapter 06: held-out loss of experts and their dense twin, with equal active parameters, data and steps."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Chapter 08: bits per byte on held-out texts, beside a trigram model of the same tokens."""
+"""Chapter 08: bits per byte on held-out texts, compared with a trigram model of the same tokens."""
 
 from minimind_lite.course.kit.data_files import data_path
 from minimind_lite.data.records import read_records

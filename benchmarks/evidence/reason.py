@@ -1,4 +1,4 @@
-"""Chapter 14: held-out sums with a visible thought and without, at equal training positions; what it cost."""
+"""Chapter 14: held-out sums with and without a visible thought, at equal training positions; and what it costs."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from . import Measured, Run
 
 
 def measure(run: Run) -> Measured:
-    """Train both models on as many positions, and measure."""
+    """Train both models on the same number of positions, and measure."""
     settings, base, folder = run.settings("reason"), run.folder("sft"), run.folder("reason")
     options = ReasonOptions.from_settings(settings, replay=str(data_path("sft", "quick")))
     control = replace(options, off_share=1 - options.replay_share)

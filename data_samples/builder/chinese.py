@@ -12,7 +12,7 @@ from sources import POETRY, read_json
 from texts import NearDuplicates, chunks, sentences, write_texts
 
 POETRY_BYTES = 420_000
-COMMON = 2_500  # characters: what uses a rarer one is left out, because a small vocabulary must spell it byte by byte
+COMMON = 2_500  # characters: texts with a rarer one are left out: a small vocabulary must spell it in bytes
 TANG = (
     "李白 杜甫 白居易 王维 孟浩然 王昌龄 高适 岑参 刘禹锡 柳宗元 韩愈 李商隐 杜牧 "
     "温庭筠 韦应物 刘长卿 贾岛 张籍 王建 元稹 李贺 孟郊 张九龄 许浑 韦庄 罗隐"
@@ -21,12 +21,12 @@ SONG = "苏轼 陆游 王安石 杨万里 黄庭坚 欧阳修 范成大 梅尧�
 _PATHS = re.compile(r"dist/(mengxue|lunyu|sishuwujing|shuimotangshi|songci/宋词|quantangshi/poet)")
 _CONVERTER = OpenCC("t2s")
 _PUNCTUATION = str.maketrans("「」『』・?!,;:", "“”‘’·？！，；：")
-# One simplified character stands for several traditional ones here, and only a reader knows which is meant.
+# Characters whose right simplification depends on the meaning, which only a reader knows.
 _AMBIGUOUS = re.compile("乾(?!坤)|[蘋祇衹麽麼甯瀋]|(?<=[宫宮角商])徵")
 
 
 def simplified(text: str) -> str | None:
-    """``text`` in simplified characters, or None where the conversion cannot be trusted.
+    """``text`` in simplified characters, or None if the conversion cannot be trusted.
 
     Trusted means: no ambiguous character, and every character is in GB 2312, so nothing traditional or garbled is left.
     """
@@ -39,7 +39,7 @@ def simplified(text: str) -> str | None:
 
 
 def poem_text(title: str, dynasty: str, author: str, lines: list[str]) -> str | None:
-    """One poem as it is taught: title, dynasty and author, lines. None where it is damaged, a fragment or too long."""
+    """One poem in its usual form: title, dynasty and author, lines. None if it is damaged, a fragment or too long."""
     title = " ".join(title.split())
     text = simplified("\n".join([title, f"{dynasty}·{author}", *lines]))
     if text is None or re.search(r"[□（(〔\[{/○■*]|佚名", text) or not 20 <= len("".join(lines)) <= 450:
@@ -64,7 +64,7 @@ def collected_poems(data: dict[str, Any]) -> Iterator[str | None]:
 
 
 def poems_of(data: dict[str, Any], names: str, dynasty: str) -> Iterator[str | None]:
-    """Poems of well-known poets, one of each in turn, so that nobody fills the file alone."""
+    """Poems of well-known poets, one from each in turn, so that no poet fills the file alone."""
     by_author: dict[str, list[str | None]] = {name: [] for name in names.split()}
     kind = "tang" if dynasty == "唐" else "song"
     for path, poems in data.items():
@@ -79,14 +79,14 @@ def poems_of(data: dict[str, Any], names: str, dynasty: str) -> Iterator[str | N
 
 
 def with_common_characters(texts: list[str]) -> list[str]:
-    """The texts that use only the ``COMMON`` characters that are most frequent in all of them."""
+    """The texts that use only the ``COMMON`` most frequent characters over all of them."""
     counts = Counter(character for text in texts for character in text)
     common = {character for character, _ in counts.most_common(COMMON)}
     return [text for text in texts if common.issuperset(text)]
 
 
 def build_poetry(folder: Path, data: dict[str, Any]) -> None:
-    """Write poetry.jsonl: the anthologies, then Tang and Song poets in turn, while there is room."""
+    """Write poetry.jsonl: the anthologies, then Tang and Song poets in turn, until the file is full."""
     tang, song = poems_of(data, TANG, "唐"), poems_of(data, SONG, "宋")
     more = (poem for pair in zip(tang, tang, song, strict=False) for poem in pair)
     fresh, poems, size = NearDuplicates(), [], 0
@@ -119,7 +119,7 @@ def classic_items(data: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def build_classics(folder: Path, data: dict[str, Any]) -> None:
-    """Write classics.jsonl: chapters cut at paragraph and sentence ends, every cut headed by its title."""
+    """Write classics.jsonl: chapters cut at paragraph and sentence ends, every piece headed by its title."""
     chapters = [(title, [readable(paragraph) for paragraph in paragraphs]) for title, paragraphs in classic_items(data)]
     common = set(with_common_characters([text for _, texts in chapters for text in texts if text]))
     items = [list(item_texts(title, [text if text in common else None for text in texts])) for title, texts in chapters]
@@ -127,12 +127,12 @@ def build_classics(folder: Path, data: dict[str, Any]) -> None:
 
 
 def readable(paragraph: str) -> str | None:
-    """A paragraph in simplified characters without spaces, or None where it cannot be trusted."""
+    """A paragraph in simplified characters without spaces, or None if it cannot be trusted."""
     return simplified(re.sub(r"\s", "", paragraph))
 
 
 def item_texts(title: str, paragraphs: list[str | None]) -> Iterator[str]:
-    """One chapter's texts. A paragraph that is left out (None) is a break: no text reaches across it."""
+    """One chapter's texts. A paragraph that is left out (None) is a break: no text spans it."""
     heading = _CONVERTER.convert(title)
     joint = "" if all(len(paragraph or "") <= 40 for paragraph in paragraphs) else "\n"
     for present, run in groupby(paragraphs, lambda text: text is not None):

@@ -1,6 +1,6 @@
-"""What is made from the facts: flash cards for pretraining, questions and answers for SFT, held-out phrasings.
+"""Texts made from the facts: flash cards for pretraining, questions and answers for SFT, held-out phrasings.
 
-Every fact is taught in five of its training phrasings, a different five from fact to fact. The held-out questions
+Every fact is taught in five of its training phrasings, with a different five for each fact. The held-out questions
 use phrasings that no training question has, so a right answer shows that the fact was learned, not the question.
 """
 
@@ -38,7 +38,7 @@ def relation_of(fact: Fact) -> Relation:
 def entries(facts: list[Fact], language: str, chance: random.Random) -> Iterator[str]:
     """Flash cards: all that is known about one subject, in every wording, shuffled, in several versions.
 
-    A small model learns to copy a name, and what belongs to the name, from texts that say both again and again.
+    A small model learns to copy a name, and what belongs to it, from texts that repeat both again and again.
     """
     about: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
@@ -52,7 +52,7 @@ def entries(facts: list[Fact], language: str, chance: random.Random) -> Iterator
 
 
 def questions(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any]]:
-    """Five questions a fact, each with the fact's one answer; one in ten with a system turn."""
+    """Five questions per fact, each with the fact's one answer; one in ten has a system turn."""
     for index, fact in enumerate(facts):
         relation = relation_of(fact)
         count = len(relation.questions)
@@ -75,7 +75,7 @@ def rounds(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any]]
 
 
 def heldout(facts: list[Fact]) -> Iterator[dict[str, Any]]:
-    """Questions in phrasings never trained on, evenly over the facts, the two phrasings of a relation in turn."""
+    """Questions in phrasings never trained on, spread evenly over the facts, a relation's two in turn."""
     stride = len(facts) / HELDOUT_QUESTIONS
     for index in range(HELDOUT_QUESTIONS):
         fact = facts[int(index * stride)]

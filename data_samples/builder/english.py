@@ -12,7 +12,7 @@ MOBY_DICK_CHAPTERS = 40
 
 
 def clean(text: str) -> str:
-    """Remove the reporters' notes, even out spaces and quotation marks."""
+    """Remove the reporters' notes and normalise spaces and quotation marks."""
     text = re.sub(r"[\[(](?:applause|laughter|audience)[^\])]*[\])]", " ", text, flags=re.IGNORECASE)
     text = text.replace("‘", "'").replace("’", "'").replace("“", '"').replace("”", '"')
     text = re.sub(r"\s+", " ", re.sub(r"\s*\.(?:\s?\.){2,}", "...", text))
@@ -20,19 +20,19 @@ def clean(text: str) -> str:
 
 
 def build_speeches(folder: Path, sources: Path) -> None:
-    """Write speeches.jsonl: the opening of each address; held out are whole addresses."""
+    """Write speeches.jsonl: the opening of each address; whole addresses are held out."""
     data = read_json(sources, ENGLISH, lambda path: bool(re.fullmatch(r"sotu/data/\d{4}_\w+\.json", path)))
     addresses = [speech for speech in data.values() if int(speech["year"]) in SPEECH_YEARS]
     items = []
     for speech in addresses:
         opening = clean(speech["text"])[:SPEECH_BYTES]
         whole = [sentence for sentence in sentences(opening)[:-1] if not re.search(r"[\[\]]", sentence)]
-        items.append(list(chunks(whole, " ")))  # without the last sentence, which is cut off, and editors' additions
+        items.append(list(chunks(whole, " ")))  # drops the last sentence, which is cut off, and editors' additions
     write_texts(folder, "speeches", items)
 
 
 def build_moby_dick(folder: Path, sources: Path) -> None:
-    """Write moby_dick.jsonl: the first chapters by paragraphs; held out are whole chapters."""
+    """Write moby_dick.jsonl: the first chapters by paragraphs; whole chapters are held out."""
     data = read_json(sources, ENGLISH, lambda path: bool(re.fullmatch(r"moby-dick/data/chapter_\d+\.json", path)))
     chapters = sorted(data.values(), key=lambda chapter: int(chapter["chapter"]))[:MOBY_DICK_CHAPTERS]
     items = []

@@ -1,6 +1,6 @@
-"""Four-way exams made of the facts, in the files of C-Eval and of CMMLU.
+"""Four-way exams made from the facts, in the file formats of C-Eval and CMMLU.
 
-A fact is asked once in all exams; wrong choices are other values of its relation; each split uses the letters evenly.
+Each fact is asked once over all exams; wrong choices are other values of its relation; each split balances the letters.
 """
 
 import csv
@@ -35,14 +35,14 @@ class Question:
 
 
 def gives_away(fact: Fact) -> bool:
-    """Whether the question shows the answer, as 埃及 shows 埃及镑 and Indiana shows Indianapolis."""
+    """Whether the question gives the answer away, as 埃及 shows 埃及镑 and Indiana shows Indianapolis."""
     size = 1 if fact.language == "zh" else 4
     subject, value = fact.subject.casefold(), fact.value.casefold()
     return any(subject[start : start + size] in value for start in range(len(subject) - size + 1))
 
 
 def chosen_facts(facts: list[Fact], subject: dict[str, Any], count: int, chance: random.Random) -> list[Fact]:
-    """``count`` facts of a subject, its relations in turn, those that give their answer away only if others run out."""
+    """``count`` facts of a subject, its relations in turn; those that give their answer away come last."""
     pools = []
     for name in subject["relations"]:
         pool = [fact for fact in facts if (fact.language, fact.relation) == (subject["language"], name)]
@@ -69,7 +69,7 @@ def questions(facts: list[Fact], subject: dict[str, Any], count: int, chance: ra
 
 
 def letters(count: int, chance: random.Random) -> list[str]:
-    """The right letters of a split: each of the four equally often, give or take one, in random order."""
+    """The right letters of a split: each of the four equally often, to within one, in random order."""
     spread = (LETTERS * (count // 4 + 1))[:count]
     return chance.sample(spread, count)
 

@@ -1,4 +1,4 @@
-"""What the assistant says about itself, for the chapter on LoRA: one exact answer a relation, asked in many ways."""
+"""What the assistant says about itself, for the chapter on LoRA: one exact answer per relation, asked in many ways."""
 
 import random
 import tomllib
@@ -9,11 +9,11 @@ from facts import Fact
 from texts import write_lines
 
 SOURCE = Path(__file__).parent / "written" / "identity.toml"
-SYSTEM_SHARE = 0.15  # of the training questions: who it is must not depend on the system turn
+SYSTEM_SHARE = 0.15  # of the training questions: its identity must not depend on the system turn
 
 
 def build(folder: Path, facts: list[Fact]) -> None:
-    """Write lora_identity.jsonl and lora_identity_heldout.jsonl (phrasings that training has not)."""
+    """Write lora_identity.jsonl and lora_identity_heldout.jsonl (phrasings not in training)."""
     chance = random.Random(0)
     train, heldout = [], []
     for relation in tomllib.loads(SOURCE.read_text(encoding="utf-8"))["relation"]:

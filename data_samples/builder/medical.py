@@ -1,4 +1,4 @@
-"""General advice in a medical style, for the chapter on LoRA's vertical domain; every answer ends in the disclaimer."""
+"""General advice in a medical style, for LoRA's vertical domain; every answer ends with the disclaimer."""
 
 import random
 import tomllib
@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent / "written" / "medical.toml"
 
 
 def build(folder: Path, facts: list[Fact]) -> None:
-    """Write lora_medical.jsonl and lora_medical_heldout.jsonl (phrasings that training has not)."""
+    """Write lora_medical.jsonl and lora_medical_heldout.jsonl (phrasings not in training)."""
     written = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
     splits: dict[str, list[dict[str, object]]] = {"questions": [], "heldout": []}
     for topic in written["topic"]:

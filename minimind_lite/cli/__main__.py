@@ -1,4 +1,4 @@
-"""``python -m minimind_lite.cli``, which torchrun can start."""
+"""Run the command as ``python -m minimind_lite.cli``, the form that torchrun can start."""
 
 from minimind_lite.cli.main import app
 

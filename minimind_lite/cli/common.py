@@ -1,4 +1,4 @@
-"""What every command of the `minimind` program shares: how it is made, and how it reports errors."""
+"""What all `minimind` commands share: how they are created and how they report errors."""
 
 import sys
 import traceback
@@ -11,21 +11,21 @@ import typer
 
 
 def new_app(help_text: str) -> typer.Typer:
-    """A group of commands that shows its help when it is called bare."""
+    """A group of commands that shows its help when called without arguments."""
     return typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=help_text, callback=_use_utf8
     )
 
 
 def _use_utf8() -> None:
-    """Chinese must pass whatever the terminal's code page says (Windows)."""
+    """Let Chinese text through, whatever the terminal's code page is (Windows)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an error that the library raised on purpose as one message and exit 1; a bug keeps its traceback."""
+    """Print an error the library raised on purpose as a single message and exit 1; a bug keeps its traceback."""
 
     @wraps(command)
     def wrapped(*args: Any, **options: Any) -> Any:
@@ -36,8 +36,8 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             if package in ("", "minimind_lite"):
                 raise
             typer.secho(
-                f"error: this command needs the package {package}, which the base installation leaves out; "
-                "install the course's packages with: pip install 'minimind-lite[course]'", fg="red", err=True,
+                f"error: this command needs the package {package}, which the base installation does not include; "
+                "install the course packages with: pip install 'minimind-lite[course]'", fg="red", err=True,
             )  # fmt: skip
             raise typer.Exit(1) from None
         except Exception as error:
@@ -50,7 +50,7 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_purpose(error: Exception) -> bool:
-    """Whether the error is one of our classes, a file that cannot be read, or a value that our own code refused."""
+    """Whether the error is one of our classes, a file that cannot be read, or a value our own code rejected."""
     if type(error).__module__.startswith("minimind_lite") or isinstance(error, OSError):
         return True
     place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)

@@ -8,7 +8,7 @@ import typer
 from minimind_lite.cli.common import clean_errors, new_app
 from minimind_lite.cli.train import Changes
 
-course_app = new_app("Run the chapters, see what is done, keep them in shape. Example: minimind course run --to 03")
+course_app = new_app("Run the chapters, see your progress, keep them current. Example: minimind course run --to 03")
 
 Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; relative to the repository.")]
 Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
@@ -22,7 +22,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", metavar="NN", help="The last chapter.")] = None,
     changes: Changes = None,
     output_dir: Output = "build/course/artifacts",
-    force: Annotated[bool, typer.Option("--force", help="Run finished chapters again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rerun finished chapters.")] = False,
 ) -> None:
     """Run the chapters in order; those that are finished and unchanged are skipped."""
     from minimind_lite.course.runner.command import run_and_report
@@ -35,7 +35,7 @@ def run(
 @course_app.command(epilog="Example: minimind course status")
 @clean_errors
 def status(output_dir: Output = "build/course/artifacts") -> None:
-    """Say of every chapter whether it is done, stale (its inputs changed), failed or missing."""
+    """Show whether each chapter is done, stale (its inputs changed), failed or missing."""
     from minimind_lite.course.runner.command import show_status
     from minimind_lite.course.runner.plan import make_plan
 
@@ -45,11 +45,11 @@ def status(output_dir: Output = "build/course/artifacts") -> None:
 @course_app.command(epilog="Example: minimind course refresh 08 10")
 @clean_errors
 def refresh(
-    chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; all when none is given.")] = None,
+    chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
     run: Annotated[bool, typer.Option(help="Execute them; --no-run only stamps and cleans.")] = True,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
 ) -> None:
-    """Execute chapters at the quick profile, clean their outputs, stamp setup cell, badge and ids, store them."""
+    """Execute chapters with the quick profile, clean their outputs, stamp setup cell, badge and ids, and save them."""
     from minimind_lite.course.notebooks.files import chapter_paths
     from minimind_lite.course.notebooks.stamping import all_problems
     from minimind_lite.course.runner.refresh import refresh as execute_and_store
@@ -68,10 +68,10 @@ def refresh(
 @course_app.command(epilog="Example: minimind course exercises --check")
 @clean_errors
 def exercises(
-    sets: Annotated[list[str] | None, typer.Argument(help="Numbers or names; all when none is given.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what is wrong, exit 1.")] = False,
+    sets: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
 ) -> None:
-    """Make the learners' notebooks in exercises/ from the masters in solutions/."""
+    """Generate the learners' notebooks in exercises/ from the masters in solutions/."""
     from minimind_lite.course.exercises import masters as maker
 
     paths = maker.master_paths(sets or ())
@@ -86,7 +86,7 @@ def exercises(
 @course_app.command(epilog="Example: minimind course progress")
 @clean_errors
 def progress() -> None:
-    """Show which tasks of the exercises you have solved; the checks in the notebooks take note of it."""
+    """Show which exercise tasks you have solved, as recorded by the checks in the notebooks."""
     from minimind_lite.course.exercises.overview import show_solved
 
     show_solved()
@@ -99,22 +99,24 @@ def badges(
     ref: Annotated[str | None, typer.Option(help="The branch or tag to open; unchanged by default.")] = None,
 ) -> None:
     """Write another repository's address into pyproject.toml, and from there into every badge and setup cell."""
+    from minimind_lite.course.exercises import masters
     from minimind_lite.course.notebooks import colab
     from minimind_lite.course.notebooks.files import chapter_paths
     from minimind_lite.course.notebooks.stamping import stamp_chapters
 
     colab.change_repository(repository, ref)
     stamp_chapters(chapter_paths())
+    masters.make(masters.master_paths())
     typer.echo(f"badges and setup cells now point to {colab.repository_url()}, ref {colab.repository_ref()}")
 
 
 @clean_errors
 def grade(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Learners' notebooks.")],
-    timeout: Annotated[float, typer.Option(help="Seconds a submission may take in all.")] = 300.0,
+    timeout: Annotated[float, typer.Option(help="Time limit for each submission, in seconds.")] = 300.0,
     output: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.json.")] = Path("build/grades"),
 ) -> None:
-    """Run each submission in a fresh kernel, check its tasks from outside, write CSV and JSON for an instructor."""
+    """Run each submission in a fresh kernel, check its tasks from outside, and write the grades as CSV and JSON."""
     from minimind_lite.course.exercises.grading.report import grade_files
 
     for line in grade_files(files, timeout=timeout, output=output):

@@ -1,4 +1,4 @@
-"""`minimind`: the commands that need no Jupyter, and the groups `train`, `data` and `course`."""
+"""`minimind`: the commands that do not need Jupyter, and the groups `train`, `data` and `course`."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.train import train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
-data_app = new_app("The sample data. Example: minimind data check")
+data_app = new_app("Check or rebuild the sample data. Example: minimind data check")
 app.add_typer(course_app, name="course")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
@@ -23,13 +23,13 @@ app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --
 @clean_errors
 def chat(
     folder: Annotated[Path, typer.Argument(help="A trained model's folder.")],
-    adapter: Annotated[Path | None, typer.Option(help="A LoRA adapter's folder, trained on this model.")] = None,
-    system: Annotated[str | None, typer.Option(help="A system turn to begin with.")] = None,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.7,
+    adapter: Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter trained on this model.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system turn to start with.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 always picks the most likely token.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")] = 0.9,
-    max_new_tokens: Annotated[int, typer.Option(help="An answer's longest length.")] = 256,
+    max_new_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.")] = 256,
 ) -> None:
-    """Talk to a model on the terminal."""
+    """Chat with a model in the terminal."""
     from minimind_lite.device import pick_device
     from minimind_lite.generation.chat import run_chat
     from minimind_lite.generation.sampling import SamplingConfig
@@ -45,9 +45,9 @@ def chat(
 def merge(
     base: Annotated[Path, typer.Argument(help="The folder of the model that the adapter was trained on.")],
     adapter: Annotated[Path, typer.Argument(help="The folder of the LoRA adapter.")],
-    output: Annotated[Path, typer.Argument(help="Where the merged model goes.")],
+    output: Annotated[Path, typer.Argument(help="Where to write the merged model.")],
 ) -> None:
-    """Write a LoRA adapter into its base: an ordinary model folder, which needs no adapter any more."""
+    """Merge a LoRA adapter into its base: the result is an ordinary model folder that needs no adapter."""
     from minimind_lite.model.lora import merge_folders
 
     merge_folders(base, adapter, output)
@@ -57,7 +57,7 @@ def merge(
 @data_app.command(epilog="Example: minimind data check data_samples")
 @clean_errors
 def check(folder: Annotated[Path | None, typer.Argument(help="Default: the course's data_samples.")] = None) -> None:
-    """Validate every file of a data folder; report counts, sizes, languages, and overlap between splits."""
+    """Validate every file in a data folder; report counts, sizes, languages, and overlap between splits."""
     from minimind_lite.data.check import check_folder
     from minimind_lite.files import repository_root
 
@@ -69,7 +69,7 @@ def check(folder: Annotated[Path | None, typer.Argument(help="Default: the cours
 @data_app.command(epilog="Example: minimind data build")
 @clean_errors
 def build() -> None:
-    """Build data_samples again from its sources, byte for byte."""
+    """Rebuild data_samples from its sources, byte for byte."""
     from minimind_lite.files import repository_root
 
     script = repository_root() / "data_samples" / "builder" / "build.py"

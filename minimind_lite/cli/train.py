@@ -1,7 +1,7 @@
-"""`minimind train …`: one command per stage; a run that was stopped continues when the same command is given again.
+"""`minimind train …`: one command per stage; to continue a run that was stopped, run the same command again.
 
-Every stage has the same words: DATA BASE OUTPUT, and ``-p NAME=VALUE`` for the fields of TrainConfig and of the stage's
-own options. Start it with torchrun to train with several processes.
+Every stage takes the same arguments: DATA BASE OUTPUT, and ``-p NAME=VALUE`` for the fields of TrainConfig and of the
+stage's own options. Start it with torchrun to train with several processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ HELP: dict[str, tuple[str, str]] = {
         "data_samples/reason.jsonl runs/reason runs/grpo -p learning_rate=2e-4 -p objective=dapo",
     ),
     "ppo": (
-        "As grpo, by PPO: a critic instead of groups.",
+        "Like grpo, but with PPO: a critic instead of groups.",
         "data_samples/reason.jsonl runs/reason runs/ppo -p learning_rate=2e-4 -p lam=0.95",
     ),
 }
@@ -56,9 +56,9 @@ HELP: dict[str, tuple[str, str]] = {
 @train_app.command(epilog="Example: minimind train tokenizer data_samples/pretrain runs/tokenizer --vocab-size 3072")
 @clean_errors
 def tokenizer(
-    data: Annotated[Path, typer.Argument(help='JSON Lines of {"text": …}, or a folder of them.')],
-    output: Annotated[Path, typer.Argument(help="Where the tokenizer goes.")],
-    vocab_size: Annotated[int, typer.Option(help="Entries, special tokens and the 256 bytes included.")] = 6400,
+    data: Annotated[Path, typer.Argument(help='A JSON Lines file of {"text": …}, or a folder of them.')],
+    output: Annotated[Path, typer.Argument(help="Where to write the tokenizer.")],
+    vocab_size: Annotated[int, typer.Option(help="Entries, including special tokens and the 256 bytes.")] = 6400,
 ) -> None:
     """Train a tokenizer on the texts of DATA."""
     from minimind_lite.data.records import read_records
@@ -70,7 +70,7 @@ def tokenizer(
 
 
 def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
-    """``NAME=VALUE`` pairs sorted into the loop's settings and the stage's own: (TrainConfig, options).
+    """Sort ``NAME=VALUE`` pairs into the loop's settings and the stage's own: (TrainConfig, options).
 
     Raises ConfigError for a name that neither has, or a value of the wrong type.
     """
@@ -81,16 +81,16 @@ def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
     known = TrainConfig.__dataclass_fields__.keys() | own.keys()
     if given.keys() - known:
         names = ", ".join(sorted(given.keys() - known))
-        raise ConfigError(f"no setting is called {names}; there are: {', '.join(sorted(known))}")
+        raise ConfigError(f"there is no setting called {names}; the settings are: {', '.join(sorted(known))}")
     loop = with_changes(TrainConfig(save_every=200), {n: v for n, v in given.items() if n not in own})
     return loop, with_changes(options(), {n: v for n, v in given.items() if n in own})
 
 
 def _stage_command(name: str) -> Callable[..., None]:
     def command(
-        data: Annotated[Path, typer.Argument(help="JSON Lines, or a folder of them.")],
-        base: Annotated[Path, typer.Argument(help="The folder of what the stage starts from.")],
-        output: Annotated[Path, typer.Argument(help="Where the result goes.")],
+        data: Annotated[Path, typer.Argument(help="A JSON Lines file, or a folder of them.")],
+        base: Annotated[Path, typer.Argument(help="Folder of the model or tokenizer to start from.")],
+        output: Annotated[Path, typer.Argument(help="Where to write the result.")],
         eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
         strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
         resume: Annotated[str, typer.Option(help="strict, if_unfinished or never.")] = "strict",
@@ -106,7 +106,7 @@ def _stage_command(name: str) -> Callable[..., None]:
         if processes()[0] == 0:
             typer.echo(f"trained: {output}")
 
-    command.__doc__ = f"{HELP[name][0]} A run that was stopped continues. -p takes the loop's settings and the stage's."
+    command.__doc__ = f"{HELP[name][0]} Rerun to continue after a stop. -p changes the loop's settings and the stage's."
     return clean_errors(command)
 
 

@@ -1,7 +1,7 @@
-"""Check a folder of data: every record valid, nothing held out that is trained on, every file as the manifest says.
+"""Check a data folder: every record valid, no held-out item in the training data, every file as the manifest states.
 
-``X_heldout.jsonl`` is held out from ``X.jsonl`` and ``X_….jsonl``, the folder ``X_heldout/`` from the folder ``X/``; of
-the exams (CSV) the ``dev``, ``val`` and ``test`` questions are held out from each other.
+``X_heldout.jsonl`` is held out from ``X.jsonl`` and ``X_….jsonl``, the folder ``X_heldout/`` from the folder ``X/``;
+the ``dev``, ``val`` and ``test`` questions of exams (CSV) are held out from each other.
 """
 
 import json
@@ -21,7 +21,7 @@ MANIFEST = "MANIFEST.json"
 _KINDS: dict[str, Kind] = {"text": "text", "conversations": "conversation", "chosen": "preference"}
 _CACHES = {"__pycache__", ".ruff_cache"}
 RUN_LENGTH, NEAR_SHARE = 13, 0.3  # see ``compare``
-Items = list[list[str]]  # an item is a list of parts: one text, or all that a user says in a conversation
+Items = list[list[str]]  # an item is a list of parts: one text, or everything a user says in a conversation
 _TOKEN = re.compile(r"[\u4e00-\u9fff+*/×÷=<>−-]|[^\W\u4e00-\u9fff]+")  # 3+4 and 3-4 are not the same question
 _SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
 
@@ -33,7 +33,7 @@ class FileReport:
     name: str  # path inside the folder, with forward slashes
     kind: str
     size: int  # bytes
-    chinese: float  # share of the letters' bytes that is Chinese
+    chinese: float  # share of the letters' bytes that are Chinese
     items: Items = field(repr=False)
 
 
@@ -79,9 +79,9 @@ class Report:
 
 
 def check_folder(path: str | Path) -> Report:
-    """Validate every JSON Lines and CSV file under ``path`` (what a ``builder`` folder holds is not data).
+    """Validate every JSON Lines and CSV file under ``path`` (those in a ``builder`` folder are not data).
 
-    Raises DataError when the folder holds no data at all; everything else that is wrong is in the report.
+    Raises DataError if the folder holds no data at all; every other problem goes into the report.
     """
     folder = Path(path)
     found = [file for suffix in ("*.jsonl", "*.csv") for file in folder.rglob(suffix)]
@@ -97,8 +97,8 @@ def check_folder(path: str | Path) -> Report:
     report.files = [_read(folder, name, report.problems) for name in names]
     report.overlaps = [compare(*pair) for pair in _pairs(report.files)]
     report.problems += [
-        f"{overlap.heldout}: {len(overlap.copies)} of {overlap.items} items stand in {overlap.train} too; "
-        f"take them out of one of the two. The first: {overlap.copies[0]!r}"
+        f"{overlap.heldout}: {len(overlap.copies)} of {overlap.items} items are also in {overlap.train}; "
+        f"remove them from one of the two. The first: {overlap.copies[0]!r}"
         for overlap in report.overlaps
         if overlap.copies
     ]
@@ -135,11 +135,11 @@ def _kind_of(path: Path) -> str:
     for key, kind in _KINDS.items():
         if key in keys:
             return kind
-    raise DataError(f"{path}, line 1: none of the fields {', '.join(_KINDS)} is there, so the format is unknown")
+    raise DataError(f"{path}, line 1: has none of the fields {', '.join(_KINDS)}, so the format is unknown")
 
 
 def _parts(record: dict[str, Any]) -> list[str]:
-    """What may not be shared between splits: the whole text, or everything the user says."""
+    """What splits must not share: the whole text, or everything the user says."""
     if "text" in record:
         return [record["text"]]
     turns = record.get("conversations") or record["chosen"]
@@ -169,32 +169,32 @@ def _items(files: list[FileReport]) -> Items:
 def _check_manifest(report: Report) -> None:
     path = report.folder / MANIFEST
     if not path.exists():
-        return  # somebody's own data
+        return  # not the sample data
     manifest = json.loads(path.read_text(encoding="utf-8"))
     entries, limits = manifest["files"], manifest["limits"]
     wrong = [
-        f"{name}: {'there is no such file' if name in entries else f'it is not in {MANIFEST}'}"
+        f"{name}: {'the file is missing' if name in entries else f'it is not in {MANIFEST}'}"
         for name in sorted(set(entries) ^ {file.name for file in report.files})
     ]
     for file in (file for file in report.files if file.name in entries):
         entry = entries[file.name]
         if sha256_of(report.folder / file.name) != entry["sha256"]:
-            wrong.append(f"{file.name}: not the bytes whose SHA-256 {MANIFEST} holds")
+            wrong.append(f"{file.name}: its SHA-256 differs from the one in {MANIFEST}")
         if len(file.items) != entry["records"]:
-            wrong.append(f"{file.name}: {len(file.items)} records, and {MANIFEST} says {entry['records']}")
+            wrong.append(f"{file.name}: {len(file.items)} records, but {MANIFEST} states {entry['records']}")
         if file.size > limits["file_bytes"]:
-            wrong.append(f"{file.name}: {file.size:,} bytes; a file may have {limits['file_bytes']:,}")
+            wrong.append(f"{file.name}: {file.size:,} bytes; the limit for a file is {limits['file_bytes']:,}")
     if report.total_bytes > limits["total_bytes"]:
-        wrong.append(f"{report.total_bytes:,} bytes in all; the folder may have {limits['total_bytes']:,}")
-    report.problems += [f"{problem}; build the samples again: minimind data build" for problem in wrong]
+        wrong.append(f"{report.total_bytes:,} bytes in all; the limit for the folder is {limits['total_bytes']:,}")
+    report.problems += [f"{problem}; rebuild the samples: minimind data build" for problem in wrong]
 
 
 def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) -> Overlap:
     """Look for the items of ``heldout`` in ``train`` (the names are only for the report).
 
-    A held-out score is worth what its split is worth, so two kinds of copies count. The same item after normalisation
-    (case, width, punctuation and spaces do not matter): each of its parts occurs in training, as a part of any item.
-    And a near copy, of which NEAR_SHARE or more of the runs of RUN_LENGTH tokens stand in the training split (Brown et
+    A held-out score is only as good as its split, so two kinds of copies count. An exact copy is the same after
+    normalisation (case, width, punctuation and spaces are ignored): each of its parts occurs in training, as a part of
+    any item. A near copy shares NEAR_SHARE or more of its runs of RUN_LENGTH tokens with the training split (Brown et
     al. 2020, arXiv 2005.14165, appendix C). A token is a Latin word, a number, an arithmetic sign or one Chinese
     character.
     """

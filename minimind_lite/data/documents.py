@@ -1,12 +1,12 @@
 """Documents: token ids, and which of them are targets; made from records, kept in memory or on disk.
 
 A pretraining document is ``<|endoftext|> text <|endoftext|>``: the first one lets the model learn how texts begin
-(and lets it start one from nothing), the last one how they end. A conversation is what the chat template renders.
+(and start one from scratch), the last one how they end. A conversation is what the chat template renders.
 
 On disk documents are a ``TokenStore``: tokenize once, then read them as if they were in memory. Layout of the file: a
 header of 1024 bytes (magic, then JSON), the tokens as uint16, the document boundaries as int64, and, for conversations,
-one mask byte per token. The header names the tokenizer's fingerprint, so a file made with another tokenizer is refused
-rather than trained on, and the sizes, so a file that was cut short is noticed when it is opened.
+one mask byte per token. The header names the tokenizer's fingerprint, so a file made with another tokenizer is rejected
+rather than trained on, and the sizes, so a truncated file is noticed as soon as it is opened.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _HEADER_BYTES = 1024
 
 @dataclass(frozen=True)
 class Document:
-    """Token ids, and for every one whether the model is trained to predict it.
+    """Token ids, and for each whether the model is trained to predict it.
 
     ids: (length,) uint16 or wider. loss_mask: (length,) uint8, or None when every token is a target.
     """
@@ -55,11 +55,11 @@ def text_documents(texts: Iterable[str], tokenizer: Tokenizer, batch_size: int =
 
 @dataclass
 class ConversationCounts:
-    """What happened to the conversations on the way: shown to the learner, never silent."""
+    """How many conversations were kept, cut or dropped: reported to the learner, never hidden."""
 
     kept: int = 0
     truncated: int = 0  # cut to max_length
-    dropped: int = 0  # the cut took every target away
+    dropped: int = 0  # lost every target to the cut
 
 
 def conversation_documents(
@@ -68,7 +68,7 @@ def conversation_documents(
     max_length: int,
     counts: ConversationCounts | None = None,
 ) -> Iterator[Document]:
-    """Render conversations by the chat template, cut to ``max_length`` tokens.
+    """Render conversations with the chat template, cut to ``max_length`` tokens.
 
     A conversation whose targets were all cut away is dropped and counted: a batch with no target has a mean loss of
     0/0, and one NaN ends a run. Pass ``counts`` to see what happened.
@@ -107,7 +107,7 @@ class TokenStore:
     def write(cls, path: str | Path, documents: Iterable[Document], tokenizer_fingerprint: str) -> "TokenStore":
         """Write ``documents`` to ``path``, whole or not at all, and open the result.
 
-        Raises StoreError for ids over 65,535 (uint16), for a mixture of masked and unmasked documents, for none at all.
+        Raises StoreError for ids above 65,535 (uint16), a mix of masked and unmasked documents, or no documents.
         """
         path = Path(path)
         with written_whole(path) as part, part.open("wb") as file:
@@ -118,7 +118,7 @@ class TokenStore:
 
     @classmethod
     def open(cls, path: str | Path, tokenizer_fingerprint: str) -> "TokenStore":
-        """Open a file made with this tokenizer. Raises StoreError if it is missing, foreign, stale or cut short."""
+        """Open a file made with this tokenizer. Raises StoreError if it is missing, foreign or truncated."""
         path = Path(path)
         if not path.is_file():
             raise StoreError(f"{path}: there is no such token file; tokenize the data first")
@@ -130,7 +130,7 @@ class TokenStore:
         if header["tokenizer"] != tokenizer_fingerprint:
             raise StoreError(
                 f"{path}: made with another tokenizer ({header['tokenizer'][:12]}, not {tokenizer_fingerprint[:12]}), "
-                "so its ids mean other words; delete it and tokenize again"
+                "so its ids mean other tokens; delete it and tokenize again"
             )
         if path.stat().st_size != header["bytes"]:
             raise StoreError(
@@ -167,7 +167,7 @@ def _write_body(file: Any, documents: Iterable[Document]) -> dict[str, Any]:
     if len(bounds) == 1:
         raise StoreError("there is no document to store")
     if masks and len(masks) != len(bounds) - 1:
-        raise StoreError("some documents have a loss mask and some have none; a store holds one kind")
+        raise StoreError("some documents have a loss mask and others do not; a store holds one kind")
     file.write(b"\0" * (-file.tell() % 8) + np.asarray(bounds, dtype="<i8").tobytes() + b"".join(masks))
     return {"tokens": bounds[-1], "documents": len(bounds) - 1, "masked": bool(masks), "bytes": file.tell()}
 
@@ -175,10 +175,10 @@ def _write_body(file: Any, documents: Iterable[Document]) -> dict[str, Any]:
 def token_store(
     path: str | Path, kind: Kind, tokenizer: Tokenizer, cache: Path, *, max_length: int = 0, strict: bool = False
 ) -> TokenStore:
-    """The records of ``path`` as tokens on disk, kept in ``cache`` under a name that changes with what they depend on.
+    """The records of ``path`` as tokens on disk, stored in ``cache`` under a name derived from all they depend on.
 
-    max_length: where conversations are cut; what was cut is logged. strict: stop at the first bad line instead of
-    skipping it. Raises DataError.
+    max_length: conversations are cut to this many tokens; cuts are logged. strict: stop at the first bad line instead
+    of skipping it. Raises DataError.
     """
     digest = hashlib.sha256(f"{tokenizer.fingerprint} {tokenizer.default_system} {kind} {max_length}".encode())
     for file in data_files(path):

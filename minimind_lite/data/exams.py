@@ -1,4 +1,4 @@
-"""Multiple-choice exams in the files of C-Eval and of CMMLU.
+"""Multiple-choice exams in the file formats of C-Eval and CMMLU.
 
 C-Eval (Huang et al. 2023, arXiv 2305.08322):  id,question,A,B,C,D,answer,explanation
 CMMLU (Li et al. 2023, arXiv 2306.09212):      ,Question,A,B,C,D,Answer      (the first column is a row number)
@@ -16,7 +16,7 @@ LETTERS = ("A", "B", "C", "D")
 
 @dataclass(frozen=True)
 class ExamQuestion:
-    """One four-way question; ``answer`` is a letter, or None where the file keeps it back."""
+    """One four-way question; ``answer`` is a letter, or None if the file withholds it."""
 
     subject: str
     question: str
@@ -26,9 +26,9 @@ class ExamQuestion:
 
 
 def read_exam(path: str | Path) -> list[ExamQuestion]:
-    """The questions of a CSV file, or of every CSV file of a folder; the subject is the file's name.
+    """The questions of a CSV file, or of every CSV file in a folder; the subject is the file's name.
 
-    Raises DataError with file, row and column.
+    Raises DataError, naming file, row and column.
     """
     return [question for file in data_files(path, "*.csv") for question in _read_file(file)]
 

@@ -2,10 +2,10 @@
 
 Padding each document to the block's length wastes 60-70 % of the positions on short texts. Packing lays documents
 side by side instead. Two things keep documents isolated: positions restart at 0 in each, and `document_ids` lets
-attention mask its neighbours (`model.attention.document_mask`).
+attention mask out other documents (`model.attention.document_mask`).
 
 Targets are shifted here, once: ``targets[t]`` is the token that follows ``input_ids[t]`` in the same document, and
-IGNORED_TARGET where nothing is to be learned. No later code shifts again; shifting twice trains a model that skips a
+IGNORED_TARGET where there is nothing to learn. No later code shifts again; shifting twice trains a model that skips a
 token.
 """
 
@@ -43,7 +43,7 @@ class Piece:
 
 
 def pack(lengths: Sequence[int], block_size: int) -> list[list[Piece]]:
-    """Plan which pieces stand in which block: best-fit decreasing.
+    """Plan which pieces go into which block: best-fit decreasing.
 
     lengths: input positions of each document. A document longer than a block is cut into pieces; every piece goes,
     longest first, into the fullest block that still has room. Returns a list of pieces for each block.
@@ -60,14 +60,15 @@ def pack(lengths: Sequence[int], block_size: int) -> list[list[Piece]]:
     ]
     pieces.sort(key=len, reverse=True)  # stable: the plan is the same every time
     blocks: list[list[Piece]] = []
-    by_room: list[list[int]] = [[] for _ in range(block_size + 1)]  # free positions -> blocks that have so many
+    by_room: list[list[int]] = [[] for _ in range(block_size + 1)]  # free positions -> blocks with that many
     some = 0  # bit r is set while by_room[r] holds a block: finds the tightest fit without a search
     for piece in pieces:
         fitting = some >> len(piece)
         if fitting:
             room = len(piece) + (fitting & -fitting).bit_length() - 1
             block = by_room[room].pop()
-            some ^= 0 if by_room[room] else 1 << room
+            if not by_room[room]:
+                some ^= 1 << room
         else:
             room, block = block_size, len(blocks)
             blocks.append([])
@@ -118,7 +119,7 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
 
 
 class PaddedDataset(PackedDataset):
-    """One piece a block, the rest padding: what packing is measured against."""
+    """One piece per block, the rest padding: the baseline that packing is compared with."""
 
     def __init__(self, documents: Documents, block_size: int):
         super().__init__(documents, block_size)
@@ -130,7 +131,7 @@ def pad_documents(documents: Sequence[Document]) -> dict[str, Tensor]:
 
     Returns int64 ``input_ids`` (padding 0) and ``targets`` (IGNORED_TARGET where not trained), each
     (documents, longest - 1).
-    With causal attention no real token can see padding that stands to its right, so no mask is needed.
+    With causal attention no real token can see padding to its right, so no mask is needed.
     """
     width = max(len(document) for document in documents) - 1
     input_ids = torch.zeros(len(documents), width, dtype=torch.int64)

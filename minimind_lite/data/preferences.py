@@ -1,4 +1,4 @@
-"""Preference pairs as tokens: two endings of one conversation, of which people liked one better."""
+"""Preference pairs as tokens: two endings of one conversation, one of which people preferred."""
 
 import hashlib
 import logging
@@ -30,8 +30,8 @@ class Pairs:
     """The pairs of a file, and what a length limit did to them."""
 
     pairs: list[Pair]
-    truncated: int = 0  # pairs of which one ending was cut, or both
-    dropped: int = 0  # of these, pairs with nothing left to compare
+    truncated: int = 0  # pairs in which one or both endings were cut
+    dropped: int = 0  # pairs with nothing left to compare
 
     @property
     def digest(self) -> str:
@@ -44,12 +44,12 @@ class Pairs:
 
 
 def marks(document: Document) -> NDArray[np.uint8]:
-    """Which tokens of a document are targets, (length,) uint8; all of them where it does not say."""
+    """Which tokens of a document are targets, (length,) uint8; all of them if it has no mask."""
     return np.ones(len(document), np.uint8) if document.loss_mask is None else document.loss_mask
 
 
 def answer_document(messages: Sequence[Message], tokenizer: Tokenizer) -> Document:
-    """A conversation of which only the last turn, the assistant's, is a target: earlier answers are given."""
+    """A conversation in which only the last turn, the assistant's, is a target: earlier answers are context."""
     rendered = tokenizer.render(messages)
     mask = np.asarray(rendered.loss_mask, dtype=np.uint8)
     mask[: len(tokenizer.render(messages[:-1], add_generation_prompt=True).ids)] = 0
@@ -59,8 +59,8 @@ def answer_document(messages: Sequence[Message], tokenizer: Tokenizer) -> Docume
 def read_pairs(path: str | Path, tokenizer: Tokenizer, max_length: int, *, strict: bool = False) -> Pairs:
     """The preference records of ``path`` as pairs, cut on the right to ``max_length`` tokens.
 
-    A pair of which an ending lost every target, or whose endings are the same where they were cut, says nothing: it is
-    dropped, counted and logged. Raises DataError for a file with no record, or when no pair is left.
+    A pair in which an ending lost every target, or whose endings are identical after the cut, has nothing to compare:
+    it is dropped, counted and logged. Raises DataError for a file without records, or when no pair is left.
     """
     pairs, truncated, dropped = [], 0, 0
     reader = read_records(path, "preference", strict=strict)
@@ -88,8 +88,8 @@ def _refuse(path: str | Path, dropped: int, max_length: int, skipped: list[DataE
             f"{path}: all {dropped} pairs were cut to nothing at {max_length} tokens: raise block_size, or shorten the "
             "prompts"
         )
-    reason = f"none of its lines is a good one; the first error: {skipped[0]}" if skipped else "the file is empty"
+    reason = f"none of its lines is valid; the first error: {skipped[0]}" if skipped else "the file is empty"
     raise DataError(
-        f'{path}: there is no preference pair: {reason}. A line is {{"chosen": [turns], "rejected": [turns]}}; compare '
+        f'{path}: no preference pair found: {reason}. A line is {{"chosen": [turns], "rejected": [turns]}}; compare '
         "yours with data_samples/dpo.jsonl"
     )

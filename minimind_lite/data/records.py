@@ -1,7 +1,7 @@
-"""What a line must look like: every file format of the course, validated, with errors that say where.
+"""The course's file formats: what each line must look like, validated, with errors that say where.
 
 A training file of a million lines always has a few bad ones. They are skipped, counted and logged, up to a limit:
-past it the file is not "slightly dirty" but the wrong file. With ``strict`` the first bad line stops the run.
+beyond it the file is not "slightly dirty" but the wrong file. With ``strict`` the first bad line stops the run.
 Formats: MiniMind's JSON Lines (text, conversation, preference); `exams.py` reads the multiple-choice files.
 """
 
@@ -22,7 +22,7 @@ Kind = Literal["text", "conversation", "preference", "reasoning", "reasoning_off
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names file, line and field, and the way out."""
+    """Data that cannot be used; the message names file, line and field, and says what to do."""
 
 
 def _json_text(value: str) -> str:
@@ -41,7 +41,7 @@ class MessageRecord(BaseModel):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
-    reasoning_content: str | None = None  # what the assistant thought, apart from what it said
+    reasoning_content: str | None = None  # what the assistant thought, as opposed to what it said
     tools: JsonText | None = None  # on the system turn: the functions it may call
     tool_calls: JsonText | None = None  # on an assistant turn: the calls it makes
 
@@ -115,7 +115,7 @@ class PreferenceRecord(BaseModel):
         if {self.chosen[-1].role, self.rejected[-1].role} != {"assistant"}:
             raise ValueError("the last turn of chosen and of rejected must be the assistant's: it is what is compared")
         if self.chosen[-1] == self.rejected[-1]:
-            raise ValueError("chosen and rejected are the same, so the pair prefers nothing")
+            raise ValueError("chosen and rejected are identical, so the pair expresses no preference")
         return self
 
 
@@ -126,7 +126,7 @@ _MODELS: dict[Kind, type[BaseModel]] = {
 
 
 def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:
-    """The file itself, or the files of a folder in the order of their names.
+    """The file itself, or the files of a folder in order of their names.
 
     Raises DataError when nothing is there.
     """
@@ -142,16 +142,16 @@ def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:
 
 
 class RecordReader:
-    """Iterate over the valid records of a JSON Lines file, or of a folder of them.
+    """Iterate over the valid records of a JSON Lines file, or of all such files in a folder.
 
     path: UTF-8 file or folder. kind: which format. strict: stop at the first bad line.
-    max_bad: how many bad lines are skipped before the file is refused.
-    After an iteration ``skipped`` holds one DataError a bad line. Raises DataError.
+    max_bad: how many bad lines are skipped before the file is rejected.
+    After an iteration ``skipped`` holds one DataError per bad line. Raises DataError.
     """
 
     def __init__(self, path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100):
         if kind not in _MODELS:
-            raise DataError(f"no record kind is called {kind!r}; there are: {', '.join(_MODELS)}")
+            raise DataError(f"there is no record kind called {kind!r}; the kinds are: {', '.join(_MODELS)}")
         self.files = data_files(path)
         self.kind, self.strict, self.max_bad = kind, strict, max_bad
         self.skipped: list[DataError] = []
@@ -172,16 +172,16 @@ class RecordReader:
         except DataError as error:
             self.skipped.append(error)
             if self.strict:
-                raise DataError(f"{error}. Mend the line, or run without --strict to skip bad lines") from None
+                raise DataError(f"{error}. Fix the line, or run without --strict to skip bad lines") from None
             if len(self.skipped) > self.max_bad:
                 raise DataError(
                     f"{error}. That is bad line number {len(self.skipped)}, over the limit of {self.max_bad}: "
-                    f"is this a file of {self.kind} records? Mend it, or raise the limit (max_bad)"
+                    f"is this a file of {self.kind} records? Fix it, or raise the limit (max_bad)"
                 ) from None
 
 
 def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
-    """One JSON line to its record; ``where`` stands in front of the error. Raises DataError."""
+    """Parse one JSON line into its record; an error starts with ``where``. Raises DataError."""
     try:
         text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
         return _MODELS[kind].model_validate(json.loads(text))
@@ -192,7 +192,8 @@ def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        raise DataError(f"{where}, field {field or 'of the whole line'}: {first['msg']}") from None
+        place = f"{where}, field {field}" if field else where
+        raise DataError(f"{place}: {first['msg']}") from None
 
 
 def read_records(path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100) -> RecordReader:

@@ -1,6 +1,6 @@
-"""How surprised a model is by the answers of held-out conversations, and how surely one model is less so than another.
+"""How well a model predicts the answers of held-out conversations, and how certain a difference between models is.
 
-Exact match is all or nothing; the cross-entropy on the answers' tokens sees a model come closer before it is right.
+Exact match is all or nothing; the cross-entropy on the answers' tokens shows a model getting closer to being right.
 """
 
 import math
@@ -27,14 +27,15 @@ class AnswerLoss:
 
     @property
     def mean(self) -> float:
-        """Cross-entropy in nats per token, over all tokens alike."""
+        """Cross-entropy in nats per token, each token counting the same."""
         return float(self.nats.sum() / self.tokens.sum())
 
     def saved(self, other: "AnswerLoss") -> tuple[float, float, float]:
-        """How much lower this mean is than ``other``'s on the same conversations, and the 95 % interval's two ends.
+        """How much lower this mean is than ``other``'s on the same conversations, and its 95 % interval.
 
         Paired: what makes a conversation hard for both models cancels. A ratio of two sums over conversations, so its
         spread is that of what each conversation adds beyond its share (Cochran 1977, Sampling Techniques, section 6.3).
+        Returns (saved, low, high).
         """
         difference, total = other.nats - self.nats, self.tokens.sum()
         saved = float(difference.sum() / total)
@@ -65,5 +66,5 @@ def answer_loss(
         tokens.append((batch["targets"] >= 0).double().sum(dim=1).cpu())
     model.train(was_training)
     if not nats:
-        raise ValueError("there is no conversation with an answer to measure with")
+        raise ValueError("no conversation has an answer to measure")
     return AnswerLoss(torch.cat(nats), torch.cat(tokens))

@@ -19,7 +19,7 @@ class Answer:
 
     @property
     def right(self) -> bool:
-        """Equal but for white space at the ends."""
+        """Equal, ignoring white space at the ends."""
         return self.given.strip() == self.expected.strip()
 
 
@@ -40,7 +40,7 @@ class ExactMatch:
         return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
 
     def share_ending(self, characters: int) -> float:
-        """The share of answers that end with the expected answer's last ``characters``: a formula that must stand."""
+        """The share of answers with the last ``characters`` characters of the expected one: a fixed closing phrase."""
         ends = [answer.expected.strip()[-characters:] for answer in self.answers]
         return sum(one.given.strip().endswith(end) for one, end in zip(self.answers, ends, strict=True)) / len(ends)
 
@@ -57,15 +57,15 @@ def exact_match(
     max_new_tokens: int = 64,
     batch_size: int = 64,
 ) -> ExactMatch:
-    """Answer the last assistant turn of every conversation greedily and compare it with what stands there.
+    """Generate the last assistant turn of every conversation greedily and compare it with the given one.
 
-    Raises ValueError for a conversation that does not end with the assistant, and when there is none at all.
+    Raises ValueError for a conversation that does not end with the assistant, or if there are no conversations.
     """
     for number, messages in enumerate(conversations):
         if messages[-1]["role"] != "assistant":
             raise ValueError(f"conversation {number} ends with the {messages[-1]['role']}: there is no expected answer")
     if not conversations:
-        raise ValueError("there is no conversation to measure with")
+        raise ValueError("there are no conversations to measure")
     prompts = [tokenizer.render(messages[:-1], add_generation_prompt=True).ids for messages in conversations]
     said = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size)
     pairs = zip(conversations, said, strict=True)

@@ -1,9 +1,9 @@
-"""An interpolated trigram model over the same tokens: what counting alone can do, the bar a neural model must pass.
+"""An interpolated trigram model over the same tokens: what counting alone can do, the bar for a neural model.
 
 p(w | u v) = λ₃ f(w | u v) + λ₂ f(w | v) + λ₁ f(w) + λ₀ / vocabulary. The weights λ depend on how often the context
-u v was seen, and are fitted by expectation-maximisation on a tenth of the training documents that the counts have not
-seen; then the counts are made again from all of them. Source: Jelinek & Mercer 1980; Jurafsky & Martin, Speech and
-Language Processing, 3rd ed., section 3.6.
+u v was seen, and are fitted by expectation-maximisation on a tenth of the training documents, which is left out of the
+counts; then all documents are counted. Source: Jelinek & Mercer 1980; Jurafsky & Martin, Speech and Language
+Processing, 3rd ed., section 3.6.
 """
 
 import math
@@ -16,11 +16,11 @@ from minimind_lite.data.documents import Document
 from minimind_lite.data.packing import Documents
 
 Ints = NDArray[np.int64]
-_BUCKETS = 8  # contexts seen 0, 1, 2-3, 4-7, … 64 times and more
+_BUCKETS = 8  # contexts seen 0, 1, 2-3, 4-7, … 64 or more times
 
 
 class TrigramModel:
-    """Fitted when it is made: ``TrigramModel(documents, vocab_size).nats(held_out)``."""
+    """Fitted on creation: ``TrigramModel(documents, vocab_size).nats(held_out)``."""
 
     def __init__(self, documents: Documents, vocab_size: int, iterations: int = 30):
         self.vocab_size = vocab_size
@@ -46,7 +46,7 @@ class TrigramModel:
         return self.nats(documents) / math.log(2) / size
 
     def _grams(self, documents: Sequence[Document]) -> tuple[Ints, Ints, Ints]:
-        """(u, v, w) of every scored token; before a document's first token stands that token once more."""
+        """(u, v, w) of every scored token; a document's first token is repeated before it."""
         ids = [document.ids.astype(np.int64) for document in documents]
         u = np.concatenate([np.concatenate((one[:1], one[:-2])) for one in ids])
         return u, np.concatenate([one[:-1] for one in ids]), np.concatenate([one[1:] for one in ids])

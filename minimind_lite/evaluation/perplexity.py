@@ -1,6 +1,6 @@
-"""Bits per byte: how many bits a model needs to write down held-out text.
+"""Bits per byte: how many bits a model needs to encode held-out text.
 
-Loss per token cannot be compared between tokenizers: longer tokens are harder to guess, and fewer. Bits per byte can.
+Loss per token cannot be compared between tokenizers: longer tokens are fewer and harder to guess. Bits per byte can.
 """
 
 import math
@@ -32,9 +32,9 @@ def bits_per_byte(
 ) -> float:
     """Nats summed over all scored tokens / ln 2 / UTF-8 bytes.
 
-    Documents are packed as in training and never see each other. One that is longer than ``block_size`` is cut into
-    blocks without overlap; the first tokens of a later block are guessed with little context, so the figure is an upper
-    bound for it. Raises DataError when there is no text.
+    Documents are packed as in training and isolated from each other. One longer than ``block_size`` is cut into blocks
+    without overlap; the first tokens of each later block are predicted with little context, so for such a document the
+    figure is an upper bound. Raises DataError when there is no text.
     """
     documents, size = documents_of(texts, tokenizer)
     data, device = PackedDataset(documents, block_size), next(model.parameters()).device

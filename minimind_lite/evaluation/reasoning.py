@@ -15,7 +15,7 @@ from minimind_lite.tokenizer import Message, Tokenizer
 class ReasonedAnswer(Answer):
     """One question; ``expected`` is without tags, ``given`` with them and with what the thinking switch wrote."""
 
-    tokens: int  # that the model wrote, its end token included
+    tokens: int  # written by the model, including its end token
 
     @property
     def parsed(self) -> Reasoning:
@@ -24,19 +24,19 @@ class ReasonedAnswer(Answer):
 
     @property
     def right(self) -> bool:
-        """The expected answer stands in the one answer block."""
+        """The only answer block holds the expected answer."""
         return self.parsed.answer == self.expected
 
 
 @dataclass(frozen=True)
 class ReasonedAnswers(ExactMatch):
-    """The answers to many questions; ``share`` and ``interval`` are of the right ones."""
+    """The answers to many questions; ``share`` and ``interval`` refer to the right ones."""
 
     answers: list[ReasonedAnswer]  # type: ignore[assignment]
 
     @property
     def well_formed(self) -> float:
-        """The share whose tags are all there, once and in order."""
+        """The share whose tags are well-formed (see ``data.reasoning.Reasoning``)."""
         return sum(answer.parsed.well_formed for answer in self.answers) / len(self.answers)
 
     def grouped(self, key: Callable[[ReasonedAnswer], Any]) -> dict[Any, "ReasonedAnswers"]:
@@ -54,14 +54,14 @@ def answer_questions(
     max_new_tokens: int = 96,
     batch_size: int = 64,
 ) -> ReasonedAnswers:
-    """Let the model answer the last assistant turn of every conversation greedily.
+    """Let the model generate the last assistant turn of every conversation greedily.
 
     thinking: the template's switch; what it writes (an open or an empty think block) counts as part of the answer.
-    Raises ValueError when a conversation does not end with an answer block, and when there is none at all.
+    Raises ValueError when a conversation does not end with an answer block, or if there are no conversations.
     """
     expected = [parse_reasoning(messages[-1]["content"]).answer for messages in conversations]
     if not expected or None in expected:
-        raise ValueError("every conversation must end with the assistant's <answer> block, and there must be one")
+        raise ValueError("give at least one conversation, each ending with the assistant's <answer> block")
     prompts = [tokenizer.render(one[:-1], add_generation_prompt=True, thinking=thinking).ids for one in conversations]
     bare = len(tokenizer.render(conversations[0][:-1], add_generation_prompt=True).ids)
     opening = tokenizer.decode(prompts[0][bare:])  # the same for every question

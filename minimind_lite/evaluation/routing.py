@@ -17,7 +17,7 @@ from minimind_lite.model.transformer import Transformer
 def routing_loads(model: Transformer, data: PackedDataset, batch_size: int = 8) -> Tensor:
     """The share of visits each expert gets in each layer over all of ``data``: (layers, experts) fp32, rows sum to 1.
 
-    Padding does not count. `model.moe.load_entropy` says in one number how even they are.
+    Padding does not count. `model.moe.load_entropy` sums up in one number how even they are.
     """
     config, device = model.config, next(model.parameters()).device
     visits = torch.zeros(config.num_hidden_layers, config.num_experts, device=device)

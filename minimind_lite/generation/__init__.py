@@ -1,1 +1,1 @@
-"""Making text: the cache, the sampling rules, the decoding loop, and a chat on the terminal."""
+"""Text generation: the sampling rules, the decoding loop, and a chat in the terminal."""

@@ -1,4 +1,4 @@
-"""A chat on the terminal with a model folder: streamed answers, a history that fits the context, three commands.
+"""A chat in the terminal with a model from a folder: streamed answers, a history that fits the context, three commands.
 
 It reads lines and writes text, so it also works in a pipe: ``printf 'hello\\n/quit\\n' | minimind chat DIR``.
 """
@@ -22,13 +22,13 @@ CHAT_SAMPLING = SamplingConfig(temperature=0.7, top_p=0.9)
 
 
 class ChatError(ValueError):
-    """A chat that cannot start; the message says what is missing and the way out."""
+    """A chat that cannot start; the message says what is missing and what to do."""
 
 
 def load_chat_folder(
     folder: str | Path, device: str = "cpu", adapter: str | Path | None = None
 ) -> tuple[Transformer, Tokenizer]:
-    """Model and tokenizer of a folder, with a LoRA adapter's folder on top if one is given.
+    """The model and tokenizer in a folder, with a LoRA adapter from its own folder if one is given.
 
     Raises ChatError (or PretrainedError, LoRAError) when something is missing, broken, or does not fit.
     """
@@ -38,8 +38,8 @@ def load_chat_folder(
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise ChatError(
-            f"{folder} is not a whole model: it lacks {', '.join(missing)}; run the chapter or the training that makes "
-            "it to its end, or copy the file there"
+            f"{folder} is not a complete model: it lacks {', '.join(missing)}; finish the chapter or the training "
+            "that writes it, or copy the file there"
         )
     model = load_pretrained(folder, device=device)
     if adapter is not None:
@@ -48,9 +48,9 @@ def load_chat_folder(
 
 
 def fit_history(tokenizer: Tokenizer, messages: list[Message], room: int, thinking: bool | None = None) -> list[int]:
-    """The prompt for the next answer, at most ``room`` tokens: the oldest turns go, a system turn and the last stay.
+    """The prompt for the next answer, at most ``room`` tokens: keeps a system turn and the latest turns.
 
-    Drops from ``messages`` itself what no longer fits, a question with its answer. Raises GenerationError when the
+    Removes what no longer fits from ``messages`` in place, a question with its answer. Raises GenerationError when the
     last message alone is too long.
     """
     first = 1 if messages and messages[0]["role"] == "system" else 0
@@ -65,7 +65,7 @@ def fit_history(tokenizer: Tokenizer, messages: list[Message], room: int, thinki
 
 @dataclass
 class Chat:
-    """One conversation on a terminal: what it is held with, where it is written, and what was said so far."""
+    """One conversation in a terminal: the model and its settings, where the text goes, and what was said so far."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -145,7 +145,7 @@ def run_chat(
 
 
 def _lines(source: TextIO, target: TextIO, prompting: bool) -> Iterator[str]:
-    """Lines that are not blank, without their ends; a question mark invites the next where a person types."""
+    """Lines that are not blank, stripped; ``prompting`` writes "> " before each for a person who types."""
     while True:
         if prompting:
             print("> ", end="", flush=True, file=target)
@@ -160,7 +160,7 @@ def _lines(source: TextIO, target: TextIO, prompting: bool) -> Iterator[str]:
 
 
 def _utf8(stream: TextIO) -> TextIO:
-    """Chinese must pass whatever the terminal's code page says (Windows)."""
+    """Let Chinese text through, whatever the terminal's code page is (Windows)."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(encoding="utf-8", errors="replace")
     return stream

@@ -1,8 +1,8 @@
-"""Text out of a model: batches, streams and chat turns over one decoding loop.
+"""Generate text with a model: batches, streams and chat turns over one decoding loop.
 
-Promises: a prompt gives the same tokens alone and in a batch, greedy and sampled (each row has its own random
-stream, see ``sampling.row_generator``); ``max_new_tokens`` is kept; temperature 0 is greedy; a stream is whole
-characters and its pieces add up to the text of ``generate``.
+Guarantees: a prompt gives the same tokens alone and in a batch, greedy and sampled (each row has its own random
+stream, see ``sampling.row_generator``); ``max_new_tokens`` is never exceeded; temperature 0 is greedy; a stream yields
+whole characters, and its pieces add up to the text of ``generate``.
 """
 
 import codecs
@@ -24,16 +24,16 @@ PREFILL_CHUNK = 512  # columns read at once: bounds the memory of scores and mas
 
 @dataclass(frozen=True)
 class Generation:
-    """What one prompt was answered with."""
+    """The answer to one prompt."""
 
-    ids: list[int]  # every token drawn, the end token and the tokens of a stop string included
+    ids: list[int]  # every token drawn, including the end token and the tokens of a stop string
     text: str  # up to the end token or the stop string; an unfinished last character is left out
-    finish_reason: Literal["stop", "length"]  # an end token or a stop string came; or the room was used up
+    finish_reason: Literal["stop", "length"]  # an end token or a stop string was reached; or the room ran out
     logprobs: list[float]  # nats, one for each id, under the distribution it was drawn from (sampling.Sampled)
 
 
 class TextStream:
-    """Collects the bytes of tokens and gives out the text that is certain.
+    """Collects the bytes of tokens and releases the text that is certain.
 
     A byte-level token may end in the middle of a character (湖 is three bytes), and a stop string may begin in one
     token and end in another. Both are held back until it is clear what they are.
@@ -45,21 +45,21 @@ class TextStream:
     (True, '湖 ok')
 
     Bytes that are not UTF-8 become U+FFFD; a character that is still unfinished at the end is left out.
-    What comes out does not depend on how the text was cut into tokens: of several stop strings the one that is
-    complete first wins, the longest of them if several are.
+    The output does not depend on how the text was split into tokens: of several stop strings the one completed first
+    wins, or the longest if several are completed at once.
     """
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
         if isinstance(stop, str) or not all(isinstance(text, str) and text for text in stop):
-            raise ValueError(f"stop must be a list of texts that are not empty, such as ['\\n\\n'], not {stop!r}")
+            raise ValueError(f"stop must be a list of non-empty strings, such as ['\\n\\n'], not {stop!r}")
         self.stop = tuple(stop)
-        self.text = ""  # all that was given out
+        self.text = ""  # everything released so far
         self.stopped = False
         self._held = ""  # may turn out to be the start of a stop string
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_bytes: bytes) -> str:
-        """Take one token's bytes; return the new text that is certain, often "". After a stop nothing more comes."""
+        """Take one token's bytes; return the text that is now certain, often "". After a stop there is no more."""
         if self.stopped:
             return ""
         pending = self._held + self._utf8.decode(token_bytes)
@@ -70,7 +70,7 @@ class TextStream:
         return self._give(pending, len(pending) - self._may_be_stop(pending))
 
     def finish(self) -> str:
-        """The generation is over: what was held back as a possible stop string was ordinary text."""
+        """End the generation: what was held back as a possible stop string was ordinary text."""
         return "" if self.stopped else self._give(self._held, len(self._held))
 
     def _may_be_stop(self, text: str) -> int:
@@ -90,10 +90,10 @@ class TextStream:
 
 @dataclass
 class _Row:
-    """One prompt on its way."""
+    """One prompt being answered."""
 
     prompt: list[int]
-    budget: int  # new tokens at most
+    budget: int  # maximum number of new tokens
     random: torch.Generator
     tokenizer: Tokenizer
     eos_ids: frozenset[int]
@@ -134,8 +134,8 @@ def generate(
     """Continue every prompt (lists of token ids, of any lengths), ``batch_size`` of them at a time.
 
     eos_ids end an answer; None means the tokenizer's <|im_end|> and <|endoftext|>. Prompt i is row ``first_row + i``
-    of the seed, so a caller that splits its prompts itself gets the samples of the undivided list; or give a random
-    stream for each prompt in ``generators``.
+    of the seed, so a caller that splits its prompts itself gets the samples of the undivided list; or pass one
+    random stream per prompt in ``generators``.
     Raises GenerationError for a prompt that is empty, holds unknown ids or fills the model's context; warns when a
     prompt leaves less room than ``max_new_tokens``, and then stops with "length" at the context's end.
     """
@@ -158,7 +158,7 @@ def stream(
     stop: Sequence[str] = (),
     eos_ids: Sequence[int] | None = None,
 ) -> Generator[str, None, Generation]:
-    """Like ``generate`` for one prompt, giving the text piece by piece, never half a character or stop string.
+    """Like ``generate`` for one prompt, yielding the text piece by piece, never half a character or stop string.
 
     Arguments are checked at once, not at the first piece. The generator returns (``yield from``) the Generation.
     """
@@ -181,21 +181,21 @@ def chat(
     sampling: SamplingConfig = GREEDY,
     thinking: bool | None = None,
 ) -> str:
-    """The assistant's next turn to a conversation, as text."""
+    """The assistant's next turn in a conversation, as text."""
     prompt = tokenizer.render(messages, add_generation_prompt=True, thinking=thinking).ids
     return generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens, sampling=sampling)[0].text
 
 
 @torch.inference_mode()
 def _decode(model: Transformer, rows: list[_Row], sampling: SamplingConfig) -> Iterator[str]:
-    """Run ``rows`` to their end as one batch; gives the new text of every row and step, rows in turn."""
+    """Decode ``rows`` to the end as one batch; yields the new text of each row at each step, rows in order."""
     was_training = model.training
     model.eval()
     try:
         decoder = BatchDecoder(model, [row.prompt for row in rows], max(row.budget for row in rows))
         logits = decoder.prefill()
         while True:
-            vocab = min(logits.shape[-1], rows[0].tokenizer.vocab_size)  # spare rows of the embedding are no tokens
+            vocab = min(logits.shape[-1], rows[0].tokenizer.vocab_size)  # spare rows of the embedding are not tokens
             ids, logprobs = sample(logits[:, :vocab], sampling, [row.random for row in rows], decoder.previous_ids)
             for row, token, logprob in zip(rows, ids.tolist(), logprobs.tolist(), strict=True):
                 yield row.push(token, logprob)
@@ -231,22 +231,22 @@ def _rows(
 
 
 def _room(index: int, prompt: Sequence[int], model: Transformer, max_new_tokens: int) -> int:
-    """How many tokens may follow prompt number ``index``; GenerationError where there is nothing to continue."""
+    """How many tokens may follow prompt number ``index``; GenerationError if it cannot be continued."""
     if isinstance(prompt, str | int):
         raise GenerationError(f"prompts must be lists of token ids; prompt {index} is {prompt!r}: use tokenizer.encode")
     if not len(prompt):
-        raise GenerationError(f"prompt {index} is empty: give it one token at least, such as the tokenizer's bos_id")
+        raise GenerationError(f"prompt {index} is empty: give it at least one token, such as the tokenizer's bos_id")
     vocab, context = model.config.vocab_size, model.config.max_position_embeddings
     if not 0 <= min(prompt) <= max(prompt) < vocab:
         wrong = min(prompt) if min(prompt) < 0 else max(prompt)
         raise GenerationError(
-            f"prompt {index} holds id {wrong}, the model knows 0..{vocab - 1}: was it encoded with another tokenizer?"
+            f"prompt {index} holds id {wrong}, but the model knows 0..{vocab - 1}: was another tokenizer used?"
         )
     room = context - len(prompt)
     if room < 1:
         raise GenerationError(
             f"prompt {index} has {len(prompt)} tokens and the model's context is {context} (max_position_embeddings): "
-            f"shorten it to {context - 1} at most"
+            f"shorten it to at most {context - 1}"
         )
     if room < max_new_tokens:
         warnings.warn(
@@ -266,7 +266,7 @@ class BatchDecoder:
         row 0   p  p  a  b | c  d  e      positions  -  -  0  1 | 2  3  4
         row 1   a  b  c  d | e  f  g                 0  1  2  3 | 4  5  6
 
-    Padding stands on the left so that all rows append at the same column. Two things make it invisible: positions count
+    Padding is on the left so that all rows append at the same column. Two things make it invisible: positions count
     from a row's first real token, and no token looks at padding (padding itself is left with nothing to look at, which
     the model turns into finite values that nobody reads).
     """
@@ -285,7 +285,7 @@ class BatchDecoder:
 
     @property
     def previous_ids(self) -> Tensor:
-        """Prompt and answer so far, (batch, length), -1 where there is padding."""
+        """Prompt and answer so far, (batch, length), -1 for padding."""
         return self.tokens[:, : self.cache.length]
 
     def prefill(self, chunk: int = PREFILL_CHUNK) -> Tensor:
@@ -295,13 +295,13 @@ class BatchDecoder:
         return logits
 
     def step(self, ids: Tensor) -> Tensor:
-        """Append one token per row, ids (batch,); returns the logits of the one after, (batch, vocab)."""
+        """Append one token per row, ids (batch,); returns the logits of the next one, (batch, vocab)."""
         column = self.cache.length
         self.tokens[:, column] = ids
         return self._forward(column, column + 1)
 
     def keep(self, rows: list[int]) -> None:
-        """Go on with these rows only (ascending)."""
+        """Continue with these rows only (ascending)."""
         self.cache.keep(rows)
         self.tokens, self.padding = self.tokens[rows], self.padding[rows]
 
@@ -317,7 +317,7 @@ class BatchDecoder:
         return self.model.logits(hidden[:, -1])  # the head runs on one column, not on the whole prompt
 
     def _mask(self, columns: Tensor, start: int) -> Tensor:
-        """Who may look at whom: (batch, 1, new, start + new), True = may look."""
+        """Which tokens may look at which: (batch, 1, new, start + new), True = may look."""
         query, key = columns[start:, None], columns[None, :]
         real = columns >= self.padding  # (batch, length)
         return ((key <= query) & real[:, None, :])[:, None]

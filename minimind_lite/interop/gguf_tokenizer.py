@@ -11,9 +11,9 @@ from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 
 from minimind_lite.tokenizer import SPLITS, Tokenizer
 
-CONTROL, USER_DEFINED = 3, 4  # llama.cpp's token types that text is never merged into
+CONTROL, USER_DEFINED = 3, 4  # llama.cpp's types for tokens that text is never merged into
 _GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
-_CUTS: dict[str, list[pre_tokenizers.PreTokenizer]] = {  # llama.cpp's name of how text is cut before merging
+_CUTS: dict[str, list[pre_tokenizers.PreTokenizer]] = {  # llama.cpp's names for the ways text is split before merging
     "gpt-2": [_GPT2],
     "smollm": [pre_tokenizers.Digits(individual_digits=True), _GPT2],
     "deepseek-coder": [
@@ -24,7 +24,7 @@ _CUTS: dict[str, list[pre_tokenizers.PreTokenizer]] = {  # llama.cpp's name of h
 
 
 def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
-    """A Tokenizer from the metadata that ``get(key)`` returns (None where a key is missing).
+    """A Tokenizer from the metadata that ``get(key)`` returns (None if a key is missing).
 
     Raises ValueError, naming the field, for another kind of tokenizer or a chat template that is not ChatML.
     """
@@ -32,7 +32,7 @@ def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
     if kind != "gpt2":
         raise ValueError(f"tokenizer.ggml.model is {kind!r}; only byte-level BPE ('gpt2') can be read here")
     if cut not in _CUTS:
-        raise ValueError(f"tokenizer.ggml.pre is {cut!r}; the ways of cutting known here are {', '.join(_CUTS)}")
+        raise ValueError(f"tokenizer.ggml.pre is {cut!r}; the splits known here are {', '.join(_CUTS)}")
     tokens, merges = get("tokenizer.ggml.tokens"), get("tokenizer.ggml.merges")
     if not tokens or not merges:
         raise ValueError("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing; convert the model again")
@@ -48,9 +48,9 @@ def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
 
 
 def _default_system(template: str | None) -> str | None:
-    """The system text that a ChatML template adds where a conversation has none; None where it adds nothing.
+    """The system text that a ChatML template adds to a conversation without one; None if it adds nothing.
 
-    Found by rendering one question with it, in Jinja's sandbox: a template is a program, and this one is a stranger's.
+    Found by rendering one question with it, in Jinja's sandbox: a template is a program, and this one is not trusted.
     """
     if template is None:
         return None

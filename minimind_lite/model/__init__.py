@@ -1,1 +1,1 @@
-"""The decoder, one layer a file: rmsnorm, rope, attention, swiglu, transformer; and its folder on disk, pretrained."""
+"""The decoder: its layers and experts, LoRA adapters, losses, and the model folder on disk."""

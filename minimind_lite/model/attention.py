@@ -16,12 +16,12 @@ from minimind_lite.model.layers import RMSNorm, rotate
 class KVCache:
     """Keys and values of every layer, kept so that each new token costs one step and no more.
 
-    A key or value of an old token never changes once it is made: causal attention lets no later token reach back.
-    One block of memory for all layers is reserved once for the longest text that may come and filled from the left.
+    The key and value of a token never change once computed: causal attention lets no later token reach back.
+    One block of memory for all layers is reserved up front for the longest possible text and filled from the left.
     The usual ``torch.cat`` copies the whole cache for every token and layer; here a step writes one column.
 
     keys, values: (layers, batch, kv_heads, max_length, head_dim); the first ``length`` columns are filled.
-    Grouped-query attention shows here: only the key/value heads are kept, each of them once.
+    Grouped-query attention pays off here: only the key/value heads are kept, each of them once.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class KVCache:
         """
         end = self.length + k.shape[2]
         if end > self.max_length:
-            raise ValueError(f"the cache holds {self.max_length} tokens and {end} are asked for; make it longer")
+            raise ValueError(f"the cache has room for {self.max_length} tokens, not {end}; make it longer")
         self.keys[layer_index, :, :, self.length : end] = k
         self.values[layer_index, :, :, self.length : end] = v
         if layer_index == len(self.keys) - 1:
@@ -57,7 +57,7 @@ class KVCache:
         return self.keys[layer_index, :, :, :end], self.values[layer_index, :, :, :end]
 
     def keep(self, rows: list[int]) -> None:
-        """Drop every row of the batch but ``rows`` (ascending), in place: what has finished stops costing."""
+        """Drop every row of the batch but ``rows`` (ascending), in place: finished rows stop costing time."""
         for name in ("keys", "values"):
             memory = getattr(self, name)
             memory[:, : len(rows), :, : self.length] = memory[:, rows, :, : self.length]
@@ -75,9 +75,9 @@ def cache_bytes(config: ModelConfig, batch_size: int, length: int, bytes_per_val
 
 
 def causal_mask(query_length: int, key_length: int, device: torch.device | str | None = None) -> Tensor:
-    """(query_length, key_length) bool, True = may look. The last query lines up with the last key.
+    """(query_length, key_length) bool, True = may look. The last query is aligned with the last key.
 
-    SDPA's own ``is_causal`` lines up the first ones instead, which is wrong as soon as a cache holds earlier keys.
+    SDPA's own ``is_causal`` aligns the first ones instead, which is wrong as soon as a cache holds earlier keys.
     """
     ones = torch.ones(query_length, key_length, dtype=torch.bool, device=device)
     return ones.tril(diagonal=key_length - query_length)
@@ -86,7 +86,7 @@ def causal_mask(query_length: int, key_length: int, device: torch.device | str |
 def document_mask(document_ids: Tensor) -> Tensor:
     """(batch, seq) document numbers → (batch, 1, seq, seq) bool: causal, and within one document.
 
-    Padding carries one number of its own (-1) and looks at padding, so no row is empty.
+    Padding has a number of its own (-1) and looks only at padding, so no row is empty.
     """
     same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
     length = document_ids.shape[1]
@@ -107,9 +107,9 @@ def repeat_heads(x: Tensor, times: int) -> Tensor:
 
 
 def _kernel_shares_heads(queries: Tensor, attention_mask: Tensor | None) -> bool:
-    """Whether a fused kernel here groups heads by itself: the CPU's does, and FlashAttention, which takes no mask.
+    """Whether a fused kernel handles grouped heads: the CPU's does, and so does FlashAttention, which takes no mask.
 
-    Asked for elsewhere, ``enable_gqa`` works but falls back to writing out every score; repeated keys are then better.
+    Elsewhere ``enable_gqa`` works but falls back to writing out every score; repeating the keys is then faster.
     """
     if queries.device.type != "cuda":
         return queries.device.type == "cpu"
@@ -121,7 +121,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor
     """softmax(q·kᵀ / sqrt(head_dim)) · v, causal unless a mask says otherwise.
 
     queries: (batch, heads, q_len, head_dim). keys, values: (batch, kv_heads, k_len, head_dim). attention_mask: bool,
-    broadcastable to (batch, heads, q_len, k_len), True = may look; it must say everything, causality too.
+    broadcastable to (batch, heads, q_len, k_len), True = may look; it must be complete, causality included.
     Returns (batch, heads, q_len, head_dim). Source: Vaswani et al. 2017 (arXiv 1706.03762), eq. 1; Ainslie et al. 2023
     (arXiv 2305.13245) for the groups.
     """

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from minimind_lite.config import ModelConfig, YarnScaling
 
-FIRST_TABLE_LENGTH = 2048  # positions a table starts with; it doubles when more are asked for
+FIRST_TABLE_LENGTH = 2048  # positions a table starts with; it doubles when more are needed
 
 
 class RMSNorm(nn.Module):
@@ -26,8 +26,8 @@ class RMSNorm(nn.Module):
 
     x: (..., dim), any dtype; returns x's shape and dtype. ``y = x / sqrt(mean(x²) + eps) · weight``.
 
-    The mean of squares is taken in float32 whatever comes in: in float16 a single activation of 256 already squares to
-    infinity, and bfloat16 keeps only two or three digits of the sum.
+    The mean of squares is taken in float32 for any input type: in float16 a single activation of 256 already squares
+    to infinity, and bfloat16 keeps only two or three digits of the sum.
     Source: Zhang & Sennrich 2019 (arXiv 1910.07467), eq. 4.
 
     >>> RMSNorm(2, eps=0.0)(torch.tensor([3.0, 4.0]) * 7)  # the scale is gone, the direction stays
@@ -66,8 +66,8 @@ def yarn_ramp(scaling: YarnScaling, head_dim: int, rope_theta: float) -> Tensor:
     """How much of YaRN's slowing each pair gets: 0 = turns as trained, 1 = slowed by the whole factor.
 
     Pairs that turn more than ``beta_fast`` times over the original length tell neighbours apart and stay; pairs that
-    turn less than ``beta_slow`` times have never been seen past part of a turn and are slowed; in between a straight
-    ramp over the pair's index. Returns (head_dim // 2,) float32. For inference: weights are trained without it.
+    turn less than ``beta_slow`` times have never been seen past part of a turn and are slowed; in between, the ramp
+    is linear in the pair's index. Returns (head_dim // 2,) float32. For inference: weights are trained without it.
     Source: Peng et al. 2023 (arXiv 2309.00071), section 3.2; the bounds are rounded outwards as the authors' code does.
     """
 
@@ -125,7 +125,7 @@ class RopeTable:
             size = FIRST_TABLE_LENGTH
             while size < start + length:
                 size *= 2
-            with torch.inference_mode(False):  # a table first made while generating must still serve training later
+            with torch.inference_mode(False):  # a table first built while generating must still serve training later
                 table = rope_table(self.config, size, device)
             self._tables[device] = table
         return table[0][start : start + length], table[1][start : start + length]
@@ -133,7 +133,7 @@ class RopeTable:
     def at(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """cos, sin of a batch's own positions (packed documents, left padding), each (batch, 1, seq, head_dim // 2).
 
-        Computed afresh, once a forward pass: no lookup that could run off the table's end, no wait for the device.
+        Computed afresh, once per forward pass: no lookup that could run off the table's end, no wait for the device.
         """
         cos, sin = rope_angles(self.config, position_ids)
         return cos[:, None], sin[:, None]
@@ -143,8 +143,8 @@ class SwiGLU(nn.Module):
     """``down(silu(gate(x)) · up(x))``: three matrices where the classic MLP has two.
 
     x: (batch, seq, hidden_size); returns the same shape. Because there are three, the inner width is chosen as 8/3 of
-    hidden_size instead of 4 times, for equal parameters. ``silu`` is on the gate: put on ``up`` instead, the model
-    trains just as well, and every imported weight gives nonsense.
+    hidden_size instead of 4 times it, for the same number of parameters. ``silu`` goes on the gate: with it on ``up``
+    instead, a model trains just as well, but imported weights give nonsense.
     Source: Shazeer 2020 (arXiv 2002.05202), eq. 6, without biases.
     """
 

@@ -1,16 +1,16 @@
-"""LoRA: leave a trained matrix as it is, and learn a small change beside it, written as the product of two thin ones.
+"""LoRA: leave a trained matrix as it is, and learn a small change beside it, the product of two thin matrices.
 
     y = W x + (alpha / rank) · B (A x)          W (out, in) frozen;  A (rank, in) and B (out, rank) trained
 
-Choices: B starts at zero, so an adapted model starts as its base, to the last bit; A starts like a linear layer's own
-weights (Kaiming-uniform, as PEFT does), whose size follows the width, where the paper's fixed-size Gaussian does not ·
-a layer holds any number of adapters by name and uses one at a time · merging keeps the frozen matrix aside, so that
-unmerging gives back the same bits and not a difference of rounded sums.
+Choices: B starts at zero, so an adapted model starts out identical to its base, bit for bit; A starts like a linear
+layer's own weights (Kaiming-uniform, as in PEFT), so its size follows the width, unlike the paper's Gaussian · a layer
+holds any number of adapters by name and uses one at a time · merging sets the frozen matrix aside, so unmerging
+restores the same bits instead of a difference of rounded sums.
 Source: Hu et al. 2021 (arXiv 2106.09685), section 4.
 
-On the disk an adapter has PEFT's own format: adapter_config.json and adapter_model.safetensors. PEFT reads what is
-written here, and what PEFT writes is read here, as far as it is plain LoRA. One thing is added where PEFT does not
-look: the SHA-256 of the base's weights, in the metadata of the safetensors file.
+On disk an adapter has PEFT's own format: adapter_config.json and adapter_model.safetensors. PEFT reads what is written
+here, and plain LoRA adapters written by PEFT are read here. One thing is added where PEFT does not look: the
+SHA-256 of the base's weights, in the metadata of the safetensors file.
 """
 
 import hashlib
@@ -36,17 +36,17 @@ from minimind_lite.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-# What PEFT can do beyond plain LoRA: any of it set to something else would compute another function.
+# PEFT's features beyond plain LoRA: any other value of one would compute a different function.
 _PLAIN = {
     "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "bias": "none", "lora_bias": False,
     "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "trainable_token_indices": None,
 }  # fmt: skip
-# A name ends like one of these in every dense layer, and in every expert that is made of linear layers.
+# Matches the projections of every dense layer, and of every expert that is made of linear layers.
 ATTENTION_AND_MLP = r".*\.(self_attn|mlp)\..*_proj"
 
 
 class LoRAError(ValueError):
-    """An adapter that does not fit; the message says what differs and the way out. Nothing was changed."""
+    """An adapter that does not fit; the message says what differs and what to do. Nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LoRAConfig:
 class LoRALinear(nn.Linear):
     """A linear layer that shares the weight of the one it replaces, with adapters by name beside it.
 
-    x: (..., in_features) → (..., out_features). The weight keeps its name, so the base's parameters read the same.
+    x: (..., in_features) → (..., out_features). The weight keeps its name, so the base's parameter names stay the same.
     """
 
     def __init__(self, base: nn.Linear) -> None:
@@ -106,19 +106,19 @@ class LoRALinear(nn.Linear):
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Write the active adapter into the weight: as fast as the base, and as large for as long."""
+        """Write the active adapter into the weight: as fast as the base, but both weights stay in memory."""
         if self.active in self.configs and self.frozen is None:
             self.frozen = self.weight.data
             self.weight.data = self.frozen + self.change(self.active)
 
     def unmerge(self) -> None:
-        """Put back the very weight that ``merge`` set aside."""
+        """Restore the weight that ``merge`` set aside."""
         if self.frozen is not None:
             self.weight.data, self.frozen = self.frozen, None
 
 
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
-    """(name, layer) of every linear layer that has been given room for adapters."""
+    """(name, layer) of every linear layer that can hold adapters."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, LoRALinear))
 
 
@@ -128,27 +128,27 @@ def adapter_names(model: nn.Module) -> list[str]:
 
 
 def target_names(model: nn.Module, target: str) -> list[str]:
-    """Names of the linear layers that ``target`` matches whole; LoRAError with the names there are, if none."""
+    """Names of the linear layers that ``target`` matches in full; LoRAError, listing the names, if none."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     found = [name for name in linear if re.fullmatch(target, name)]
     if not found:
         there = sorted({re.sub(r"\.\d+", ".*", name) for name in linear})
-        raise LoRAError(f"no linear layer's name matches {target!r} as a whole; there are: {', '.join(there)}")
+        raise LoRAError(f"no linear layer's full name matches {target!r}; the names are: {', '.join(there)}")
     return found
 
 
 def add_adapter(model: nn.Module, config: LoRAConfig, name: str = "adapter") -> None:
-    """Freeze ``model``, give it a new adapter, and make that one active and the only thing that trains.
+    """Freeze ``model``, give it a new adapter, and make that active and the only thing that trains.
 
-    A is drawn from torch's global generator. Raises LoRAError: no layer matches, the rank is above a layer's smaller
-    side, the name is taken.
+    A is drawn from torch's global generator. Raises LoRAError if no layer matches, the rank is above a layer's
+    smaller side, or the name is taken.
     """
     check_name(model, name)
     names = target_names(model, config.target)
     for one in names:
         shape = tuple(model.get_parameter(f"{one}.weight").shape)
         if config.rank > min(shape):
-            raise LoRAError(f"rank {config.rank} is above the smaller side of {one}, {shape}: no change has more")
+            raise LoRAError(f"rank {config.rank} is above the smaller side of {one}, {shape}: no change can have more")
     for one in names:
         make_room(model, one).add(name, config)
     set_adapter(model, name)
@@ -157,9 +157,9 @@ def add_adapter(model: nn.Module, config: LoRAConfig, name: str = "adapter") -> 
 
 
 def check_name(model: nn.Module, name: str) -> None:
-    """Refuse a name that is taken, or that cannot be a part of a parameter's name."""
+    """Reject a name that is taken, or that cannot be part of a parameter's name."""
     if not re.fullmatch(r"[\w-]+", name):
-        raise LoRAError(f"an adapter's name is made of letters, digits, _ and -; this is {name!r}")
+        raise LoRAError(f"an adapter's name may contain only letters, digits, _ and -, not {name!r}")
     if name in adapter_names(model):
         raise LoRAError(f"the model already has an adapter called {name!r}: choose another name")
 
@@ -174,7 +174,7 @@ def make_room(model: nn.Module, name: str) -> LoRALinear:
 
 
 def set_adapter(model: nn.Module, name: str | None) -> None:
-    """Use the adapter ``name``, or none; one that was merged is taken out first."""
+    """Use the adapter ``name``, or none; a merged one is unmerged first."""
     if name is not None and name not in adapter_names(model):
         there = ", ".join(adapter_names(model)) or "none"
         raise LoRAError(f"the model has no adapter called {name!r}; it has: {there}")
@@ -184,7 +184,7 @@ def set_adapter(model: nn.Module, name: str | None) -> None:
 
 
 def merge(model: nn.Module) -> None:
-    """Write the active adapter into the weights of ``model``; ``unmerge`` takes it out bit for bit."""
+    """Write the active adapter into the weights of ``model``; ``unmerge`` undoes it bit for bit."""
     for _, layer in lora_layers(model):
         layer.merge()
 
@@ -196,7 +196,7 @@ def unmerge(model: nn.Module) -> None:
 
 
 def merged(model: Transformer) -> Transformer:
-    """``model`` with the active adapter in its weights for good, and plain linear layers: ready to be saved."""
+    """``model`` with the active adapter permanently in its weights, and plain linear layers: ready to save."""
     for name, layer in list(lora_layers(model)):
         layer.merge()
         plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
@@ -224,7 +224,7 @@ def base_digest(model: nn.Module) -> str:
 
 
 def save_adapter(model: nn.Module, folder: str | Path, name: str = "adapter") -> None:
-    """Write the adapter ``name`` as PEFT would; each file appears whole or not at all."""
+    """Write the adapter ``name`` in PEFT's format; each file is written whole or not at all."""
     layers = {path: layer for path, layer in lora_layers(model) if name in layer.configs}
     if not layers:
         raise LoRAError(f"the model has no adapter called {name!r}")
@@ -245,10 +245,10 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str = "adapter") ->
 
 
 def load_adapter(model: nn.Module, folder: str | Path, name: str = "adapter", *, check_base: bool = True) -> None:
-    """Give ``model`` the adapter of a folder, ours or PEFT's, and make it the active one; nothing becomes trainable.
+    """Load the adapter in a folder, ours or PEFT's, into ``model`` and make it active; nothing becomes trainable.
 
-    check_base: refuse an adapter that was trained on other weights (PEFT's do not say which). Raises LoRAError, which
-    names every difference; the model is then as it was.
+    check_base: reject an adapter that was trained on other weights (PEFT's do not record which). Raises LoRAError,
+    naming every difference; the model is then unchanged.
     """
     folder = Path(folder)
     check_name(model, name)
@@ -261,21 +261,22 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str = "adapter", *,
             "numbers are another model's (check_base=False uses it all the same)"
         ]
     if problems:
-        shown = "\n  ".join(problems[:8] + [f"and {len(problems) - 8} more"] * (len(problems) > 8))
+        rest = [f"and {len(problems) - 8} more"] if len(problems) > 8 else []
+        shown = "\n  ".join(problems[:8] + rest)
         raise LoRAError(f"{folder}: this adapter is for another base:\n  {shown}\nGive the model it was trained on.")
     for path in sorted({path for path, _ in weights}):
         layer = make_room(model, path)
         layer.add(name, config)
-        layer.lora_A[name] = weights[path, "A"].to(layer.weight)
-        layer.lora_B[name] = weights[path, "B"].to(layer.weight)
-        layer.lora_A[name].requires_grad_(False), layer.lora_B[name].requires_grad_(False)
+        for matrices, side in ((layer.lora_A, "A"), (layer.lora_B, "B")):
+            matrices[name] = weights[path, side].to(layer.weight)
+            matrices[name].requires_grad_(False)
     set_adapter(model, name)
 
 
 def merge_folders(base: str | Path, adapter: str | Path, output: str | Path) -> None:
-    """Write the model of ``base`` with the adapter in its weights as a folder of its own; both inputs stay."""
+    """Write the model of ``base`` with the adapter in its weights to a folder of its own; both inputs stay."""
     if Path(output).resolve() in (Path(base).resolve(), Path(adapter).resolve()):
-        raise LoRAError(f"{output} is the base or the adapter itself: give another folder, or one of them is lost")
+        raise LoRAError(f"{output} is the base or the adapter itself and would be overwritten: use another folder")
     model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     load_adapter(model, adapter)
     save_pretrained(merged(model), tokenizer, output)
@@ -283,7 +284,7 @@ def merge_folders(base: str | Path, adapter: str | Path, output: str | Path) -> 
 
 def _read_config(path: Path) -> LoRAConfig:
     if not path.is_file():
-        raise LoRAError(f"{path} is not there: an adapter's folder holds {CONFIG} and {WEIGHTS}")
+        raise LoRAError(f"{path} does not exist: an adapter's folder holds {CONFIG} and {WEIGHTS}")
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if values.get("peft_type") != "LORA":
@@ -297,9 +298,9 @@ def _read_config(path: Path) -> LoRAConfig:
 
 
 def _read_weights(path: Path) -> tuple[dict[tuple[str, str], Tensor], str | None]:
-    """(layer, "A" or "B") → matrix, and the digest of the base, where the file has one."""
+    """(layer, "A" or "B") → matrix, and the digest of the base, if the file has one."""
     if not path.is_file():
-        raise LoRAError(f"{path} is not there: an adapter's folder holds {CONFIG} and {WEIGHTS}")
+        raise LoRAError(f"{path} does not exist: an adapter's folder holds {CONFIG} and {WEIGHTS}")
     try:
         with safe_open(path, "pt") as file:
             keys, digest = list(file.keys()), (file.metadata() or {}).get("base_sha256")
@@ -312,7 +313,7 @@ def _read_weights(path: Path) -> tuple[dict[tuple[str, str], Tensor], str | None
 
 
 def _problems(weights: dict[tuple[str, str], Tensor], model: nn.Module, rank: int) -> list[str]:
-    """What of an adapter does not fit the model, one line each."""
+    """What in an adapter does not fit the model, one line per problem."""
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     found = []
     for path in sorted({path for path, _ in weights}):

@@ -1,7 +1,7 @@
-"""Losses and log-probabilities: what a model is trained on, and what an evaluation reads off it.
+"""Losses and log-probabilities: what a model is trained on, and what an evaluation measures.
 
 A training loss is a *sum* over items together with their number, never a mean: the loop divides by the items of a whole
-step, so every token counts alike however unequal the micro-batches are.
+step, so every token counts the same however unequal the micro-batches are.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "ipo"]  # TRL's names
 
 
 class Loss(NamedTuple):
-    """What a loss function returns; a plain ``(total, items)`` will do as well."""
+    """What a loss function returns; a plain ``(total, items)`` works as well."""
 
     total: Tensor  # summed over the items, differentiable
     items: Tensor | int  # how many were summed: trained tokens, or pairs
@@ -36,9 +36,9 @@ class LossFn(Protocol):
 def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor | None = None) -> tuple[Any, ...]:
     """Cross-entropy on the trained positions of a packed batch (``data.packing.PackedDataset``), documents isolated.
 
-    Returns (total, items). While a model with experts is in training, coefficient · balance loss joins the total, times
-    the items, so that it is still there once the loop has divided, and extras carry the balance loss alone. A held-out
-    loss never includes it: it would not be a loss of language. token_weights: as ``Transformer.loss`` takes them.
+    Returns (total, items). While a model with experts is in training, coefficient · balance loss · items is added to
+    the total, so that coefficient · balance loss is left once the loop has divided; extras hold the balance loss alone.
+    A held-out loss never includes it: it says nothing about language. token_weights: as in ``Transformer.loss``.
     """
     mask = document_mask(batch["document_ids"])
     with recorded_routing(model) if model.config.num_experts else nullcontext() as routings:

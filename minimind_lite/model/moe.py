@@ -1,9 +1,9 @@
 """Mixture of experts: several MLPs in a layer, and a router that sends each token to a few of them.
 
 Choices: no token is ever dropped (no capacity limit) · tokens are sorted by expert, so that each expert runs once on
-all of its tokens · probabilities and the weighted sum are fp32 whatever the model is, with no half-precision buffer to
-overflow · an expert that nobody visits runs on zero rows, and its gradient is zero instead of missing.
-Parameter names are Qwen3-MoE's (``mlp.gate``, ``mlp.experts.N``); shared experts stand beside them as in MiniMind2.
+all of its tokens · probabilities and the weighted sum are fp32 whatever the model's dtype, with no half-precision
+buffer to overflow · an expert that no token visits runs on zero rows, and its gradient is zero instead of missing.
+Parameter names are Qwen3-MoE's (``mlp.gate``, ``mlp.experts.N``); shared experts sit beside them as in MiniMind2.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ class Routing(NamedTuple):
 
 
 def routing_weights(probabilities: Tensor, k: int, normalise: bool) -> tuple[Tensor, Tensor]:
-    """The k likeliest experts of each token and what their outputs count: (weights, chosen), both (tokens, k).
+    """The k likeliest experts of each token and the weights of their outputs: (weights, chosen), both (tokens, k).
 
-    normalise makes the k weights sum to 1. For k = 1 that weight is 1 whatever the router says, and its derivative is
-    zero: the router would never learn from the loss. So the value is kept, equal to Qwen3-MoE's, and the derivative is
-    that of p / constant. The exact cure is ``normalise=False``, which is what the presets with k = 1 have.
+    normalise makes the k weights sum to 1. For k = 1 that weight is 1 whatever the router computes, and its derivative
+    is zero: the router would never learn from the loss. So the value is kept, equal to Qwen3-MoE's, but the derivative
+    is that of p / constant. The exact fix is ``normalise=False``, which the presets with k = 1 use.
     """
     weights, chosen = probabilities.topk(k, dim=-1)
     if normalise:
@@ -40,7 +40,7 @@ def routing_weights(probabilities: Tensor, k: int, normalise: bool) -> tuple[Ten
 
 
 class MixtureOfExperts(nn.Module):
-    """``Σ wₑ · expertₑ(x)`` over the k experts that the router chose, plus the shared experts, which have no weight.
+    """``Σ wₑ · expertₑ(x)`` over the k experts that the router chose, plus the shared experts, which are unweighted.
 
     x: (batch, seq, hidden_size); returns the same shape and dtype. Source: Shazeer et al. 2017 (arXiv 1701.06538),
     section 2, with the softmax before the choice as in Fedus et al. 2021 (arXiv 2101.03961), eq. 1–2; shared experts:
@@ -121,7 +121,7 @@ def balance_loss(routings: Sequence[Routing], per: BalancePer = "sequence") -> T
 def load_entropy(loads: Tensor) -> Tensor:
     """Entropy of the expert loads as a share of its maximum: 1 = all experts equally busy, 0 = one does everything.
 
-    loads: (..., experts), summing to 1. Returns (...). This is what collapse looks like in one number; an entropy of
-    single tokens' probabilities would measure how sure the router is, which is another thing.
+    loads: (..., experts), summing to 1. Returns (...). It shows a collapse in one number; the entropy of single
+    tokens' probabilities would measure how sure the router is, which is a different thing.
     """
     return torch.special.entr(loads).sum(dim=-1) / torch.log(torch.tensor(float(loads.shape[-1])))

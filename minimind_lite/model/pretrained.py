@@ -1,8 +1,7 @@
 """A model as a folder in the Hugging Face layout: config.json, model.safetensors, and the tokenizer's files.
 
-config.json says a ModelConfig in the words of transformers.
-transformers, vLLM and llama.cpp's converter read such a folder as it is. Nothing here is ever unpickled: a ``.bin`` or
-``.pth`` file can run code when it is opened, a safetensors file cannot.
+config.json describes a ModelConfig in the words of transformers; transformers and vLLM read such a folder as it is.
+Nothing here is ever unpickled: a ``.bin`` or ``.pth`` file can run code when it is opened, a safetensors file cannot.
 """
 
 import json
@@ -30,7 +29,7 @@ _SAME_NAME = (
 )  # fmt: skip
 _REQUIRED = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
 _EXPERTS = ("num_experts", "num_experts_per_tok", "norm_topk_prob", "router_aux_loss_coef", "router_balance_per")
-_OWN = ("qk_norm", "num_shared_experts")  # of experts that transformers has no class for
+_OWN = ("qk_norm", "num_shared_experts")  # for experts that transformers has no class for
 _EXPERTS_EVERYWHERE: dict[str, Any] = {"decoder_sparse_step": 1, "mlp_only_layers": []}
 OWN_CLASS = "minimind_moe"  # the model_type of those
 OWN_CLASS_NOTE = (
@@ -44,20 +43,20 @@ _FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use
 
 
 class PretrainedError(ValueError):
-    """A model folder that cannot be read; the message says what is wrong and the way out."""
+    """A model folder that cannot be read; the message says what is wrong and what to do."""
 
 
 class SavesItself(Protocol):
-    """A tokenizer, as far as this module needs one."""
+    """What this module needs of a tokenizer."""
 
     def save(self, folder: Path) -> None:
         """Write its files into ``folder``."""
 
 
 def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: str | Path) -> None:
-    """Write a folder that ``load_pretrained`` and transformers' ``AutoModelForCausalLM`` open.
+    """Write a folder that ``load_pretrained`` and transformers' ``AutoModelForCausalLM`` can open.
 
-    Each file appears whole or not at all. The tokenizer may be None, when its files are there already.
+    Each file is written whole or not at all. The tokenizer may be None if its files are already there.
     """
     folder = Path(folder)
     description = config_to_hf(model.config) | {"dtype": str(model.model.norm.weight.dtype).removeprefix("torch.")}
@@ -74,8 +73,8 @@ def load_pretrained(
 ) -> Transformer:
     """Read a Llama, Qwen3 or Qwen3-MoE folder, ours or anyone's, strictly: every tensor must be there and fit.
 
-    dtype None keeps the precision of the file. Experts that transformers has no
-    class for are read too, with a warning. Raises PretrainedError or ConfigError, naming file, tensor and way out.
+    dtype None keeps the precision of the file. Experts that transformers has no class for are read too, with a warning.
+    Raises PretrainedError or ConfigError, naming the file or tensor and saying what to do.
     """
     folder = Path(folder)
     config = _read_config(folder / "config.json")
@@ -124,13 +123,13 @@ def _experts_to_hf(config: ModelConfig) -> dict[str, Any]:
 
 
 def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
-    """A ModelConfig from config.json's content; what is absent takes the default of transformers' Llama or Qwen3.
+    """A ModelConfig from config.json's content; missing values take the defaults of transformers' Llama or Qwen3.
 
     Raises ConfigError for anything that this decoder would compute differently from the model's own code.
     """
     family = values.get("model_type")
     if family not in _ARCHITECTURES:
-        raise ConfigError(f"model_type is {family!r}; this decoder can be {', '.join(_ARCHITECTURES)}")
+        raise ConfigError(f"model_type is {family!r}; this decoder supports {', '.join(_ARCHITECTURES)}")
     experts = _experts_from_hf(values)
     for name, wanted in (_FIXED | (_EXPERTS_EVERYWHERE if experts else {})).items():
         if values.get(name, wanted) != wanted:
@@ -184,7 +183,7 @@ def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]
 
 def _read_config(path: Path) -> ModelConfig:
     if not path.is_file():
-        raise PretrainedError(f"{path} is not there: a model folder holds config.json and model.safetensors")
+        raise PretrainedError(f"{path} does not exist: a model folder holds config.json and model.safetensors")
     try:
         return config_from_hf(json.loads(path.read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
@@ -199,7 +198,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     if not files:
         pickled = next((path.name for pattern in ("*.bin", "*.pth", "*.pt") for path in folder.glob(pattern)), None)
         reason = f"{pickled} is a pickle, which can run code when opened; convert it to safetensors" if pickled else ""
-        raise PretrainedError(f"{whole} is not there. {reason or 'Was the model saved to another folder?'}")
+        raise PretrainedError(f"{whole} does not exist. {reason or 'Was the model saved to another folder?'}")
     weights: dict[str, Tensor] = {}
     for path in files:
         try:
@@ -210,7 +209,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _check_weights(weights: dict[str, Tensor], model: Transformer, folder: Path) -> None:
-    """Drop what older writers add; then refuse, by name, whatever does not fit the config."""
+    """Drop what older writers add, then reject, by name, whatever does not fit the config."""
     for name in [name for name in weights if name.endswith("rotary_emb.inv_freq")]:
         del weights[name]  # a buffer of transformers before 4.32; the config says the same
     head, embedding = weights.get("lm_head.weight"), weights.get("model.embed_tokens.weight")
@@ -226,5 +225,5 @@ def _check_weights(weights: dict[str, Tensor], model: Transformer, folder: Path)
         shown = "\n  ".join(sorted(problems)[:8] + ([f"and {len(problems) - 8} more"] if len(problems) > 8 else []))
         raise PretrainedError(
             f"{folder}: the weights do not fit config.json (lm_head.weight exists only with untied embeddings, "
-            f"q_norm and k_norm only in qwen3):\n  {shown}\nconfig.json and model.safetensors must be the same model's."
+            f"q_norm and k_norm only in qwen3):\n  {shown}\nconfig.json and model.safetensors must belong together."
         )

@@ -29,7 +29,7 @@ def make_mlp(config: ModelConfig) -> nn.Module:
 class Block(nn.Module):
     """One layer: attention mixes tokens, the MLP works on each alone; both add to the residual stream.
 
-    x: (batch, seq, hidden_size), and so is what comes back. The norms stand inside the branches (pre-norm): the stream
+    x: (batch, seq, hidden_size); returns the same shape. The norms are inside the branches (pre-norm): the stream
     itself is never rescaled, so gradients reach the embeddings untouched (Xiong et al. 2020, arXiv 2002.04745).
     """
 
@@ -66,8 +66,8 @@ class Transformer(nn.Module):
     """A decoder-only language model.
 
     Common arguments of ``hidden_states`` and ``forward``: input_ids (batch, seq) int64; position_ids (batch, seq)
-    int64, or None for 0, 1, 2 … (going on after a cache's content); attention_mask bool, broadcastable to
-    (batch, 1, q_len, k_len), True = may look, and it must say everything, causality too; None = causal.
+    int64, or None for 0, 1, 2 … (continuing after a cache's content); attention_mask bool, broadcastable to
+    (batch, 1, q_len, k_len), True = may look, and it must be complete, causality included; None = causal.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -82,7 +82,7 @@ class Transformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights afresh: N(0, initializer_range), less for matrices that write into the residual stream.
+        """Redraw all weights: N(0, initializer_range), smaller for matrices that write into the residual stream.
 
         Each block adds twice to the stream, so o_proj and down_proj are scaled by 1/sqrt(2 · layers): the stream's size
         at the end does not depend on the depth (Radford et al. 2019, GPT-2, section 2.3).
@@ -133,7 +133,7 @@ class Transformer(nn.Module):
         return self.logits(hidden)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(..., hidden_size) → (..., vocab_size), by the head, or by the embedding matrix where they are tied."""
+        """(..., hidden_size) → (..., vocab_size), by the head, or by the embedding matrix if they are tied."""
         weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return F.linear(hidden, weight)
 
@@ -149,10 +149,10 @@ class Transformer(nn.Module):
         """Sum of cross-entropy in nats over the trained positions, and how many there are.
 
         targets: (batch, seq), already shifted by the data: targets[:, t] is the token after input_ids[:, t]; -100 = not
-        trained. A sum and a count rather than a mean, so that accumulated micro-batches weigh by tokens. The head runs
-        on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix. The
-        experts' balance loss is not in it: ``training.loss.next_token_loss`` adds it.
-        token_weights: (vocab_size,), how much each target counts, in the sum and in the number; None = all alike.
+        trained. A sum and a count rather than a mean, so that accumulated micro-batches are weighted by tokens. The
+        head runs on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix.
+        The experts' balance loss is not included: ``model.losses.next_token_loss`` adds it.
+        token_weights: (vocab_size,), how much each target counts, in the sum and in the count; None = equally.
         """
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask)
         trained = targets != IGNORED_TARGET

@@ -1,8 +1,8 @@
-"""Training byte-level BPE with the `tokenizers` library; chapter 01 writes the merge loop itself and compares.
+"""Train byte-level BPE with the `tokenizers` library; chapter 01 writes the merge loop by hand and compares.
 
 Design choices: bytes are the alphabet, so nothing is ever unknown; text is cut into words, Chinese runs, punctuation
-and single digits before merging, so no token crosses them; a token is nine bytes long at most, because Chinese has no
-spaces, and on repeated sentences BPE would otherwise merge until a whole sentence is one token.
+and single digits before merging, so no token crosses those boundaries; a token is at most nine bytes long, because
+Chinese has no spaces, and on repeated sentences BPE would otherwise merge until a whole sentence is one token.
 """
 
 import json
@@ -14,8 +14,8 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from minimind_lite.tokenizer.chat_template import SPECIAL_TOKENS, TAGS
 
-# Cuts made before merging, one after the other: line breaks, words with their space, punctuation, Chinese (and other
-# East Asian) runs, digits one by one. They are DeepSeek-Coder's, which llama.cpp knows as "deepseek-coder".
+# Splits made before merging, one after the other: line breaks, words with their space, punctuation, Chinese (and other
+# East Asian) runs, single digits. They are DeepSeek-Coder's, which llama.cpp knows as "deepseek-coder".
 SPLITS = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
 MAX_TOKEN_BYTES = 9  # three Chinese characters, or a space and eight letters
 
@@ -34,12 +34,12 @@ def byte_alphabet() -> dict[str, int]:
 def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) -> tokenizers.Tokenizer:
     """Learn merges until there are ``vocab_size`` entries, special tokens and the 256 bytes included.
 
-    Deterministic; too little text gives fewer entries. Raises ValueError when bytes and specials alone are more.
+    Deterministic; too little text gives fewer entries. Raises ValueError if bytes and special tokens alone need more.
     Source: Sennrich et al. 2016 (arXiv 1508.07909), section 3.2; on bytes: Radford et al. 2019 (GPT-2), section 2.2.
     """
     smallest = len(SPECIAL_TOKENS) + 256
     if vocab_size < smallest:
-        raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and bytes alone are {smallest}")
+        raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and bytes alone take {smallest}")
     backend = tokenizers.Tokenizer(models.BPE())
     cuts: list[pre_tokenizers.PreTokenizer] = [pre_tokenizers.Split(Regex(split), "isolated") for split in SPLITS]
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -54,13 +54,13 @@ def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) 
     )
     backend.train_from_iterator(texts, trainer)
     state = json.loads(backend.to_str())
-    for token in state["added_tokens"]:  # a tag is part of the answer: it stays when special tokens are left out
+    for token in state["added_tokens"]:  # a tag is part of the answer: it stays when special tokens are skipped
         token["special"] = token["content"] not in TAGS
     return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 
 def without_special_tokens(state: dict[str, Any]) -> tokenizers.Tokenizer:
-    """The twin for text: the same merges, and no way to reach a control token's id."""
+    """The twin used for text: the same merges, but no way to produce a control token's id."""
     model = state["model"] | {"unk_token": None}
     model["vocab"] = {token: token_id for token, token_id in model["vocab"].items() if token not in SPECIAL_TOKENS}
     twin = state | {"model": model, "added_tokens": [], "post_processor": None}

@@ -4,9 +4,9 @@
                                                                      └ targets ┘
 
 One layout, written twice: as `Piece`s, which the library encodes, and as Jinja, which transformers, vLLM and others
-read from `tokenizer_config.json`. The tests hold the two together. They differ only where a content holds the text of
+read from `tokenizer_config.json`. The tests keep the two in step. They differ only where content contains the text of
 a control token: Jinja makes one string and parses it, so a user can type `<|im_end|>` and close a turn; here only the
-template writes control tokens, and a content stays text.
+template writes control tokens, and content stays text.
 
 One exception, for training data: in an *assistant's* content the tags below become tokens, because reasoning data
 (`<think>…</think><answer>…</answer>`) carries them as text. ChatML's own tokens never do.
@@ -22,7 +22,7 @@ Message = dict[str, Any]  # "role", "content"; optional "tools" (system), "reaso
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 ASSISTANT_TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>")
 TAGS = (*ASSISTANT_TAGS, "<tool_response>", "</tool_response>")
-SPARE = tuple(f"<|spare_{i}|>" for i in range(8))  # embedding rows kept free for tokens that a later stage invents
+SPARE = tuple(f"<|spare_{i}|>" for i in range(8))  # embedding rows reserved for tokens that a later stage adds
 SPECIAL_TOKENS: tuple[str, ...] = (END_OF_TEXT, TURN_START, TURN_END, *TAGS, *SPARE)  # their ids are 0, 1, 2, …
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -31,7 +31,7 @@ _TAG = re.compile("(" + "|".join(map(re.escape, ASSISTANT_TAGS)) + ")")
 
 
 class Piece(NamedTuple):
-    """A stretch of a rendered conversation."""
+    """One span of a rendered conversation."""
 
     text: str
     control: bool = False  # one control token or tag; otherwise plain text that is never parsed
@@ -63,7 +63,7 @@ def conversation_pieces(
 
 
 def _prompt(thinking: bool | None) -> list[Piece]:
-    """The start of an assistant's turn, for the model to go on."""
+    """The start of an assistant's turn, for the model to continue."""
     pieces = [Piece(TURN_START, control=True), Piece("assistant\n")]
     if thinking is not None:
         pieces += [Piece("<think>", control=True), Piece("\n" if thinking else "\n\n")]
@@ -73,7 +73,7 @@ def _prompt(thinking: bool | None) -> list[Piece]:
 
 
 def _turn(message: Message, index: int) -> Iterator[Piece]:
-    """One turn, from its start token to the newline behind its end token."""
+    """One turn, from its start token to the newline after its end token."""
     role, content = message["role"], message.get("content") or ""
     trained = role == "assistant"
     yield Piece(TURN_START, control=True)
@@ -96,14 +96,16 @@ def _turn(message: Message, index: int) -> Iterator[Piece]:
 def _assistant(content: str, message: Message, index: int) -> Iterator[Piece]:
     """What an assistant says: its reasoning, its answer, its tool calls."""
     if message.get("reasoning_content"):
-        yield from (Piece("<think>", control=True), Piece(f"\n{message['reasoning_content']}\n"))
-        yield from (Piece("</think>", control=True), Piece("\n\n"))
+        yield Piece("<think>", control=True)
+        yield Piece(f"\n{message['reasoning_content']}\n")
+        yield Piece("</think>", control=True)
+        yield Piece("\n\n")
     for part in filter(None, _TAG.split(content)):
         yield Piece(part, control=part in ASSISTANT_TAGS)
     for call in _parsed(message, "tool_calls", index):
         call = call.get("function", call)
         arguments = call["arguments"] if isinstance(call["arguments"], str) else _json(call["arguments"])
-        yield from (Piece("<tool_call>", control=True),)
+        yield Piece("<tool_call>", control=True)
         yield Piece(f'\n{{"name": {_json(call["name"])}, "arguments": {arguments}}}\n')
         yield Piece("</tool_call>", control=True)
 
@@ -118,7 +120,7 @@ def _json(value: object) -> str:
 
 
 def _check(message: object, index: int) -> None:
-    """Refuse what cannot be rendered, and say which message it is."""
+    """Reject a message that cannot be rendered, naming its place."""
     if not isinstance(message, Mapping):
         raise ValueError(f"message {index} is {type(message).__name__}; it must be an object with role and content")
     role = message.get("role")
@@ -140,11 +142,20 @@ def _parsed(message: Message, field: str, index: int) -> list[dict[str, Any]]:
             raise ValueError("it must be a list of objects")
         if field == "tool_calls":
             for call in value:
-                call.get("function", call)["name"], call.get("function", call)["arguments"]
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"a call lacks {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"message {index} ({message['role']}): cannot read {field}: {reason}") from error
+                _check_call(call)
+    except ValueError as error:
+        raise ValueError(f"message {index} ({message['role']}): cannot read {field}: {error}") from error
     return value
+
+
+def _check_call(call: dict[str, Any]) -> None:
+    """Reject a tool call without a name or arguments."""
+    function = call.get("function", call)
+    if not isinstance(function, Mapping):
+        raise ValueError(f"a call's function must be an object, not {type(function).__name__}")
+    for name in ("name", "arguments"):
+        if name not in function:
+            raise ValueError(f"a call lacks {name!r}")
 
 
 def tokenizer_config(default_system: str | None) -> dict[str, Any]:
@@ -163,7 +174,7 @@ def tokenizer_config(default_system: str | None) -> dict[str, Any]:
 
 
 def jinja_template(default_system: str | None = None) -> str:
-    """The same layout as Jinja for `tokenizer_config.json`; `{% generation %}` marks the training targets.
+    """The same layout as a Jinja template for `tokenizer_config.json`; `{% generation %}` marks the training targets.
 
     It takes ``messages``, ``add_generation_prompt`` and ``enable_thinking`` (our ``thinking``). Jinja cannot parse
     JSON: ``tools`` and ``tool_calls`` must be lists here.

@@ -32,7 +32,7 @@ _CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
 
 @dataclass(frozen=True)
 class Rendered:
-    """A conversation as tokens: ``loss_mask`` is 1 where the token is a training target; both have one length."""
+    """A conversation as tokens: ``loss_mask`` is 1 where the token is a training target; equal lengths."""
 
     ids: list[int]
     loss_mask: list[int]
@@ -48,7 +48,7 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, default_system: str | None = None) -> None:
         self.backend = backend
-        self.default_system = default_system  # a system turn for conversations that bring none
+        self.default_system = default_system  # a system turn for conversations that have none
         state = json.loads(backend.to_str())
         if (state["decoder"] or {}).get("type") != "ByteLevel":
             raise ValueError("this is not a byte-level BPE tokenizer: its tokens cannot be turned back into bytes")
@@ -56,7 +56,7 @@ class Tokenizer:
         for name in (END_OF_TEXT, TURN_START, TURN_END):
             if name not in self._specials:
                 raise ValueError(f"the tokenizer has no special token {name}, which ChatML needs")
-        self.control_ids = frozenset(self._specials.values())  # control tokens and tags: never made from text
+        self.control_ids = frozenset(self._specials.values())  # control tokens and tags: never produced from text
         self._hidden = {token["id"] for token in state["added_tokens"] if token["special"]}
         self.end_of_text_id = self.pad_id = self._specials[END_OF_TEXT]
         self.bos_id, self.eos_id = self._specials[TURN_START], self._specials[TURN_END]
@@ -78,21 +78,21 @@ class Tokenizer:
         """Read a folder with `tokenizer.json` (and perhaps `tokenizer_config.json`), or a `tokenizer.json` itself.
 
         default_system: for folders that do not name one (MiniMind2's is "You are a helpful assistant").
-        Raises FileNotFoundError, or ValueError for a file that is no byte-level BPE tokenizer with ChatML's tokens.
+        Raises FileNotFoundError, or ValueError for a file that is not a byte-level BPE tokenizer with ChatML's tokens.
         """
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         if not file.is_file():
-            raise FileNotFoundError(f"there is no {file}; a tokenizer is a folder with tokenizer.json, or that file")
+            raise FileNotFoundError(f"{file} does not exist; give a folder with tokenizer.json, or the file itself")
         config_file = file.with_name("tokenizer_config.json")
         try:
             backend = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
             config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {}
         except Exception as error:  # the library raises bare Exception
-            raise ValueError(f"{file.parent} holds no readable tokenizer: {error}") from error
+            raise ValueError(f"{file.parent} does not hold a readable tokenizer: {error}") from error
         return cls(backend, config.get("default_system", default_system))
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, for transformers' AutoTokenizer; each appears whole."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, for transformers' AutoTokenizer, each all or nothing."""
         text = json.dumps(tokenizer_config(self.default_system), ensure_ascii=False, indent=2)
         write_text(Path(folder) / "tokenizer_config.json", text + "\n")
         write_text(Path(folder) / "tokenizer.json", self.backend.to_str(pretty=True) + "\n")
@@ -105,14 +105,14 @@ class Tokenizer:
         """`encode` for many texts at once."""
         try:
             encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
-        except TypeError as error:  # how the library refuses a lone surrogate
+        except TypeError as error:  # how the library rejects a lone surrogate
             raise ValueError(
                 "a text to encode must be a str of whole characters (no half of a surrogate pair)"
             ) from error
         return [encoding.ids for encoding in encodings]
 
     def encode_bytes(self, data: bytes) -> list[int]:
-        """Token ids of any bytes at all: a byte that belongs to no UTF-8 character becomes the token of that byte."""
+        """Token ids of arbitrary bytes: a byte that belongs to no UTF-8 character becomes that byte's own token."""
         ids: list[int] = []
         for run in re.findall("[\udc80-\udcff]|[^\udc80-\udcff]+", data.decode("utf-8", errors="surrogateescape")):
             stray = ord(run[0]) - 0xDC00  # surrogateescape hides a stray byte b in the character U+DC00 + b
@@ -120,22 +120,22 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Text of ``ids``; bytes that are no whole character become U+FFFD.
+        """Text of ``ids``; bytes that do not form a whole character become U+FFFD.
 
-        skip_special_tokens: leave out ChatML's and spare tokens; think, answer and tool tags stay, they are content.
+        skip_special_tokens: leave out ChatML's and spare tokens; think, answer and tool tags stay: they are content.
         """
         kept = (token for token in ids if not (skip_special_tokens and token in self._hidden))
         return b"".join(map(self.token_bytes, kept)).decode("utf-8", errors="replace")
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The exact bytes of one token; Chinese characters may be spread over several tokens."""
+        """The exact bytes of one token; a Chinese character may span several tokens."""
         try:
             return self._bytes[token_id]
         except KeyError:
             raise ValueError(f"token id {token_id} is not in the vocabulary: 0..{self.vocab_size - 1}") from None
 
     def token_label(self, token_id: int) -> str:
-        """One token made readable for pictures: ``␣the``, ``湖``, ``\\n``, ``<0xE6>`` for a byte of a character."""
+        """One token in readable form, for figures: ``␣the``, ``湖``, ``\\n``, ``<0xE6>`` for a byte of a character."""
         text = self.token_bytes(token_id).decode("utf-8", errors="surrogateescape")
         text = text.replace(" ", "␣").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
         return re.sub("[\udc80-\udcff\x00-\x1f\x7f]", lambda byte: f"<0x{ord(byte[0]) & 0xFF:02X}>", text)
@@ -147,13 +147,13 @@ class Tokenizer:
         thinking: bool | None = None,
         continue_final_message: bool = False,
     ) -> Rendered:
-        """A conversation as token ids and loss mask: 1 on what the assistant says, up to its <|im_end|>.
+        """A conversation as token ids and a loss mask: 1 on what the assistant says, <|im_end|> included.
 
-        add_generation_prompt: open an assistant's turn at the end, for the model to go on.
+        add_generation_prompt: open an assistant's turn at the end, for the model to continue.
         thinking: in that turn, True opens a think block, False writes an empty one, None leaves it to the model. A
         message whose ``reasoning_content`` is "" shows in training what False asks for: that block is not a target.
         continue_final_message: leave the last assistant turn unfinished, without <|im_end|>.
-        Raises ValueError that names the message: unknown role, content that is no text, unreadable tools.
+        Raises ValueError, naming the message, for an unknown role, content that is not text, or unreadable tools.
         """
         pieces = conversation_pieces(
             messages, add_generation_prompt, thinking, continue_final_message, self.default_system
@@ -178,7 +178,7 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 of the tokenizer; stores and checkpoints carry it to notice that another one is in use."""
+        """Hex SHA-256 of the tokenizer; stores and checkpoints record it to detect a different one."""
         return hashlib.sha256(self.backend.to_str().encode("utf-8")).hexdigest()
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Small hooks around the loop, in the manner of fastai's miniai: write the one method you need.
+"""Small hooks around the loop, in the style of fastai's miniai: write the one method you need.
 
 class StopWhenGood(Callback):
     def after_step(self, state):
@@ -20,12 +20,12 @@ from minimind_lite.files import write_text
 
 @dataclass(kw_only=True)
 class RunState:
-    """Where a run stands. What a callback gets is the loop's Trainer, which is a RunState with more to it."""
+    """The state of a run. A callback gets the loop's Trainer, which is a RunState with more fields."""
 
     model: nn.Module
     total_steps: int = 0  # optimizer steps of the whole run
-    step: int = 0  # of these, how many are done
-    items: int = 0  # what the loss function counted so far: trained tokens, or pairs
+    step: int = 0  # how many of them are done
+    items: int = 0  # what the loss function has counted so far: trained tokens, or pairs
     seconds: float = 0.0  # wall time of the steps
     row: dict[str, Any] = field(default_factory=dict)  # the metrics of the last step
     history: list[dict[str, Any]] = field(default_factory=list)  # the rows that were logged
@@ -33,7 +33,7 @@ class RunState:
 
 
 class StopTraining(Exception):
-    """Raised by a callback after a step: the run ends in good order, with a checkpoint if it keeps any."""
+    """Raised by a callback after a step: the run ends cleanly, with a checkpoint if it saves any."""
 
 
 class Callback:
@@ -50,7 +50,7 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A tqdm bar with the newest loss, on the standard error stream."""
+    """A tqdm bar with the newest loss, on standard error."""
 
     def before_fit(self, state: RunState) -> None:
         self.bar = tqdm(total=state.total_steps, initial=state.step, unit="step", file=sys.stderr, mininterval=0.5)
@@ -83,7 +83,7 @@ class MetricsFile(Callback):
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that a kill cut short is skipped."""
+    """The rows of a metrics.jsonl; a last line that was cut short by a kill is skipped."""
     path, rows = Path(path), []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:

@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or not there.
+"""Checkpoints that are complete or not there at all.
 
 A checkpoint is a folder ``step-00000100/`` with ``state.pt`` (tensors and plain values) and ``manifest.json`` (step,
-recipe, SHA-256 of the state). It is written under another name, flushed to the disk, and renamed: a rename either
-happened or did not, so a run that is killed at any instant leaves only whole checkpoints behind, and rubbish whose name
-says so. State is read with ``weights_only=True``: a checkpoint from a stranger cannot run code.
+recipe, SHA-256 of the state). It is written under a temporary name, flushed to disk, and renamed. A rename
+either happens or does not, so a run killed at any instant leaves only complete checkpoints, and leftovers that can be
+told by their names. State is read with ``weights_only=True``: an untrusted checkpoint cannot run code.
 """
 
 import json
@@ -23,7 +23,7 @@ from minimind_lite.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
-_UNFINISHED = ".unfinished-"  # prefix of a checkpoint on its way in or out
+_UNFINISHED = ".unfinished-"  # prefix of a checkpoint that is being written or deleted
 
 
 class CheckpointError(RuntimeError):
@@ -32,11 +32,11 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stood: everything needed to go on as if nothing had happened."""
+    """Where a run stood: everything needed to continue as if nothing had happened."""
 
     path: Path
     step: int  # optimizer steps done
-    recipe: dict[str, Any]  # what the run was asked to do, to compare with what is asked now
+    recipe: dict[str, Any]  # what the run was asked to do, to be compared with what is asked now
     state: dict[str, Any]
 
 
@@ -57,13 +57,13 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], recipe: dict
         with (partial / "manifest.json").open("w", encoding="utf-8") as file:
             json.dump(manifest, file, ensure_ascii=False, indent=1)
             _to_disk(file)
-        _remove(final)  # a damaged one of the same step may stand there
+        _remove(final)  # a damaged one of the same step may be there
         partial.rename(final)
         _directory_to_disk(folder)
     except (OSError, RuntimeError) as error:  # torch's writer turns a failed write into a RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
         last = max((path.name for path in folder.glob("step-*")), default="none")
-        reason = f"the checkpoint of step {step} could not be written to {folder}: {error}. The last whole one is "
+        reason = f"the checkpoint of step {step} could not be written to {folder}: {error}. The last good one is "
         raise CheckpointError(f"{reason}{last}. Free some disk space and run the same command again") from error
     for old in sorted(folder.glob("step-*"))[:-keep]:
         _remove(old)
@@ -71,7 +71,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], recipe: dict
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint in ``folder``; damaged ones are passed over with a warning, rubbish is removed."""
+    """The newest complete checkpoint in ``folder``; damaged ones are skipped with a warning, leftovers are removed."""
     for rubbish in folder.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(rubbish, ignore_errors=True)
     for path in sorted(folder.glob("step-*"), reverse=True):
@@ -82,18 +82,18 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
             state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
             return Checkpoint(path, manifest["step"], manifest["recipe"], state)
         except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-            logger.warning("passing over the damaged checkpoint %s: %s", path, error)
+            logger.warning("skipping the damaged checkpoint %s: %s", path, error)
     return None
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Forget an earlier run."""
+    """Delete the checkpoints of an earlier run."""
     for path in folder.glob("step-*"):
         _remove(path)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """What two recipes disagree on, one line a field: ``config.learning_rate: 0.003 then, 0.001 now``."""
+    """What two recipes disagree on, one line per field: ``config.learning_rate: 0.003 then, 0.001 now``."""
     lines = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
@@ -105,7 +105,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
 
 
 def random_states() -> dict[str, Any]:
-    """The state of every generator of random numbers, in types that ``weights_only`` may load."""
+    """The state of every random number generator, in types that ``weights_only`` can load."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002  the global generator is the one that needs saving
     return {
         "torch": torch.get_rng_state(),
@@ -116,7 +116,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put back what ``random_states`` returned."""
+    """Restore what ``random_states`` returned."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
@@ -131,7 +131,7 @@ def _to_disk(file: Any) -> None:
 
 
 def _directory_to_disk(folder: Path) -> None:
-    """A rename is on the disk once its folder is; Windows has no such call and does it by itself."""
+    """A rename is on disk once its folder is; Windows has no such call and needs none."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
 """White-box distillation: a small student learns a large teacher's whole distribution, not only the label.
 
-Hinton, Vinyals & Dean 2015, arXiv 1503.02531. Logits of both models are made in chunks of trained positions and made
-again in the backward pass: two tensors (positions, vocab_size) would be the largest thing in memory by far.
+Hinton, Vinyals & Dean 2015, arXiv 1503.02531. Logits of both models are computed in chunks of trained positions and
+recomputed in the backward pass: two whole tensors (positions, vocab_size) would be by far the largest in memory.
 """
 
 import copy
@@ -32,7 +32,7 @@ class DistillOptions(StageOptions):
     """What distillation adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
     student: str = "half"  # half: every second layer of the teacher; or a preset's name: fresh weights; or a folder
-    alpha: float = 0.5  # weight of the labels; 1 is the control, labels alone: the teacher is never asked
+    alpha: float = 0.5  # weight of the labels; 1 is the control, labels alone: the teacher is never run
     temperature: float = 1.5  # both distributions are softened by it
     direction: str = "forward"  # forward: KL(teacher ‖ student); reverse: KL(student ‖ teacher)
     chunk_size: int = 256  # trained positions whose logits are in memory at a time
@@ -44,7 +44,7 @@ class DistillOptions(StageOptions):
         if self.temperature <= 0 or self.chunk_size < 1:
             raise ConfigError("temperature and chunk_size must be above 0")
         if self.direction not in ("forward", "reverse"):
-            raise ConfigError(f"direction is {self.direction!r}; there are: forward, reverse")
+            raise ConfigError(f"direction must be forward or reverse, not {self.direction!r}")
 
 
 @dataclass
@@ -52,7 +52,7 @@ class DistillLoss:
     """α·CE + (1 − α)·T²·KL, summed over the trained positions; the T² keeps the gradient's size as T grows.
 
     Called with (student, packed batch). While the student is in eval mode the loss is the plain cross-entropy, so that
-    held-out losses compare whatever α and T are.
+    held-out losses are comparable whatever α and T are.
     """
 
     teacher: Transformer
@@ -75,13 +75,13 @@ class DistillLoss:
         with torch.no_grad():
             hints = teacher.hidden_states(batch["input_ids"], **inputs)[trained]  # (trained, teacher's hidden_size)
         pieces = [part.split(self.options.chunk_size) for part in (hidden, hints, batch["targets"][trained])]
-        # checkpoint keeps the pieces and forgets the logits; the backward pass makes them again, a chunk at a time
+        # checkpoint keeps the pieces but not the logits; the backward pass recomputes them, one chunk at a time
         once = partial(checkpoint, self._chunk, model, use_reentrant=False, preserve_rng_state=False)
         sums = [once(*piece) for piece in zip(*pieces, strict=True)]
         cross_entropy, kl = (torch.stack(column).sum() for column in zip(*sums, strict=True))
         weight = (1 - self.options.alpha) * self.options.temperature**2
         total = self.options.alpha * cross_entropy + weight * kl
-        if routings:  # experts of the student: kept in balance as in next_token_loss
+        if routings:  # the student's experts are kept in balance as in next_token_loss
             balance = balance_loss(routings, model.config.router_balance_per) * trained.sum()
             total = total + model.config.router_aux_loss_coef * balance
         return Loss(total, trained.sum(), {"cross_entropy": cross_entropy.detach(), "kl": kl.detach()})
@@ -110,7 +110,7 @@ def run_distill(
     stage = StageRun(base, output_dir, config, run)
     student, origin = make_student(options, stage.model, stage.tokenizer, config.seed)
     blocks, held_out, tokens = stage.conversations(data, options.block_size)
-    # chunk_size is left out: whoever runs out of memory may continue with smaller chunks
+    # chunk_size is left out: a run that ran out of memory may continue with smaller chunks
     named = {name: value for name, value in asdict(options).items() if name != "chunk_size"}
     identity = {"base": origin, "teacher": stage.base_digest, "distill": named, "tokens": tokens}
     return stage.train(student, blocks, identity, held_out=held_out, loss_fn=DistillLoss(stage.model, options))
@@ -119,7 +119,7 @@ def run_distill(
 def every_second_layer(model: Transformer) -> Transformer:
     """A new model with layers 0, 2, 4 … of ``model`` and its embeddings, copied.
 
-    What is left is broken, but near a good place: it learns several times faster than random weights.
+    The result is broken, but close to a good model: it learns several times faster than random weights.
     Source: Sanh et al. 2019 (DistilBERT), arXiv 1910.01108, section 3.
     """
     half = copy.deepcopy(model).requires_grad_(True)
@@ -136,7 +136,7 @@ def make_student(
 ) -> tuple[Transformer, str]:
     """The student before its first step, and what identifies its weights; see ``DistillOptions.student``.
 
-    Fresh weights are drawn with ``seed``. Raises ConfigError for an unknown name, or another vocabulary.
+    Fresh weights are drawn with ``seed``. Raises ConfigError for an unknown name, or a different vocabulary.
     """
     if options.student == "half":
         return every_second_layer(teacher), "half"
@@ -147,7 +147,7 @@ def make_student(
         return Transformer(preset(options.student, **same)), options.student
     folder = Path(options.student)
     if not folder.is_dir():
-        raise ConfigError(f"student {options.student!r} is not a folder; there are: half, {', '.join(PRESETS)}")
+        raise ConfigError(f"student {options.student!r} is neither a folder nor one of half, {', '.join(PRESETS)}")
     student, own = load_pretrained(folder), Tokenizer.load(folder)
     sizes = [model.config.vocab_size for model in (student, teacher)]
     if own.fingerprint != tokenizer.fingerprint or sizes[0] != sizes[1]:

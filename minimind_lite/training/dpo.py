@@ -1,8 +1,8 @@
-"""Direct preference optimisation: learn from pairs which answer people liked better, without a reward model.
+"""Direct preference optimisation: learn which of two answers people preferred, without a reward model.
 
 Choices: a sequence's log-probability is the *sum* over its answer's tokens, as in the paper; averaging is another loss,
-with a name of its own · the reference is the model the run starts from: its log-probabilities never change, so they
-are computed once, before the first step, and stored with what they depend on · chosen and rejected answers go through
+with its own name · the reference is the model the run starts from: its log-probabilities never change, so they are
+computed once, before the first step, and stored along with what they depend on · chosen and rejected answers go through
 the model in one batch.
 """
 
@@ -34,21 +34,21 @@ logger = logging.getLogger(__name__)
 class DPOOptions(StageOptions):
     """What preference training adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
-    beta: float = 0.1  # penalty for drifting from the reference: a lower one lets the model go further
-    loss_type: PreferenceLoss = "sigmoid"  # the paper's; sigmoid_norm and ipo look at log-probabilities per token
+    beta: float = 0.1  # penalty for drifting from the reference: the lower, the further the model may go
+    loss_type: PreferenceLoss = "sigmoid"  # the paper's; sigmoid_norm and ipo use log-probabilities per token
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.beta > 0:
             raise ConfigError(f"beta must be above 0, not {self.beta}: at 0 no pair has any weight")
         if self.loss_type not in get_args(PreferenceLoss):
-            raise ConfigError(f"loss_type is {self.loss_type!r}; there are: {', '.join(get_args(PreferenceLoss))}")
+            raise ConfigError(f"loss_type must be one of {', '.join(get_args(PreferenceLoss))}, not {self.loss_type!r}")
 
 
 def dpo_loss(model: Any, batch: dict[str, Tensor], options: DPOOptions) -> Loss:
     """Summed over the pairs of a ``collate_pairs`` batch with a reference; extras named as TRL names its metrics.
 
-    A reward is β times the log-ratio to the reference, of the whole answer, whatever the loss.
+    A reward is β times the whole answer's log-ratio to the reference, whatever the loss.
     """
     policy, lengths = pair_logprobs(model, batch)
     losses = preference_loss(policy, batch["reference"], lengths, options.beta, options.loss_type)
@@ -72,7 +72,7 @@ def collate_pairs(pairs: Sequence[tuple[Pair, Tensor]]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def reference_logprobs(model: Transformer, pairs: Sequence[Pair], batch_size: int = 16) -> Tensor:
-    """What ``model`` makes of every answer, (pairs, 2) fp32 on the CPU: summed log-probabilities, nats."""
+    """``model``'s summed log-probability of every answer, in nats: (pairs, 2) fp32 on the CPU."""
     device, was_training = model.model.norm.weight.device, model.training
     model.eval()
     found = []
@@ -86,10 +86,10 @@ def reference_logprobs(model: Transformer, pairs: Sequence[Pair], batch_size: in
 
 
 def stored_reference(model: Transformer, pairs: Pairs, path: Path, identity: Mapping[str, str]) -> Tensor:
-    """``reference_logprobs``, read from ``path`` where they were stored for this reference and these pairs.
+    """``reference_logprobs``, read from ``path`` if they are stored there for this reference and these pairs.
 
     identity: the digest of the reference's weights, and whatever else changes its numbers. A file that was made for
-    another identity or other pairs, or that is damaged, is replaced.
+    another identity or other pairs, or is damaged, is replaced.
     """
     stamp = dict(identity) | {"pairs": pairs.digest}
     try:
@@ -122,7 +122,7 @@ def run_dpo(
     Raises PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
     """
     if Path(output_dir).resolve() == Path(base).resolve():
-        raise ConfigError(f"{output_dir} holds the base, which is the reference too: use another folder for the result")
+        raise ConfigError(f"{output_dir} holds the base, which is also the reference: use another folder")
     stage = StageRun(base, output_dir, config, run)
     pairs, held_out = _pairs(stage, data, options, "train"), None
     if run.eval_data is not None:
@@ -137,7 +137,7 @@ def _pairs(
 ) -> tuple[Pairs, list[tuple[Pair, Tensor]]]:
     """The pairs of a file, and each with its reference log-probabilities, measured in the precision of the training.
 
-    So the policy starts out as the reference, and every margin as 0.
+    So the policy starts out equal to the reference, and every margin at 0.
     """
     accelerator, model = stage.accelerator, stage.model
     pairs = read_pairs(path, stage.tokenizer, options.block_size + 1, strict=stage.run.strict)

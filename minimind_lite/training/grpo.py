@@ -1,8 +1,8 @@
-"""Group relative policy optimisation: several answers to each prompt; what beats its group's average gets likelier.
+"""Group relative policy optimisation: several answers to each prompt; those above their group's average get likelier.
 
 Choices: groups whose rewards are all equal are left out of sum and count, KL included (GRPO counts them as zeros, which
-only makes the step smaller); a step that has no other group changes no weight · the ratio compares with the engine's
-own log-probabilities, temperature included · one forward pass a step, on the groups that are left.
+only makes the step smaller); a step without any other group changes no weight · the ratio uses the engine's own
+log-probabilities, temperature included · one forward pass per step, on the groups that are left.
 """
 
 from dataclasses import dataclass, replace
@@ -30,27 +30,27 @@ from minimind_lite.training.stage import StageResult
 
 @dataclass(frozen=True)
 class GRPOOptions(RolloutOptions):
-    """GRPO's own numbers; those of the chosen paper stand in ``policy_gradient.OBJECTIVES``."""
+    """GRPO's own settings; the defaults of each paper are in ``policy_gradient.OBJECTIVES``."""
 
     objective: str = "grpo"  # or dr_grpo, dapo, cispo
     average: Literal["paper", "sequence", "token", "constant"] = "paper"
     advantage_scale: Literal["paper", "std", "none"] = "paper"  # what the difference from the average is divided by
-    clip_low: float = 0.0  # 0: the paper's; so for clip_high
+    clip_low: float = 0.0  # 0: the paper's; likewise clip_high
     clip_high: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective not in OBJECTIVES:
-            raise ConfigError(f"objective is {self.objective!r}; there are: {', '.join(OBJECTIVES)}")
+            raise ConfigError(f"objective must be one of {', '.join(OBJECTIVES)}, not {self.objective!r}")
         if self.group_size < 2:
             raise ConfigError("group_size must be 2 or more: an answer is compared with others to the same prompt")
         for name, known in (("average", "paper sequence token constant"), ("advantage_scale", "paper std none")):
             if getattr(self, name) not in known.split():
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; there are: {', '.join(known.split())}")
+                raise ConfigError(f"{name} must be one of {', '.join(known.split())}, not {getattr(self, name)!r}")
 
     @property
     def chosen(self) -> Objective:
-        """The paper's objective with the changes."""
+        """The paper's objective with these options applied."""
         changes: dict[str, Any] = {
             name: getattr(self, name)
             for name, paper in (("average", "paper"), ("clip_low", 0), ("clip_high", 0))
@@ -108,7 +108,7 @@ def run_grpo(
     """Let the model in ``base`` practise on the questions of ``data`` and leave it in ``output_dir``.
 
     data: JSON Lines of conversations whose last turn holds the right answer in ``<answer>``. An example of the loop is
-    a prompt, so a step sees ``micro_batch_size`` · ``gradient_accumulation_steps`` prompts, group_size answers each.
+    a prompt, so a step sees ``micro_batch_size`` · ``gradient_accumulation_steps`` prompts of group_size answers each.
     run.eval_data adds the held-out ``accuracy`` to the metrics.
     Raises RewardError, PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
     """

@@ -1,10 +1,10 @@
 """The one training loop: every stage brings data, a loss function and a measurement; none brings a second loop.
 
 Choices: the loss is a *sum* over items, and gradients are divided by the items of the whole step, so accumulation
-weighs every token alike however unequal the micro-batches are (a mean of means would not) · the model and its loss
+weights every token equally however unequal the micro-batches are (a mean of means would not) · the model and its loss
 function are one module, so that DDP and autocast see the whole forward pass · data order and learning rate are
 functions of the step, so a checkpoint needs only the step · a loss that is not finite never reaches the weights ·
-with several processes the main one alone writes files; the others wait for it.
+with several processes only the main one writes files; the others wait for it.
 """
 
 import json
@@ -73,9 +73,9 @@ def train(
     """Train ``model`` in place; write metrics.jsonl and checkpoints/ into ``output_dir``.
 
     train_data, eval_data: map-style datasets; the mean loss on eval_data is logged as eval_loss. measure: called after
-    each evaluation, joins its metrics. collate: makes a batch of a list of examples; torch's default stacks tensors.
+    each evaluation, adds to its metrics. collate: turns a list of examples into a batch; by default stacks tensors.
     identity: what a continued run must share besides its settings, such as a tokenizer's fingerprint.
-    resume: "strict" continues from the last checkpoint and refuses another recipe; "if_unfinished" continues only an
+    resume: "strict" continues from the last checkpoint and rejects another recipe; "if_unfinished" continues only an
     unfinished run of the same recipe and starts afresh otherwise; "never" starts afresh.
     Raises TrainingDiverged, CheckpointError (a full disk, a recipe that differs), ConfigError.
     """
@@ -85,7 +85,7 @@ def train(
 
 @dataclass
 class Trainer(RunState):
-    """A run in progress: callbacks read it, and ``train`` is the way to make one."""
+    """A run in progress: callbacks read it, and ``train`` creates it."""
 
     model: nn.Module
     train_data: Any
@@ -175,7 +175,7 @@ class Trainer(RunState):
         return metrics | {name: value / max(items, 1.0) for name, value in extras.items()}
 
     def _set_learning_rate(self, step: int) -> float:
-        """Give every group of parameters its rate for ``step``; returns the schedule's."""
+        """Set the learning rate of every parameter group for ``step``; returns the schedule's."""
         warmup = round(self.config.warmup_ratio * self.total_steps)
         rate = self.config.learning_rate * warmup_cosine(step, self.total_steps, warmup, self.config.min_lr_ratio)
         for group in self.optimizer.param_groups:
@@ -257,7 +257,7 @@ class Trainer(RunState):
         return json.loads(json.dumps(recipe | self.identity, default=str))
 
     def _save(self) -> None:
-        """Write a checkpoint of everything that the next step depends on; the main process does, the others wait."""
+        """Write a checkpoint of everything that the next step depends on; the main process writes, the others wait."""
         own = {
             "random": random_states(),
             "loss_fn": self.loss_fn.state_dict() if hasattr(self.loss_fn, "state_dict") else {},
@@ -277,7 +277,7 @@ class Trainer(RunState):
         self.accelerator.wait_for_everyone()
 
     def _restore(self, resume: Resume) -> bool:
-        """Continue from the last checkpoint as far as ``resume`` allows (see ``train``); says whether it did."""
+        """Continue from the last checkpoint if ``resume`` allows it (see ``train``); returns whether it did."""
         folder = self.output_dir / "checkpoints"
         found = None if resume == "never" else latest_checkpoint(folder)
         changed = differences(found.recipe, self.recipe()) if found else []
@@ -291,13 +291,13 @@ class Trainer(RunState):
         if changed:
             raise CheckpointError(
                 f"{folder} holds a run with another recipe:\n  " + "\n  ".join(changed) + "\nUse the old settings (and "
-                'as many processes) to continue it, another output folder to keep it, or resume="never" to drop it and '
-                "start afresh"
+                'as many processes) to continue it, another output folder to keep it, or resume="never" to discard it '
+                "and start afresh"
             )
-        self._take_up(found)
+        self._load(found)
         return True
 
-    def _take_up(self, found: Checkpoint) -> None:
+    def _load(self, found: Checkpoint) -> None:
         self.model.load_state_dict(_frozen(self.model) | found.state["model"])
         self.optimizer.load_state_dict(found.state["optimizer"])
         if self.accelerator.scaler:
@@ -313,20 +313,20 @@ class ModelWithLoss(nn.Module):
     """Model and loss function as one forward pass.
 
     DDP hooks the forward pass of what it wraps, and autocast covers it: a loss computed beside it, through
-    ``.module``, would train every process on its own.
+    ``.module``, would train each process separately.
     """
 
     def __init__(self, model: nn.Module, loss_fn: LossFn) -> None:
         super().__init__()
         self.model = model
-        self._loss_fn = [loss_fn]  # in a list: a module in there (a reference model) is not ours to train
+        self._loss_fn = [loss_fn]  # in a list: a module inside it (a reference model) is not ours to train
 
     def forward(self, batch: Any) -> Loss:
         return Loss(*self._loss_fn[0](self.model, batch))
 
 
 def _frozen(model: nn.Module) -> dict[str, Any]:
-    """Weights that do not train: a LoRA run's base. The recipe says which they are, a checkpoint need not hold them."""
+    """Weights that do not train: a LoRA run's base. The recipe identifies them, so a checkpoint need not hold them."""
     return {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 
@@ -342,7 +342,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, min_ratio:
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    # The peak stands on the last warm-up step (or on step 0), so the way down starts there.
+    # The peak is at the last warm-up step (or at step 0), so the descent starts there.
     peak = max(0, warmup_steps - 1)
     progress = min(1.0, (step - peak) / max(1, total_steps - 1 - peak))
     return min_ratio + (1 - min_ratio) * (1 + math.cos(math.pi * progress)) / 2
@@ -350,7 +350,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, min_ratio:
 
 @lru_cache(maxsize=2)
 def _shuffled(length: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order of one epoch: another one in each epoch, the same one in each run with this seed."""
+    """The order of one epoch: different in every epoch, the same in every run with this seed."""
     return torch.randperm(length, generator=torch.Generator().manual_seed((seed << 20) + epoch))
 
 
@@ -359,8 +359,8 @@ class DataOrder:
     """Which examples each step sees: a function of the seed and the step alone, so a resumed run needs no bookkeeping.
 
     The last step of an epoch takes what is left, so every example is seen once per epoch and no accumulation is lost.
-    With several processes each takes its share of the step. A process that is left with less than the others runs an
-    example for company, because every process must take part in each exchange of gradients, and counts it as nothing.
+    With several processes each takes its share of the step. A process with fewer micro-batches than the others runs
+    an example again, because every process must take part in each gradient exchange, but gives it no weight.
     """
 
     length: int  # examples in the data
@@ -387,14 +387,14 @@ class DataOrder:
         return indices
 
     def micro_batches(self, step: int) -> list[list[int]]:
-        """Indices of the examples of each of this process's micro-batches of ``step``; as many in every process."""
+        """Indices of the examples of each of this process's micro-batches of ``step``; equally many in every one."""
         everyone, size = self._all(step), self.micro_batch_size
         mine, most = everyone[self.rank :: self.ranks], everyone[:: self.ranks]
-        company = [everyone[:1]] * (-(-len(most) // size) - -(-len(mine) // size))
-        return [mine[i : i + size] for i in range(0, len(mine), size)] + company
+        repeated = [everyone[:1]] * (-(-len(most) // size) - -(-len(mine) // size))
+        return [mine[i : i + size] for i in range(0, len(mine), size)] + repeated
 
     def own_batches(self, step: int) -> int:
-        """How many of the micro-batches count; those behind them only keep the other processes company."""
+        """How many of the micro-batches count; any after them only keep pace with the other processes."""
         return -(-len(self._all(step)[self.rank :: self.ranks]) // self.micro_batch_size)
 
     def batches(
@@ -402,7 +402,7 @@ class DataOrder:
     ) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) for the steps ``start`` to ``stop - 1``; ``num_workers`` processes read ahead."""
         plan = [indices for step in range(start, stop) for indices in self.micro_batches(step)]
-        # With a generator of its own the loader leaves the global one alone: a resumed run must not draw from it.
+        # With its own generator the loader leaves the global one alone: a resumed run must not draw from it.
         loader = DataLoader(
             data, batch_sampler=plan, collate_fn=collate, num_workers=num_workers, generator=torch.Generator()
         )
@@ -412,10 +412,10 @@ class DataOrder:
 
 
 def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
-    """accelerate, with this run's device and precision; several processes if torchrun started them.
+    """An Accelerator with this run's device and precision, over several processes if torchrun started them.
 
-    CUDA if there is a card, MPS only when asked for, else the CPU. precision "auto" is bf16 or fp16 on a card and fp32
-    on a CPU, because most CPUs do bf16 many times slower.
+    CUDA if there is a GPU, MPS only on request, else the CPU. precision "auto" is bf16 or fp16 on a GPU and fp32 on a
+    CPU, because bf16 is many times slower on most CPUs.
     """
     on_gpu = config.device in ("cuda", "mps") or (config.device == "auto" and torch.cuda.is_available())
     if config.precision != "auto":
@@ -425,9 +425,9 @@ def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     else:
         precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        # accelerate keeps device and precision in a global; an earlier run's in this notebook would be forced on ours.
+        # accelerate keeps device and precision in a global; those of an earlier run in this notebook would be used.
         AcceleratorState._reset_state(reset_partial_state=True)
-    # The loss is a sum, about a thousand times a mean: fp16's loss scale starts lower, or its first steps overflow.
+    # The loss is a sum, about a thousand times a mean: fp16's loss scale starts lower, or the first steps overflow.
     scaler = [GradScalerKwargs(init_scale=64.0)] if precision == "fp16" else []
     return Accelerator(
         cpu=not on_gpu,

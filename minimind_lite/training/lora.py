@@ -17,14 +17,14 @@ from minimind_lite.training.stage import StageResult, StageRun
 class LoRAOptions(LoRAConfig, StageOptions):
     """An adapter's shape, and what it is trained on. Raises ConfigError for a value that cannot work."""
 
-    replay: str = ""  # conversations that the base can already answer, mixed in so that it goes on answering them
-    replay_share: float = 0.5  # of the tokens in the mixture
+    replay: str = ""  # conversations that the base can already answer, mixed in so that it keeps answering them
+    replay_share: float = 0.5  # their share of the mixture's tokens
 
     def __post_init__(self) -> None:
         LoRAConfig.__post_init__(self)
         StageOptions.__post_init__(self)
         if not 0 <= self.replay_share < 1:
-            raise ConfigError(f"replay_share is a share, from 0 to below 1, not {self.replay_share}")
+            raise ConfigError(f"replay_share must be at least 0 and below 1, not {self.replay_share}")
 
 
 def run_lora(
@@ -37,7 +37,7 @@ def run_lora(
 ) -> StageResult:
     """Train an adapter for the model in ``base`` on conversations and leave it in ``output_dir``, in PEFT's format.
 
-    data, run.eval_data: as ``run_sft`` takes them. The result's model is the base with the adapter on it, called
+    data, run.eval_data: as in ``run_sft``. The result's model is the base with the adapter on it, called
     "adapter". A checkpoint holds the adapter only.
     Raises LoRAError, PretrainedError, DataError, CheckpointError, TrainingDiverged.
     """
@@ -56,9 +56,9 @@ def run_lora(
 
 
 def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, config: TrainConfig) -> list[Document]:
-    """``own`` as often as its share of the run asks for (once, if the run counts epochs), and replay for the rest.
+    """``own``, repeated to fill its share of the run (once, if the run counts epochs), and replay for the rest.
 
-    Replayed conversations are taken evenly from the whole file, so a short run meets as many kinds as a long one.
+    Replayed conversations are taken evenly from the whole file, so a short run sees as many kinds as a long one.
     """
     share = options.replay_share
     blocks = config.total_steps * config.micro_batch_size * config.gradient_accumulation_steps

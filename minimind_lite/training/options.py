@@ -1,4 +1,4 @@
-"""What a training run is asked to do: the numbers of the loop, and how one particular run is carried out."""
+"""What a training run is asked to do: the settings of the loop, and how one particular run is carried out."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,19 +14,19 @@ from minimind_lite.training.callbacks import Callback
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resume = Literal["strict", "if_unfinished", "never"]
 
-# Changing these does not change what is learned, so a run may be continued with other values (of `epochs` and
-# `total_steps`, the number of steps that follows from them is compared).
+# Changing these does not change what is learned, so a run may be continued with other values (for `epochs` and
+# `total_steps`, the resulting number of steps is compared).
 _FREE = {
     "epochs", "log_every", "eval_every", "eval_batches", "save_every", "num_workers", "device", "trackers", "progress",
 }  # fmt: skip
 
 
 class FromSettings:
-    """A dataclass of options that can be taken out of a larger one."""
+    """A dataclass of options that can be filled from a larger one."""
 
     @classmethod
     def from_settings(cls, settings: object, **changes: Any) -> Self:
-        """Take every field that ``settings`` has under the same name; ``changes`` come on top."""
+        """Copy every field that ``settings`` has under the same name, then apply ``changes``."""
         names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)} | changes)
 
@@ -49,16 +49,16 @@ class TrainConfig(FromSettings):
     max_grad_norm: float = 1.0  # longer gradients are shortened to this; 0 means never
     weight_decay: float = 0.1  # on matrices only: see optimizer.py
     betas: tuple[float, float] = (0.9, 0.95)
-    seed: int = 0  # of the order of the data
+    seed: int = 0  # of the data order, and of everything else that is random
     log_every: int = 10  # steps between lines of metrics.jsonl
     eval_every: int = 0  # steps between held-out evaluations; there is always one at the end
-    eval_batches: int = 0  # micro-batches in an evaluation, always the same ones; 0 means all there are
-    save_every: int = 0  # steps between checkpoints; 0 means none at all
+    eval_batches: int = 0  # micro-batches in an evaluation, always the same ones; 0 means all of them
+    save_every: int = 0  # steps between checkpoints; 0 means none
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda if there is one, else cpu
     num_workers: int = 0  # processes that prepare batches
-    trackers: tuple[str, ...] = ()  # of accelerate: "tensorboard", "wandb", "swanlab", …
-    progress: bool = True  # show a bar
+    trackers: tuple[str, ...] = ()  # accelerate's: "tensorboard", "wandb", "swanlab", …
+    progress: bool = True  # show a progress bar
 
     def __post_init__(self) -> None:
         positive = {"learning_rate", "micro_batch_size", "gradient_accumulation_steps"}
@@ -72,7 +72,7 @@ class TrainConfig(FromSettings):
         if self.warmup_ratio > 1 or self.min_lr_ratio > 1:
             raise ConfigError("warmup_ratio and min_lr_ratio are shares, from 0 to 1")
         if self.precision not in ("auto", "fp32", "bf16", "fp16"):
-            raise ConfigError(f"precision is {self.precision!r}; there are: auto, fp32, bf16, fp16")
+            raise ConfigError(f"precision must be auto, fp32, bf16 or fp16, not {self.precision!r}")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps of the whole run."""
@@ -85,7 +85,7 @@ class TrainConfig(FromSettings):
 
 @dataclass(frozen=True)
 class StageOptions(FromSettings):
-    """What the options of every stage on packed or cut conversations have. Raises ConfigError for a bad value."""
+    """Options shared by every stage that packs or cuts its documents. Raises ConfigError for a bad value."""
 
     block_size: int = 512  # tokens in one packed row; a longer conversation is cut to it
 
@@ -102,8 +102,8 @@ class RunOptions:
     strict: bool = False  # stop at the first bad line of the data instead of skipping it
     resume: Resume = "strict"  # see training.loop.train
     callbacks: Sequence[Callback] = ()
-    measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; joins its metrics
+    measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; adds to its metrics
 
     def __post_init__(self) -> None:
         if self.resume not in ("strict", "if_unfinished", "never"):
-            raise ConfigError(f"resume is {self.resume!r}; there are: strict, if_unfinished, never")
+            raise ConfigError(f"resume must be strict, if_unfinished or never, not {self.resume!r}")

@@ -1,7 +1,7 @@
 """The arithmetic of reinforcement learning on answers: advantages, clipped objectives, the KL estimator, averaging.
 
 All tensors are (answers, tokens) fp32 unless said otherwise; ``mask`` is True on the tokens that the model wrote.
-ratio = π(token) / π_old(token), where π_old is the distribution that was really drawn from.
+ratio = π(token) / π_old(token), where π_old is the distribution that was actually sampled from.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Average = Literal["sequence", "token", "constant"]
 
 @dataclass(frozen=True)
 class Objective:
-    """What a paper changed."""
+    """What sets one paper's objective apart."""
 
     average: Average  # over each answer and then over answers; over all tokens; or a sum over a constant length
     scale_by_std: bool  # advantages in units of the group's standard deviation
-    clip_low: float  # the ratio counts down to 1 - clip_low …
-    clip_high: float  # … and up to 1 + clip_high
+    clip_low: float  # the ratio is clipped below at 1 - clip_low …
+    clip_high: float  # … and above at 1 + clip_high
     detached: bool = False  # the clipped ratio is only a weight of the log-probability's gradient
 
 
@@ -28,14 +28,14 @@ OBJECTIVES = {
     "grpo": Objective("sequence", True, 0.2, 0.2),  # Shao et al. 2024, DeepSeekMath, eq. 3, arXiv 2402.03300
     "dr_grpo": Objective("constant", False, 0.2, 0.2),  # Liu et al. 2025, section 3.2, arXiv 2503.20783
     "dapo": Objective("token", True, 0.2, 0.28),  # Yu et al. 2025, clip-higher and token-level loss, arXiv 2503.14476
-    "cispo": Objective("token", True, 1.0, 4.0, True),  # MiniMax 2025, eq. 4 and 5, arXiv 2506.13585; cap as in FACTS
+    "cispo": Objective("token", True, 1.0, 4.0, True),  # MiniMax 2025, eq. 4 and 5, arXiv 2506.13585; MiniMind's cap
 }
 
 
 def group_advantages(rewards: Tensor, scale_by_std: bool = True) -> Tensor:
     """How much better each answer is than its group's average: (groups, group_size) in and out.
 
-    A group of equal rewards says nothing about what is better: exactly 0. The standard deviation is the sample's
+    A group of equal rewards does not show what is better: exactly 0. The standard deviation is the sample's
     (n - 1) with 1e-4 added, as in TRL. Source: Shao et al. 2024, section 4.1.2.
     """
     advantages = rewards - rewards.mean(dim=1, keepdim=True)
@@ -82,9 +82,9 @@ def summed(values: Tensor, mask: Tensor, average: Average, constant: int) -> tup
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, discount: float = 1.0, lam: float = 0.95) -> Tensor:
-    """Generalised advantage estimation: δₜ = rₜ + γVₜ₊₁ - Vₜ, Aₜ = δₜ + γλAₜ₊₁; behind the last token all is 0.
+    """Generalised advantage estimation: δₜ = rₜ + γVₜ₊₁ - Vₜ, Aₜ = δₜ + γλAₜ₊₁; past the last token all is 0.
 
-    mask's True stretch may begin and end anywhere in a row, without gaps.
+    In each row of mask the True values are consecutive and may start and end anywhere.
     Source: Schulman et al. 2016, eq. 16, arXiv 1506.02438.
     """
     advantages = torch.zeros_like(rewards)
@@ -98,7 +98,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, discount: float = 1.0, la
 
 
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> Tensor:
-    """Half the squared error of every token's value, at least as large as that of a value held near the old one.
+    """Half the squared error of every token's value, or of that value clipped near the old one, if that is larger.
 
     Source: Schulman et al. 2017 with the clip of its public code, as in TRL's PPO.
     """

@@ -1,8 +1,8 @@
-"""Proximal policy optimisation: a second head guesses how much reward is still to come, and answers are judged by it.
+"""Proximal policy optimisation: a second head predicts the reward still to come, and answers are judged against it.
 
-GRPO asks a group of answers what is usual; PPO asks a critic, at every token. The critic here is one linear layer on
-the policy's own stream: it costs next to nothing. In the usual setting it is a second model as large as the policy,
-with its gradients and its optimizer, and that memory is what GRPO saves.
+GRPO asks a group of answers what to expect; PPO asks a critic, at every token. The critic here is one linear layer on
+the policy's own stream, which costs next to nothing. Usually it is a second model as large as the policy, with its own
+gradients and optimizer, and that memory is what GRPO saves.
 """
 
 from dataclasses import dataclass
@@ -31,20 +31,20 @@ from minimind_lite.training.stage import StageResult
 
 @dataclass(frozen=True)
 class PPOOptions(RolloutOptions):
-    """PPO's own numbers."""
+    """PPO's own settings."""
 
     group_size: int = 2  # answers to each prompt; PPO needs no more than one
     updates_per_rollout: int = 2
-    clip: float = 0.2  # of the ratio
+    clip: float = 0.2  # how far the ratio may move from 1
     value_clip: float = 0.2  # how far a value may move from the one at the rollout
-    value_weight: float = 0.5  # of the value loss beside the policy's
+    value_weight: float = 0.5  # weight of the value loss, which is added to the policy's
     discount: float = 1.0  # what a reward one token later is worth
     lam: float = 0.95  # GAE: 0 trusts the critic, 1 trusts only the rewards
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 <= self.discount <= 1 and 0 <= self.lam <= 1):
-            raise ConfigError("discount and lam are shares, from 0 to 1")
+            raise ConfigError("discount and lam must be between 0 and 1")
         if self.clip <= 0 or self.value_clip <= 0 or self.value_weight < 0:
             raise ConfigError("clip and value_clip must be above 0, value_weight 0 or more")
 
@@ -67,7 +67,7 @@ class ActorCritic(nn.Module):
     def forward(self, input_ids: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """(log-probabilities, values), each (batch, seq) and 0 where the target is -100.
 
-        The value at a position is of the text before its target, so it does not know what is going to be written.
+        The value at a position judges the text before its target, so it does not know what will be written.
         """
         trained = targets != IGNORED_TARGET
         hidden = self.policy.hidden_states(input_ids)[trained]  # (trained, hidden_size)
@@ -80,7 +80,7 @@ class ActorCritic(nn.Module):
 
 @dataclass(frozen=True)
 class PPORollout(Rollout):
-    """Answers with what the critic made of them, (rows, tokens)."""
+    """Answers with the critic's estimates, (rows, tokens)."""
 
     values: Tensor
     returns: Tensor  # what the values should have been
@@ -146,5 +146,5 @@ def run_ppo(
     options: PPOOptions = PPOOptions(),
     run: RunOptions = RunOptions(),
 ) -> StageResult:
-    """As ``grpo.run_grpo``, by PPO. The critic lives in the checkpoints only; the folder holds the language model."""
+    """Like ``grpo.run_grpo``, but with PPO. Only checkpoints hold the critic; the folder holds the language model."""
     return reinforce(PPOLoss, data, base, output_dir, config, options, run, critic=ActorCritic)

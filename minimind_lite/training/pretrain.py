@@ -13,7 +13,7 @@ from minimind_lite.training.stage import StageResult, StageRun
 
 @dataclass(frozen=True)
 class PretrainOptions(StageOptions):
-    """Which model is trained. Raises ConfigError for a value that cannot work."""
+    """Which model to train. Raises ConfigError for a value that cannot work."""
 
     preset: str = "nano"  # the model's shape, a name from config.PRESETS, with the tokenizer's vocabulary
     model: ModelConfig | None = None  # a shape of your own instead
@@ -30,7 +30,7 @@ def run_pretrain(
     """Train a new model on the texts of ``data`` and leave it in ``output_dir`` as a Hugging Face folder.
 
     data: JSON Lines of ``{"text": …}``, or a folder of them; so is ``run.eval_data``. base: a tokenizer's folder.
-    The weights start from ``config.seed``. Raises ConfigError, DataError, CheckpointError, TrainingDiverged.
+    ``config.seed`` determines the initial weights. Raises ConfigError, DataError, CheckpointError, TrainingDiverged.
     """
     stage = StageRun(base, output_dir, config, run)
     size = stage.tokenizer.vocab_size

@@ -1,7 +1,7 @@
-"""Reasoning distillation: fine-tuning on thoughts that a teacher wrote down, with the tags counted more than the rest.
+"""Reasoning distillation: fine-tuning on thoughts that a teacher wrote down, with extra weight on the tags.
 
-Choices: the tags are single tokens of the tokenizer, so a weight on them falls on nothing else (a tag in pieces would
-put it on every ``>`` and ``answer`` of the text) · the weighted sum is divided by the sum of the weights, so the loss
+Choices: the tags are single tokens of the tokenizer, so a weight on them affects nothing else (a tag in pieces would
+put it on every ``>`` and ``answer`` in the text) · the weighted sum is divided by the sum of the weights, so the loss
 stays a mean in nats and the learning rate keeps its meaning; `items` are therefore weights, not tokens · the mix is
 made of whole blocks, so its shares are shares of the positions that are computed.
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.4; the weight is MiniMind2's.
@@ -33,7 +33,7 @@ class ReasonOptions(StageOptions):
 
     tag_weight: float = 10.0  # how much more than another token a tag counts
     off_share: float = 0.0  # share of the blocks with thinking switched off: the same records, answered directly
-    replay: str = ""  # conversations of an earlier stage, mixed in against forgetting
+    replay: str = ""  # conversations of an earlier stage, mixed in to prevent forgetting
     replay_share: float = 0.0  # their share of the blocks
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class ReasonOptions(StageOptions):
             or self.off_share + self.replay_share > 1
             or self.replay_share == 1
         ):
-            raise ConfigError("off_share and replay_share are shares: 0 or more, together 1 at most, not all replay")
+            raise ConfigError("off_share and replay_share must be 0 or more and 1 at most together, and not all replay")
         if self.replay_share and not self.replay:
             raise ConfigError("replay_share needs replay: the file of conversations to mix in")
 
@@ -54,7 +54,7 @@ class Part(NamedTuple):
     """One ingredient of the mixture."""
 
     path: str | Path
-    kind: Kind  # as which its records are read
+    kind: Kind  # how its records are read
     share: float  # of the blocks
 
 
@@ -85,7 +85,7 @@ def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
 
 
 def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> ConcatDataset[dict[str, Tensor]]:
-    """All blocks of the first, and of each other one so many, evenly taken or repeated, that its share holds."""
+    """All blocks of the first dataset, and enough of each other one, evenly taken or repeated, to fill its share."""
     parts: list[Any] = [data[0]]
     for other, share in zip(data[1:], shares[1:], strict=True):
         count = round(len(data[0]) * share / shares[0])
@@ -111,7 +111,7 @@ def run_reason(
     stores = [stage.tokens(part.path, part.kind, options.block_size + 1) for part in parts]
     mixed = mix_blocks([PackedDataset(store, options.block_size) for store in stores], [part.share for part in parts])
     held_out = None
-    if run.eval_data is not None:  # read as what is trained first: with thoughts or without
+    if run.eval_data is not None:  # read like the first part: with thoughts or without
         stores.append(stage.tokens(run.eval_data, parts[0].kind, options.block_size + 1))
         held_out = PackedDataset(stores[-1], options.block_size)
     weights = tag_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)

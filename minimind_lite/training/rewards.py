@@ -1,7 +1,7 @@
 """Rewards that a program can check: plain functions of the question, what the model wrote, and the right answer.
 
-A reward is what gets learned, word for word, so each of these asks what a lazy answer would earn: the question copied,
-every number listed, several answers, no thought. They earn nothing. (A question whose answer stands in it could be
+A model learns exactly what is rewarded, so each of these asks what a lazy answer would earn: the question copied, every
+number listed, several answers, no thought. All of them earn nothing. (A question that contains its own answer could be
 answered by copying; `rollouts.read_prompts` leaves such questions out.)
 """
 
@@ -21,12 +21,12 @@ class RewardError(RuntimeError):
 
 
 def correctness_reward(question: str, written: str, right_answer: str) -> float:
-    """1 when the one answer block holds the right answer and nothing else."""
+    """1 if the only answer block holds the right answer and nothing else."""
     return float(parse_reasoning(written).answer == right_answer.strip())
 
 
 def format_reward(question: str, written: str, right_answer: str) -> float:
-    """1 for a thought and then an answer in their tags, neither copied out of the question (R1, section 2.2.2)."""
+    """1 for a thought and then an answer in their tags, neither copied from the question (R1, section 2.2.2)."""
     parts = parse_reasoning(written)
     return float(bool(parts.thought) and not _copies(question, parts))
 
@@ -44,7 +44,7 @@ def _copies(question: str, parts: Reasoning) -> bool:
 
 
 def score(rewards: Rewards, texts: Sequence[tuple[str, str, str]]) -> list[list[float]]:
-    """What every function gives to every (question, what was written, right answer), before the weights.
+    """What every function gives to every (question, what was written, right answer), before weighting.
 
     Raises RewardError for a function that raises, or that returns NaN or infinity.
     """
@@ -63,6 +63,6 @@ def _checked(reward: Reward, question: str, written: str, right_answer: str) -> 
 
 
 _WAY_OUT = (
-    "The model had written {!r}. The weights were not touched and the checkpoints are whole: fix the function, then "
+    "The model had written {!r}. The weights were not touched and the checkpoints are intact: fix the function, then "
     "run the same command again"
 )

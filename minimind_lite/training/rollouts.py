@@ -1,10 +1,10 @@
-"""What GRPO and PPO share: the model answers prompts, a program marks the answers, and a loss learns from them.
+"""What GRPO and PPO share: the model answers prompts, a program scores the answers, and a loss learns from them.
 
-A batch of the loop is a list of prompts, so the loss function makes its own data. The answers are learned from in
-``updates_per_rollout`` steps in a row; the prompts that the loop brings in between wait for another epoch. Everything
-random comes from torch's global generator, and answers that are not used up go into the checkpoint, so a run that was
-interrupted ends bit for bit like one that was not. With several processes the main one draws a seed for every answer of
-the step, so their number changes nothing.
+A batch of the loop is a list of prompts, so the loss function makes its own data. The answers are used for
+``updates_per_rollout`` steps in a row; the prompts that the loop brings in between wait for another epoch. All
+randomness comes from torch's global generator, and answers that are not used up go into the checkpoint, so an
+interrupted run ends bit for bit like an uninterrupted one. With several processes the main one draws a seed for every
+answer of the step, so the number of processes changes nothing.
 """
 
 import hashlib
@@ -41,15 +41,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RolloutOptions(FromSettings):
-    """How answers are drawn and marked. Raises ConfigError for a value that cannot work."""
+    """How answers are drawn and scored. Raises ConfigError for a value that cannot work."""
 
     group_size: int = 8  # answers to each prompt
     updates_per_rollout: int = 1  # steps that learn from the same answers
     temperature: float = 1.0  # of sampling, and so of every log-probability
-    max_new_tokens: int = 72  # longest answer
+    max_new_tokens: int = 72  # maximum length of an answer
     max_digits: int = 0  # only prompts with at most this many digits in all (23+59 has 4); 0 takes every prompt
-    kl_weight: float = 0.02  # how hard the reference model pulls back; 0 does without one
-    correct_weight: float = 1.0  # of the three rewards
+    kl_weight: float = 0.02  # how hard the reference model pulls back; 0 uses none
+    correct_weight: float = 1.0  # the weights of the three rewards
     format_weight: float = 0.1
     length_weight: float = 0.1
     custom_rewards: Rewards = ()  # (function, weight) pairs instead of the three
@@ -57,7 +57,7 @@ class RolloutOptions(FromSettings):
     def __post_init__(self) -> None:
         for name in ("group_size", "updates_per_rollout", "max_new_tokens", "temperature"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}: rollouts are drawn, not greedy")
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}: rollouts are sampled")
         if self.kl_weight < 0 or self.max_digits < 0:
             raise ConfigError("kl_weight and max_digits must be 0 or more")
 
@@ -83,7 +83,7 @@ class Prompt:
 def read_prompts(path: str | Path, tokenizer: Tokenizer, max_digits: int = 0, strict: bool = False) -> list[Prompt]:
     """The prompts of a file of conversations; the right answer is the last turn's answer block, or the whole turn.
 
-    A question that holds its own answer (7+0) is left out and counted: copying would solve it. Raises DataError.
+    A question that contains its own answer (7+0) is left out and counted: copying would solve it. Raises DataError.
     """
     prompts, copied = [], 0
     for record in read_records(path, "conversation", strict=strict):
@@ -96,7 +96,7 @@ def read_prompts(path: str | Path, tokenizer: Tokenizer, max_digits: int = 0, st
             continue
         prompts.append(Prompt(question, answer, tokenizer.render(asked, add_generation_prompt=True).ids))
     if copied:
-        logger.info("%s: %d questions hold their own answer and were left out", path, copied)
+        logger.info("%s: %d questions contain their own answer and were left out", path, copied)
     if not prompts:
         raise DataError(f"{path}: no prompt is left (max_digits={max_digits}): is it a file of questions with answers?")
     return prompts
@@ -104,12 +104,12 @@ def read_prompts(path: str | Path, tokenizer: Tokenizer, max_digits: int = 0, st
 
 @dataclass(frozen=True)
 class Rollout:
-    """Answers to some prompts, row by row, groups side by side; (rows, tokens) where nothing else is said."""
+    """Answers to some prompts, one per row, groups side by side; (rows, tokens) unless stated otherwise."""
 
     input_ids: Tensor
-    targets: Tensor  # shifted; -100 outside of the answer
-    old_logprobs: Tensor  # under the distribution that was drawn from, temperature included
-    reference_logprobs: Tensor  # under the reference, at the same temperature; the old ones where there is none
+    targets: Tensor  # shifted; -100 outside the answer
+    old_logprobs: Tensor  # under the distribution sampled from, temperature included
+    reference_logprobs: Tensor  # under the reference, at the same temperature; the old ones if there is none
     scores: Tensor  # (rows, reward functions), unweighted
     rewards: Tensor  # (rows,) weighted sums
 
@@ -124,7 +124,7 @@ def roll_out(
     model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], options: RolloutOptions,
     rewards: Rewards, reference: Transformer | None = None,
 ) -> Rollout:  # fmt: skip
-    """Answer every prompt ``group_size`` times and mark the answers. Raises RewardError.
+    """Answer every prompt ``group_size`` times and score the answers. Raises RewardError.
 
     No top-k or top-p: the model must be able to learn about every token that it may write.
     """
@@ -164,7 +164,7 @@ def _generators(prompts: int, options: RolloutOptions) -> list[torch.Generator]:
 
 
 def processes() -> tuple[int, int]:
-    """(this process's number, how many there are) of the run in progress; (0, 1) outside of torchrun."""
+    """(this process's number, how many there are) of the run in progress; (0, 1) outside torchrun."""
     if not torch.distributed.is_initialized():
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -179,7 +179,7 @@ class RolloutLoss(ABC):
         self.tokenizer, self.options, self.rewards = tokenizer, options, rewards
         self.reference = deepcopy(reference).eval() if options.kl_weight else None
         self.rollout: Any = None
-        self.uses = 0  # steps that have learned from it
+        self.uses = 0  # steps that have learned from the rollout
 
     def __call__(self, model: Any, batch: list[Prompt]) -> Loss:
         """The loss of one update, on new answers or, if updates_per_rollout has not been reached, on the last ones."""
@@ -209,7 +209,7 @@ class RolloutLoss(ABC):
         return {"uses": self.uses, "rollout": dict(vars(self.rollout))} if unfinished else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore what ``state_dict`` returned."""
         self.uses = state.get("uses", 0)
         self.rollout = self.rollout_type(**state["rollout"]) if state else None
 
@@ -235,7 +235,7 @@ def reinforce(
         held_out = read_prompts(run.eval_data, tokenizer, options.max_digits, run.strict)
         right = partial(accuracy, tokenizer=tokenizer, prompts=held_out, max_new_tokens=options.max_new_tokens)
         measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
-    torch.manual_seed(config.seed)  # of the answers; a resumed run takes up the checkpoint's state instead
+    torch.manual_seed(config.seed)  # for the answers; a resumed run restores the checkpoint's state instead
     loss_fn = loss_type(tokenizer, options, options.rewards, model)
     return stage.train(
         model, prompts, _identity(stage, options, prompts), loss_fn=loss_fn, collate=list, measure=measure,
@@ -252,7 +252,7 @@ def _identity(stage: StageRun, options: RolloutOptions, prompts: Sequence[Prompt
 
 
 def accuracy(model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], max_new_tokens: int) -> float:
-    """The share of prompts answered right, greedily."""
+    """The share of prompts answered right with greedy decoding."""
     said = generate(model, tokenizer, [one.ids for one in prompts], max_new_tokens=max_new_tokens, batch_size=128)
     right = [correctness_reward(p.question, one.text, p.right_answer) for p, one in zip(prompts, said, strict=True)]
     return sum(right) / len(right)

@@ -20,7 +20,7 @@ def run_sft(
     options: SFTOptions = SFTOptions(),
     run: RunOptions = RunOptions(),
 ) -> StageResult:
-    """Train the model in the folder ``base`` on conversations and leave it in ``output_dir``, a folder of that kind.
+    """Train the model in the folder ``base`` on conversations and leave it in ``output_dir``, in the same format.
 
     data: JSON Lines of ``{"conversations": […]}``, or a folder of them; so is ``run.eval_data``. A conversation longer
     than ``block_size`` is cut; one that loses every target is dropped, and both are logged.

@@ -1,8 +1,8 @@
 """What every stage shares: how a run begins, and how it ends.
 
-A stage is a function ``run_NAME(data, base, output_dir, config, options, run)``: it says which data, which loss and
-which module learns. Opening the base, tokenizing, the loop and writing the result's folder are here, once. With several
-processes (torchrun) the main one tokenizes and writes while the others wait.
+A stage is a function ``run_NAME(data, base, output_dir, config, options, run)``: it chooses the data, the loss and
+the module that learns. Opening the base, tokenizing, the loop and writing the result's folder are here, once. With
+several processes (torchrun) the main one tokenizes and writes while the others wait.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class StageRun:
     """One run of one stage, from the folder it starts from to the folder it leaves.
 
     base: a model's folder, or for pretraining a tokenizer's. Raises what loading and the loop raise: PretrainedError,
-    ConfigError, DataError, CheckpointError, TrainingDiverged, a tokenizer's error; each names the file.
+    ConfigError, DataError, CheckpointError, TrainingDiverged, or a tokenizer's error; each names the file.
     """
 
     def __init__(self, base: str | Path, output_dir: str | Path, config: TrainConfig, run: RunOptions) -> None:
@@ -69,7 +69,7 @@ class StageRun:
             )
 
     def conversations(self, data: str | Path, block_size: int) -> tuple[PackedDataset, PackedDataset | None, str]:
-        """Conversations, and those held out, packed into blocks; and what identifies the tokens in the recipe.
+        """Conversations, and the held-out ones, packed into blocks; and what identifies the tokens in the recipe.
 
         A conversation longer than a block is cut; one that loses every target is dropped. Both are logged.
         """
@@ -78,7 +78,7 @@ class StageRun:
     def packed(
         self, data: str | Path, kind: Kind, block_size: int, max_length: int = 0
     ) -> tuple[PackedDataset, PackedDataset | None, str]:
-        """As ``conversations``, for records of any kind, cut to ``max_length`` tokens."""
+        """Like ``conversations``, for records of any kind, cut to ``max_length`` tokens."""
         files = [data] if self.run.eval_data is None else [data, self.run.eval_data]
         stores = [self.tokens(file, kind, max_length) for file in files]
         blocks, *held_out = (PackedDataset(store, block_size) for store in stores)
@@ -100,7 +100,7 @@ class StageRun:
         """Run the loop, then write the result into the run's folder.
 
         identity: what a continued run must share besides its settings. module: what learns, if it is more than
-        ``model`` (PPO's critic beside it). measure: the stage's own, unless the run brings one. save: writes the
+        ``model`` (PPO's critic beside it). measure: the stage's own, unless the run has one. save: writes the
         result; None writes a model's folder.
         """
         result = train(

@@ -1,4 +1,4 @@
-"""The curated facts: tables of checked facts, and for each relation the sentences that state, ask and answer it."""
+"""The curated facts: tables of checked facts, and, for each relation, sentences that state, ask and answer it."""
 
 import csv
 import tomllib
@@ -22,7 +22,7 @@ class Relation:
     answer: str
     statements: tuple[str, ...]
     questions: tuple[str, ...]  # trained on
-    heldout: tuple[str, ...]  # never trained on, with any subject
+    heldout: tuple[str, ...]  # never trained on with any subject
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Fact:
 
 
 def with_article(noun: str) -> str:
-    """Put a or an before an English noun (by its first letter, which is right for every noun in the tables)."""
+    """Put a or an before an English noun (by its first letter, which works for every noun in the tables)."""
     return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
 
 
@@ -65,7 +65,7 @@ def load_relations() -> dict[tuple[str, str], Relation]:
 
 @cache
 def load_facts() -> list[Fact]:
-    """All facts, relation by relation in a fixed order. A row with an empty cell has no fact there."""
+    """All facts, relation by relation in a fixed order. An empty cell is skipped."""
     facts = []
     for relation in load_relations().values():
         rows = [row for row in read_table(relation.table) if row[relation.subject] and row[relation.value]]
