@@ -68,9 +68,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
 
 def start(arguments: list[str], kernels: str, threads: int) -> subprocess.Popen[str]:
     paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
-    settings = KERNELS[kernels] | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths, "MINIMIND_SMOKE": ""}
-    if "-p" in arguments:
-        settings["MINIMIND_SMOKE"] = "1"
+    settings = KERNELS[kernels] | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+    settings["OMP_WAIT_POLICY"] = "PASSIVE"  # two processes share the cores; a thread that spins blocks one
+    settings["MINIMIND_SMOKE"] = "1" if "notebooks" in arguments else ""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, env=os.environ | settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
