@@ -82,8 +82,8 @@ def test_a_marker_without_its_partner_is_refused(marker: str) -> None:
 @pytest.mark.parametrize(
     ("cells", "words"),
     [
-        ([SOLUTION, SOLUTION], "no check stands behind"),
-        (["check_rms_norm(f)"], "no solution stands before it"),
+        ([SOLUTION, SOLUTION], "no check follows"),
+        (["check_rms_norm(f)"], "no solution precedes it"),
         ([SOLUTION, "check_nothing(f)"], "check_nothing is not a check of this set"),
         ([SOLUTION, "check_rms_norm(f)"], "without a task: check_root_mean_square"),
         ([SOLUTION], "without a task"),

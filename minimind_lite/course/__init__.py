@@ -104,7 +104,7 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     chapter = Chapter(name, profile, folder, settings, pick_device())
     use_one_thread()
     random.seed(settings.seed)
-    np.random.seed(settings.seed)  # noqa: NPY002  libraries that a chapter compares with use the old generator
+    np.random.seed(settings.seed)  # noqa: NPY002  the reference libraries use the old generator
     torch.manual_seed(settings.seed)
     minutes = expected_minutes(stage, profile)
     time = "seconds (smoke size)" if is_smoke() else f"about {minutes:g} minutes" if minutes else "time unknown"

@@ -127,7 +127,7 @@ plant(
     mistakes=[
         (lambda: [pair for pair, _ in count(PAPER).most_common(3)], "most frequent pairs of LETTERS"),
         (lambda: [("e", "s"), *train(PAPER, 3)[1:]], "a pair has an order"),
-        (lambda: [("t", "h"), *train(PAPER, 3)[1:]], "the first merge is another one"),
+        (lambda: [("t", "h"), *train(PAPER, 3)[1:]], "the first merge is a different one"),
         (lambda: [train(PAPER, 3)[0], ("h", "e"), ("t", "he")], "the second is not"),
         (lambda: [*train(PAPER, 3)[:2], ("t", "h")], "the third is not"),
         (lambda: train(PAPER, 2), "three merges are wanted"),

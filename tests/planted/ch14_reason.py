@@ -151,7 +151,7 @@ plant(
         (lambda text: apart(text, once=False), "there are two thoughts"),
         (lambda text: (apart(text)[0], found(text) or None, apart(text)[2]), "which one? None"),
         (lambda text: apart(text if "</answer>" in text else text + "</answer>"), "it may have been cut off"),
-        (lambda text: apart(text, empty=True), "an empty answer is no answer"),
+        (lambda text: apart(text, empty=True), "an empty answer does not count"),
     ],
     alternatives=[by_partition, parse_reasoning],
 )
@@ -168,7 +168,7 @@ plant(
         (grader(lambda t, n: f"<answer>{n}</answer>" in t), "white space around the number"),
         (grader(lambda t, n: "<think>" in t and found(t) == n), "a direct answer is right too"),
         (grader(lambda t, n: parse_reasoning(t).well_formed and found(t) == n), "words outside are bad form"),
-        (grader(lambda t, n: n in t), "stands in the thought"),
+        (grader(lambda t, n: n in t), "is in the thought"),
         (grader(lambda t, n: n in found(t)), "not with `in`"),
         (grader(lambda t, n: found(t).endswith(n)), "only have to end so"),
         (lambda ts, ns: exact(ts, ns) * len(ts) / sum("<answer>" in t for t in ts), "divide by all questions"),

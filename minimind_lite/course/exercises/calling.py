@@ -1,4 +1,4 @@
-"""Calling somebody's function with care: on copies, with a time limit, and with every way to fail made a value."""
+"""Calls a learner's function safely: on copies, with a time limit, and with every failure turned into a value."""
 
 import copy
 import ctypes
@@ -14,16 +14,16 @@ from torch import Tensor
 
 
 class Unreadable(Exception):
-    """A function returned what is no plain data."""
+    """A function returned something other than plain data."""
 
 
 @dataclass
 class Outcome:
-    """What became of one call."""
+    """The outcome of one call."""
 
     value: Any = None
-    error: str = ""  # the exception's class; "Timeout" where the call did not come back
-    text: str = ""  # the exception's words, and the line of the learner's code if it is known
+    error: str = ""  # the exception's class; "Timeout" if the call did not return
+    text: str = ""  # the exception's message, and the line of the learner's code if it is known
     changed: tuple[str, ...] = ()  # arguments that the call changed in place
 
 
@@ -31,11 +31,11 @@ class Caller(Protocol):
     """A way to the learner's function: in this process, or in the kernel of a submission."""
 
     def run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Outcome:
-        """Do ``operation`` ("call" or "gradients") with the function, and say what came of it; never raises."""
+        """Do ``operation`` ("call" or "gradients") with the function, and return the outcome; never raises."""
 
 
 class LocalCaller:
-    """Calls a function of this process, in a thread of its own that is given up after the time limit."""
+    """Calls a function of this process, in a thread of its own, which is abandoned after the time limit."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -78,7 +78,7 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _gradients(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """[output, gradient of its weighted sum for each floating tensor among the arguments]; None where none flows."""
+    """[output, gradient of its weighted sum for each floating tensor among the arguments]; None if none flows."""
     upstream = kwargs.pop("upstream", None)
     inputs = [one.requires_grad_() for one in args if isinstance(one, Tensor) and one.is_floating_point()]
     with torch.enable_grad():
@@ -96,8 +96,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {"call": _call, "gradients": _gradie
 
 
 def _plain(value: Any) -> Any:
-    """The same value as plain data, its tensors cut from the graph. Raises Unreadable for anything else: an object
-    may answer every question with yes."""
+    """The same value as plain data, its tensors detached from the graph. Raises Unreadable for anything else: an object
+    could claim to be equal to everything."""
     if isinstance(value, Tensor):
         return value.detach().as_subclass(Tensor)
     if isinstance(value, (np.ndarray, np.generic)):
@@ -129,7 +129,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the learner's own code the error arose, as far as the traceback tells."""
-    cells = ("ipykernel", "<ipython")  # how a notebook's cell is called in a traceback
+    """Where in the learner's own code the error arose, if the traceback shows it."""
+    cells = ("ipykernel", "<ipython")  # the name of a notebook's cell in a traceback
     frames = [f for f in traceback.extract_tb(error.__traceback__) if any(name in f.filename for name in cells)]
     return f" (in the line `{frames[-1].line}`)" if frames and frames[-1].line else ""

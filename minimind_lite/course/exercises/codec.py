@@ -1,4 +1,4 @@
-"""Values as JSON text and back, for the way between the grader and a submission's kernel.
+"""Values as JSON text and back, for the traffic between the grader and a submission's kernel.
 
 Nothing that comes out of a submission is unpickled: numbers, texts, tensors, and lists, tuples, dicts and sets of them
 are all that can come through. Functions of this library travel by name, and only towards the kernel.
@@ -19,7 +19,7 @@ DTYPES = {name: getattr(torch, name) for name in _NAMES}
 
 
 def dumps(value: Any) -> str:
-    """The value as text. Raises TypeError for what cannot travel."""
+    """The value as text. Raises TypeError for a value that cannot be encoded."""
     return json.dumps(_encode(value))
 
 

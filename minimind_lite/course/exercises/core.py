@@ -41,22 +41,22 @@ class Check:
 
     @property
     def digest(self) -> str:
-        """Changes when the check does: a task solved under an older check is shown as such."""
+        """Changes when the check does, so that a task solved under an older check is recognised."""
         return hashlib.sha256(inspect.getsource(self.body).encode()).hexdigest()[:16]
 
     def __call__(self, function: Any) -> None:
-        """Print what the check found in ``function``; note in the progress file that a task is solved."""
+        """Print what the check found in ``function``; record in the progress file that the task is solved."""
         verdict = self.judge(LocalCaller(function))
         if verdict.status == SOLVED:
             note_solved(self.task, self.digest)
         print(f"{SHOWN[verdict.status]} · {self.task} · {verdict.message}")
 
     def passes(self, function: Any) -> bool:
-        """Whether ``function`` solves the task: for nbgrader's hidden test cells, which want an assertion."""
+        """Whether ``function`` solves the task: for nbgrader's hidden test cells, which need an assertion."""
         return self.judge(LocalCaller(function)).status == SOLVED
 
     def judge(self, caller: Caller, *, seed: int = 0, seconds: float = 10.0) -> Verdict:
-        """The verdict on whatever ``caller`` calls; ``seed`` draws the inputs, ``seconds`` limit each call."""
+        """The verdict on whatever ``caller`` calls; ``seed`` draws the inputs, ``seconds`` limits each call."""
         task = Task(caller, seed, seconds)
         try:
             return Verdict(SOLVED, self.body(task))
@@ -65,7 +65,7 @@ class Check:
         except Wrong as wrong:
             return Verdict(WRONG, str(wrong))
         except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError, ArithmeticError) as error:
-            # what came back was of a kind that the check does not know how to read
+            # the function returned something that the check cannot read
             return Verdict(WRONG, f"your function returned {task.last}, which this check cannot read: {error}")
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""Sets of exercises: the masters in solutions/, what learners get in exercises/, and nbgrader's marks on both.
+"""Sets of exercises: the masters in solutions/, what learners get in exercises/, and nbgrader's metadata in both.
 
-A master holds, for each task, a cell with ``### BEGIN SOLUTION`` and ``### END SOLUTION`` and behind it a cell whose
-first line is the check, ``check_rms_norm(rms_norm)``. All else is made here: ids, setup cell, nbgrader's metadata, the
-hidden assertion that gives points there, and the learner's notebook. Neither of the two is stored with outputs.
+A master has, for each task, a cell with ``### BEGIN SOLUTION`` and ``### END SOLUTION``, followed by a cell whose first
+line is the check, ``check_rms_norm(rms_norm)``. Everything else is generated here: ids, setup cell, nbgrader's
+metadata, the hidden assertion that gives points there, and the learner's notebook. Both are stored without outputs.
 """
 
 import re
@@ -39,27 +39,27 @@ class TaskCells:
 
 
 def master_paths(names: Iterable[str] = ()) -> list[Path]:
-    """The masters in order; only those asked for by number or name, if any is."""
+    """The masters in order; only those given by number or name, if any are."""
     return chapter_paths(names, repository_root() / "solutions")
 
 
 def exercise_path(master: Path) -> Path:
-    """Where the learner's notebook of a master lies."""
+    """The path of the learner's notebook made from a master."""
     return master.parents[1] / "exercises" / master.name
 
 
 def tasks_of(notebook: Any, name: str) -> list[TaskCells]:
-    """The set's tasks in order. Raises CourseError where cells and checks do not belong together."""
+    """The set's tasks in order. Raises CourseError if cells and checks do not match."""
     known = {one.name: one for task, one in every_check().items() if task.startswith(f"{name.partition('_')[0]}.")}
     found, solution = [], None
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
         called = _CHECK_LINE.match(cell.source.partition("\n")[0])
         if _is_solution(cell):
             if solution is not None:
-                raise CourseError(f"{name}: no check stands behind the cell {solution.source[:60]!r}")
+                raise CourseError(f"{name}: no check follows the cell {solution.source[:60]!r}")
             solution = cell
         elif called and (solution is None or called[1] not in known):
-            raise CourseError(f"{name}: {called[1]} is not a check of this set, or no solution stands before it")
+            raise CourseError(f"{name}: {called[1]} is not a check of this set, or no solution precedes it")
         elif called:
             found.append(TaskCells(known.pop(called[1]), called[2], solution, cell))
             solution = None
@@ -74,7 +74,7 @@ def _is_solution(cell: Any) -> bool:
 
 
 def stamp_master(notebook: Any, name: str) -> Any:
-    """Write into the master all that a tool can know, in place; outputs are removed."""
+    """Write everything that can be generated into the master, in place, and remove its outputs."""
     stamp(notebook, name, "exercises")
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
         cell.outputs, cell.execution_count = [], None
@@ -108,12 +108,12 @@ def generate(master: Any) -> Any:
 
 
 def without_hidden(source: str) -> str:
-    """A cell as it is handed out: without the assertion that stands in the masters for nbgrader."""
+    """A cell as handed out: without the assertion that the masters hold for nbgrader."""
     return _HIDDEN.sub("", source)
 
 
 def make(paths: Iterable[Path]) -> list[str]:
-    """Stamp the masters and write the learners' notebooks from them; returns what is still wrong: nothing."""
+    """Stamp the masters and write the learners' notebooks; returns what is still wrong, ideally nothing."""
     for path in paths:
         master = stamp_master(read(path), path.stem)
         write(master, path)
@@ -122,7 +122,7 @@ def make(paths: Iterable[Path]) -> list[str]:
 
 
 def problems(paths: Iterable[Path]) -> list[str]:
-    """What is not as `minimind course exercises` would write it, one line each; empty where all is well."""
+    """What differs from what `minimind course exercises` would write, one line each; empty if all is well."""
     found = []
     for path in paths:
         stored = read(path)

@@ -1,4 +1,4 @@
-"""The kernel's side of grading: call the submission's function with what the grader sent, hand back plain data.
+"""The kernel's side of grading: call the submission's function with what the grader sent, and return plain data.
 
 This runs in the same process as the submission, which may change anything in it. It does not matter: the grader takes
 from here only values, and decides in a process of its own whether they are right.

@@ -11,7 +11,7 @@ from ..kit.profiles import is_smoke
 
 
 def progress_file() -> Path:
-    """build/course/progress.json; a test's own file at smoke size; elsewhere if MINIMIND_PROGRESS says so."""
+    """build/course/progress.json; a test's own file at smoke size; another file if MINIMIND_PROGRESS names one."""
     named = os.environ.get("MINIMIND_PROGRESS")
     if named:
         return Path(named)

@@ -1,4 +1,4 @@
-"""What a check works with: inputs drawn from a seed, guarded calls, and comparisons that name the mistake."""
+"""The tools of a check: inputs drawn from a seed, guarded calls, and comparisons that name the mistake."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from .calling import Caller, Outcome
 
 
 class Wrong(Exception):
-    """The answer is wrong; the message says how, and names the likely mistake."""
+    """The answer is wrong; the message says in what way and names the likely mistake."""
 
 
 class NotYet(Exception):
@@ -18,7 +18,7 @@ class NotYet(Exception):
 
 
 class Task:
-    """One look at one function. The checks of the course draw all inputs here: the grader draws other ones."""
+    """One examination of one function. Checks draw all their inputs here, because the grader draws different ones."""
 
     def __init__(self, caller: Caller, seed: int, seconds: float) -> None:
         self.caller, self.seconds = caller, seconds
@@ -77,9 +77,9 @@ class Task:
         mistakes: Mapping[str, Any] | None = None,
         tolerance: float = 1e-4,
     ) -> None:
-        """``got`` must be ``expected`` up to rounding; if it is what a known mistake gives, say that mistake.
+        """``got`` must be ``expected`` up to rounding; if it is what a known mistake gives, name that mistake.
 
-        mistakes: message → the value which that mistake would have given. ``otherwise`` is said for any other value.
+        mistakes: message → the value that this mistake would give. ``otherwise`` is the message for any other value.
         """
         if close(got, expected, tolerance):
             return
@@ -127,7 +127,7 @@ def _describe(value: Any) -> str:
 
 
 def _explain(outcome: Outcome) -> str:
-    """A failed call in words that help."""
+    """A helpful message for a failed call."""
     if outcome.error == "Timeout":
         return (f"your function was still running after {outcome.text}: a loop without an end? "
                 "If the next cell hangs, restart the kernel")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Is my loss normal? The band in which the losses of other seeds lay, as `make evidence` measured it."""
+"""Is my loss normal? The band in which other seeds' losses fall, as measured by `make evidence`."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any
 Row = Mapping[str, Any]
 
 FILE = Path(__file__).with_name("bands.json")
-# What may differ between two runs whose losses can be compared step by step.
+# Settings that may differ between two runs whose losses are compared step by step.
 _FREE = {"seed", "eval_every", "save_every", "eval_documents", "eval_questions", "max_new_tokens"}
 
 
@@ -20,14 +20,14 @@ def recipe(settings: Any) -> dict[str, Any]:
 
 
 def expected_band(stage: str, settings: Any, file: Path = FILE) -> dict[str, Any] | None:
-    """``{"steps", "low", "high", "seeds"}`` for a stage at these settings; None where nobody has measured them."""
+    """``{"steps", "low", "high", "seeds"}`` for a stage at these settings; None if they have not been measured."""
     bands = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     band = bands.get(stage)
     return band if band and band["recipe"] == recipe(settings) else None
 
 
 def inside(history: Sequence[Row], band: Mapping[str, Any]) -> float:
-    """The share of the logged steps whose loss lies in the band."""
+    """The share of the logged steps whose loss is inside the band."""
     limits = dict(zip(band["steps"], zip(band["low"], band["high"], strict=True), strict=True))
     found = [
         limits[row["step"]][0] <= row["loss"] <= limits[row["step"]][1] for row in history if row["step"] in limits
@@ -38,10 +38,10 @@ def inside(history: Sequence[Row], band: Mapping[str, Any]) -> float:
 def make_band(
     histories: Sequence[Sequence[Row]], settings: Any, seeds: Sequence[int], reach: int = 4
 ) -> dict[str, Any]:
-    """A band from the same run with several seeds: mean ± 2 standard deviations of single steps' losses.
+    """The band of one run with several seeds: mean ± 2 standard deviations of the losses at single steps.
 
-    Around each logged step the losses of all seeds at it and at ``reach`` logged steps to each side are pooled, after
-    the mean curve has been taken out, so that the slope does not count as scatter.
+    For each logged step, the losses of all seeds at that step and at ``reach`` logged steps on either side are pooled,
+    after subtracting the mean curve, so that the slope does not count as scatter.
     """
     steps = [row["step"] for row in histories[0]]
     losses = [[row["loss"] for row in history] for history in histories]
@@ -58,7 +58,7 @@ def make_band(
 
 
 def _line_at(x: int, near: range, values: Sequence[float]) -> float:
-    """The straight line through ``values`` at the places ``near`` (least squares), read off at ``x``."""
+    """The least-squares line through ``values`` at the positions ``near``, evaluated at ``x``."""
     mean_x, mean_y = sum(near) / len(near), sum(values[i] for i in near) / len(near)
     steepness = sum((i - mean_x) * (values[i] - mean_y) for i in near) / max(1, sum((i - mean_x) ** 2 for i in near))
     return mean_y + steepness * (x - mean_x)

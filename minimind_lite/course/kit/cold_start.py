@@ -1,4 +1,4 @@
-"""What chapters 15 and 15b start from: a model that can think before it answers a sum, and mostly does not."""
+"""What chapters 15 and 15b start from: a model that can think before answering a sum, but mostly does not."""
 
 import json
 from collections.abc import Sequence

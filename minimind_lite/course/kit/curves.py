@@ -8,7 +8,7 @@ from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, style, subplots
 
 
 def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None, ylabel: str = "loss") -> Any:
-    """The learner's loss, step by step and held out, over the band in which 19 of 20 steps of other seeds lay."""
+    """The learner's loss, step by step and held out, over the band that holds 19 of 20 steps of other seeds."""
     figure, axis = subplots(height=3.8)
     if band is not None:
         axis.fill_between(band["steps"], band["low"], band["high"], color=GREEN, alpha=0.25, label=label("expected"))
@@ -23,7 +23,7 @@ def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | No
 
 
 def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
-    """Several curves over the steps, on one scale."""
+    """Several curves over the steps, on the same scale."""
     figure, axis = subplots(height=3.0)
     for name, values in curves.items():
         axis.plot(range(1, len(values) + 1), values, label=name)

@@ -21,7 +21,7 @@ SAMPLE_NAMES = {"tokenizer_train": "pretrain"}  # the small tokenizer learns fro
 
 
 def data_path(name: str, profile: str) -> Path:
-    """The file or folder called ``name``; CourseError says what there is, or how to get the full data."""
+    """The file or folder called ``name``; CourseError lists what there is, or tells how to get the full data."""
     root = repository_root()
     if profile == "full" and name in FULL_DATA and not is_smoke():
         path = root / "dataset" / FULL_DATA[name]

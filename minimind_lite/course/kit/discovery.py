@@ -21,7 +21,7 @@ def chapter_names() -> tuple[str, ...]:
 
 @cache
 def chapter_part(chapter: str, part: str) -> ModuleType | None:
-    """The module ``part`` of a chapter; None where there is no such chapter, or it has no such part."""
+    """The module ``part`` of a chapter; None if there is no such chapter, or it has no such part."""
     if not (CHAPTERS / chapter / f"{part}.py").is_file():
         return None
     return importlib.import_module(f"{PACKAGE}.{chapter}.{part}")

@@ -1,7 +1,8 @@
 """Stop a run that was given a parameter the chapter does not have: papermill only logs it, and runs at full size.
 
-papermill writes what ``-p NAME VALUE`` gave into a cell of its own, behind the cell tagged ``parameters`` and headed by
-the comment ``# Parameters``. IPython keeps every cell's source in its history ``In``, so a chapter can compare the two.
+papermill writes the values of ``-p NAME VALUE`` into a cell of its own, after the cell tagged ``parameters`` and headed
+by the comment ``# Parameters``. IPython keeps every cell's source in its history ``In``, so a chapter can compare the
+two.
 """
 
 import ast
@@ -13,7 +14,7 @@ INJECTED_HEADER = "# Parameters"
 
 
 def assigned_names(source: str) -> list[str]:
-    """Names that the top level of ``source`` binds by assignment, in order; none where it is not plain Python."""
+    """Names that the top level of ``source`` binds by assignment, in order; empty if it is not plain Python."""
     try:
         body = ast.parse(source).body
     except SyntaxError:  # a magic or a shell line

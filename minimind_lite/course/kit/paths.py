@@ -12,7 +12,7 @@ SMOKE_OUTPUT = "build/smoke"
 
 
 def resolve_output(output_dir: str | Path = DEFAULT_OUTPUT) -> Path:
-    """An absolute folder; a relative one counts from the repository's root, for the grader from MINIMIND_ROOT.
+    """An absolute folder; a relative one counts from the repository's root, or from MINIMIND_ROOT if the grader set it.
 
     At smoke size the default becomes ``build/smoke``, so that a test never overwrites what a real run made.
     """
@@ -23,7 +23,7 @@ def resolve_output(output_dir: str | Path = DEFAULT_OUTPUT) -> Path:
 
 
 def shown(path: Path) -> str:
-    """The path as a reader should see it: from the repository's root where it lies inside, with forward slashes."""
+    """The path as a reader should see it: relative to the repository's root if it is inside, with forward slashes."""
     root = repository_root()
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
@@ -36,7 +36,7 @@ def stage_of(chapter: str) -> str:
 def notebook_of(stage: str) -> str:
     """The chapter's name with its number, which only its notebook's file name states: ``ppo`` → ``15b_ppo``.
 
-    The bare name where there is no such notebook.
+    The bare name if there is no such notebook.
     """
     found = (path.stem for path in (repository_root() / "notebooks").glob(f"*_{stage}.ipynb"))
     return next((name for name in found if stage_of(name) == stage), stage)

@@ -11,7 +11,7 @@ PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#888888"
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY)
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"  # colour maps: amounts, and amounts around zero
 
-# White is stated, not left to the page: a transparent figure's black axes vanish in a dark theme.
+# White is set explicitly: the black axes of a transparent figure would vanish in a dark theme.
 RC: dict[str, Any] = {
     "figure.dpi": 90, "savefig.dpi": 90, "figure.figsize": (7.2, 3.6), "figure.facecolor": "white",
     "figure.constrained_layout.use": True, "axes.facecolor": "white", "axes.grid": True, "axes.axisbelow": True,

@@ -26,7 +26,7 @@ def chips(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
 
 
 def byte_chips(tokens: Sequence[bytes]) -> str:
-    """HTML of tokens given as bytes; the bytes that make no whole character are shown as <E6>."""
+    """HTML of tokens given as bytes; bytes that do not form a whole character are shown as <E6>."""
     return "".join(chip(_shown(token), PASTEL[i % len(PASTEL)], token.hex(" ")) for i, token in enumerate(tokens))
 
 
@@ -36,7 +36,7 @@ def _shown(token: bytes) -> str:
 
 
 def rows(titled: Mapping[str, str]) -> Any:
-    """Rows of chips under each other, each with its title at the left."""
+    """Rows of chips one below another, each with its title on the left."""
     cell = "text-align:left;vertical-align:top;padding:3px 10px 3px 0"
     body = "".join(
         f'<tr><th scope="row" style="{cell};white-space:nowrap;font-weight:600">{escape(title)}</th>'

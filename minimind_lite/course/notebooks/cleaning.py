@@ -21,7 +21,7 @@ _CELL_FILE = re.compile(r"\S*ipykernel_\d+[\\/]\d+\.py")
 
 
 def clean(notebook: Any) -> Any:
-    """The same notebook, changed in place, holding only what every machine would write."""
+    """The same notebook, changed in place so that it holds only what every machine would write."""
     notebook.metadata = type(notebook.metadata)(NOTEBOOK_METADATA)
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     count = 0
@@ -77,6 +77,6 @@ def clean_text(text: str) -> str:
 
 
 def _settle_carriage_returns(text: str) -> str:
-    """What a terminal would show at the end: of each line the part behind its last carriage return; no bars."""
+    """What a terminal would show in the end: each line from its last carriage return on, without progress bars."""
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(line for line in lines if not _PROGRESS_BAR.match(line))

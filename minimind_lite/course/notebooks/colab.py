@@ -1,7 +1,7 @@
 """The setup cell and the Colab badge: written by `minimind course refresh` and `badges`, never by hand.
 
 Colab brings its own torch, built for its driver. Replacing it costs minutes and can leave a broken CUDA, so `setup`
-installs this package without its dependencies, then only those that are missing, with what is there pinned.
+installs this package without its dependencies, then only those that are missing, with the installed versions pinned.
 """
 
 import importlib.metadata

@@ -15,7 +15,7 @@ LARGEST = 500_000  # bytes in one stored chapter
 
 
 def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
-    """The chapters' files in order; only those whose number, name or file is asked for, if any is.
+    """The chapters' files in order; only those given by number, name or file, if any are.
 
     Raises CourseError for one that does not exist, with those that do.
     """
@@ -34,7 +34,7 @@ def _is_called(path: Path, name: str) -> bool:
 
 
 def read(path: Path) -> Any:
-    """The notebook at ``path`` in format 4.5; CourseError where it is no notebook."""
+    """The notebook at ``path`` in format 4.5; CourseError if it is not a notebook."""
     try:
         return nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
@@ -42,7 +42,7 @@ def read(path: Path) -> Any:
 
 
 def write(notebook: Any, path: Path) -> None:
-    """Store the notebook whole or not at all; refuses one that is too large."""
+    """Store the notebook atomically. Raises CourseError for one that is too large."""
     text = text_of(notebook)
     if len(text.encode()) > LARGEST:
         raise CourseError(f"{path.name} would be {len(text.encode()) // 1000} KB; a chapter stays under 500 KB: "
@@ -51,7 +51,7 @@ def write(notebook: Any, path: Path) -> None:
 
 
 def text_of(notebook: Any) -> str:
-    """The file that ``write`` makes of the notebook."""
+    """The text that ``write`` stores for the notebook."""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return json.dumps(nbformat.from_dict(_split(notebook)), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 

@@ -1,4 +1,4 @@
-"""What a tool writes into a chapter (badge, setup cell, cell ids), and the check that it is still as it should be."""
+"""What the tool writes into a chapter (badge, setup cell, cell ids), and the check of a stored chapter."""
 
 import ast
 import hashlib
@@ -25,7 +25,7 @@ def stamp_chapters(paths: Sequence[Path]) -> None:
 
 
 def stamp(notebook: Any, name: str, folder: str = "notebooks") -> Any:
-    """Write the badge, the setup cell and the ids into the notebook, in place; clean what is not of the chapter."""
+    """Write badge, setup cell and ids into the notebook, in place; remove what does not belong to the chapter."""
     title = notebook.cells[0] if notebook.cells else None
     if title is None or title.cell_type != "markdown" or not title.source.startswith("# "):
         raise CourseError(f"{name}: the first cell must be Markdown and begin with the title, '# …'")
@@ -43,7 +43,7 @@ def stamp(notebook: Any, name: str, folder: str = "notebooks") -> Any:
 
 
 def give_ids(notebook: Any, name: str) -> None:
-    """Give every cell a lasting id, made from its first source; an id once given is kept. Reading renames doubles."""
+    """Give every cell a lasting id, made from its first source. Ids once given are kept; reading renames duplicates."""
     taken = {cell.get("id") for cell in notebook.cells if _OUR_ID.match(cell.get("id", ""))}
     for cell in notebook.cells:
         if not _OUR_ID.match(cell.get("id", "")):
@@ -56,7 +56,7 @@ def give_ids(notebook: Any, name: str) -> None:
 
 
 def problems(path: Path) -> list[str]:
-    """What is wrong with a stored chapter, one line each; empty where all is well."""
+    """What is wrong with a stored chapter, one line each; empty if all is well."""
     notebook, name = read(path), path.stem
     found = [f"{path.stat().st_size // 1000} KB is over 500 KB"] if path.stat().st_size > LARGEST else []
     found += _structure_problems(notebook, name)

@@ -12,7 +12,7 @@ from .run import run_course
 
 
 def run_and_report(plan: Plan, *, force: bool = False, console: Console | None = None) -> bool:
-    """Run the plan, write report.json and index.html, let the trained model answer; whether all went well."""
+    """Run the plan, write report.json and index.html, show the model's answers; returns whether all went well."""
     console = console or Console(highlight=False)
     run = run_course(plan, force=force, console=console)
     answers = ask_trained_model(plan.artifacts)
@@ -28,7 +28,7 @@ def run_and_report(plan: Plan, *, force: bool = False, console: Console | None =
 
 
 def show_answers(answers: list[Answer], console: Console) -> None:
-    """The three questions as a conversation."""
+    """Print the three questions and answers as a conversation."""
     if answers:
         console.print("\nThree held-out questions for the model just trained:", markup=False)
     for one in answers:
@@ -36,7 +36,7 @@ def show_answers(answers: list[Answer], console: Console) -> None:
 
 
 def show_status(plan: Plan, console: Console | None = None) -> None:
-    """One line a chapter: its status, how long its last run took, and at which profile."""
+    """One line per chapter: its status, how long its last run took, and at which profile."""
     console = console or Console(highlight=False)
     records = state.load(plan.state_file)
     for path in plan.every:

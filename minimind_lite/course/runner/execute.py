@@ -25,11 +25,11 @@ class Outcome:
     """How one execution ended."""
 
     seconds: float
-    error: str = ""  # empty where every cell ran; else the cell, the line, the error, and what to do
+    error: str = ""  # empty if every cell ran; else the cell, the line, the error, and what to do
 
 
 def execute(source: Path, target: Path, parameters: dict[str, Any], listener: Listener, cwd: Path) -> Outcome:
-    """Execute ``source`` into ``target`` with papermill's own injection of ``parameters``."""
+    """Execute ``source`` and store it as ``target``; papermill injects the ``parameters``."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -85,7 +85,7 @@ def check_parameters(paths: list[Path], parameters: dict[str, Any]) -> dict[Path
 
 
 def _register_engine() -> None:
-    """papermill's own engine, with a listener that hears of each cell."""
+    """Register papermill's own engine with a listener that is told about each cell."""
     from papermill.engines import NBClientEngine, papermill_engines
 
     class ListeningEngine(NBClientEngine):
@@ -107,10 +107,10 @@ def _register_engine() -> None:
 
 
 def _patient_manager() -> type:
-    """A kernel manager whose client looks for a reply once a second instead of sleeping until it is woken.
+    """A kernel manager whose client checks for a reply every second instead of sleeping until it is woken.
 
-    In a cell with a widget nbclient sends on the socket on which it waits, and the wake-up can be lost: the cell has
-    finished, and the run waits for ever (nbclient issue 312).
+    In a cell with a widget, nbclient sends on the socket it is waiting on, and the wake-up can be lost: the cell has
+    finished, but the run waits forever (nbclient issue 312).
     """
     from jupyter_client.manager import AsyncKernelManager
 
@@ -133,7 +133,7 @@ def _patient_manager() -> type:
 
 
 def _headings(cells: list[Any]) -> list[str]:
-    """For each cell the Markdown heading it stands under."""
+    """For each cell, the Markdown heading that it is under."""
     current, found = "", []
     for cell in cells:
         if cell.cell_type == "markdown":

@@ -31,7 +31,7 @@ class ChapterView:
     status: str
     seconds: float
     figures: dict[str, Any]
-    plot: str  # a data address, or ""
+    plot: str  # a data: URL, or ""
 
 
 def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], error: str) -> str:
@@ -89,7 +89,7 @@ def _card(view: ChapterView) -> str:
 
 
 def figure_table(figures: dict[str, Any], at_once: int = 6) -> str:
-    """Figures as a table: first those with a before and an after, in one row each; all beyond ``at_once`` folded away.
+    """Figures as a table: first those with a before and an after, one row each; those beyond ``at_once`` folded away.
 
     ``x_before`` belongs to ``x`` or to ``x_after``. Lists are for pictures and are left out.
     """
@@ -122,7 +122,7 @@ def _table(rows: list[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A figure as a reader wants it: whole numbers grouped, others to four significant digits, long words cut."""
+    """A figure formatted for reading: whole numbers grouped, others to four significant digits, long words cut."""
     if isinstance(value, (bool, str)):
         text = str(value)
         return escape(text if len(text) <= 32 else f"{text[:16]}…")

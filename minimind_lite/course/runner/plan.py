@@ -22,11 +22,11 @@ class Plan:
     """What to run, where, and with which parameters; made and checked before the first chapter starts."""
 
     profile: str
-    artifacts: Path  # one folder a stage
+    artifacts: Path  # one folder per chapter
     home: Path  # executed copies, the state, the report
-    chapters: list[Path]  # those asked for
-    every: list[Path]  # all there are
-    parameters: dict[Path, dict[str, Any]]  # for each, what it was given beyond the profile and the folder
+    chapters: list[Path]  # the requested ones
+    every: list[Path]  # all that exist
+    parameters: dict[Path, dict[str, Any]]  # for each, its parameters beside the profile and the folder
 
     @property
     def state_file(self) -> Path:
@@ -54,14 +54,14 @@ def make_plan(
     output_dir: str | Path = DEFAULT_OUTPUT,
     folder: Path | None = None,
 ) -> Plan:
-    """Check everything that can be checked beforehand. Raises CourseError for an unknown profile, chapter, parameter.
+    """Check all that can be checked before running. Raises CourseError for an unknown profile, chapter or parameter.
 
-    The executed copies and the report lie beside the artifacts: in ``build/course`` for the default folder.
+    The executed copies and the report are stored beside the artifacts: in ``build/course`` for the default folder.
     """
     check_profile(profile)
     every = chapter_paths(folder=folder)
     if not every:
-        raise CourseError(f"no chapter lies in {folder or repository_root() / 'notebooks'}")
+        raise CourseError(f"there is no chapter in {folder or repository_root() / 'notebooks'}")
     start = every.index(chapter_paths([first], folder)[0]) if first else 0
     end = every.index(chapter_paths([last], folder)[0]) if last else len(every) - 1
     if start > end:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 def minutes(seconds: float) -> str:
-    """A time as people say it: "45 s", "2 min 05 s"."""
+    """A duration for people: "45 s", "2 min 05 s"."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
@@ -20,9 +20,9 @@ def minutes(seconds: float) -> str:
 class CourseProgressBar:
     """Follows one run of the course and estimates the time left from what each chapter is expected to take.
 
-    ``expected``: seconds by chapter, recorded by an earlier run or stated by the profile, for those that will run.
-    On a terminal one line stays in place and redraws itself; elsewhere each chapter writes a line when it starts and
-    one when it ends.
+    ``expected``: seconds for each chapter that will run, recorded by an earlier run or stated in its settings.
+    On a terminal, one line stays in place and is redrawn; elsewhere each chapter prints a line when it starts and
+    another when it ends.
     """
 
     def __init__(self, expected: Mapping[str, float], console: Console | None = None) -> None:
@@ -44,11 +44,11 @@ class CourseProgressBar:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        """A line that stays, above the live one; never wrapped, never read as markup."""
+        """Print a line that stays, above the live one, without wrapping or markup."""
         self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
     def start(self, name: str, position: int, total: int) -> None:
-        """A chapter begins."""
+        """A chapter starts."""
         self.chapter, self.heading, self.share, self.started = f"[{position}/{total}] {name}", "", 0.0, time.monotonic()
         if not self.console.is_terminal:
             left = f", about {minutes(self.time_left())} left for the course"
@@ -59,7 +59,7 @@ class CourseProgressBar:
         self.heading, self.share = heading, cells_done / max(1, cells)
 
     def finish(self, name: str, seconds: float, word: str = "done") -> None:
-        """A chapter ended; what it took corrects the estimate for those to come."""
+        """A chapter has ended; the time it took corrects the estimate for the rest."""
         self.promised += self.left_over.pop(name, 0.0)
         self.spent += seconds
         if self.promised > 0:
@@ -68,7 +68,7 @@ class CourseProgressBar:
         self.chapter = ""
 
     def time_left(self) -> float:
-        """Seconds until the last chapter ends, as far as can be told."""
+        """Estimated seconds until the last chapter ends."""
         running = time.monotonic() - self.started if self.chapter else 0.0
         name = self.chapter.rpartition(" ")[2]
         rest = sum(seconds for other, seconds in self.left_over.items() if other != name) * self.ratio

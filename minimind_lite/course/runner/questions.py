@@ -1,4 +1,4 @@
-"""Three questions for the model that the course has just trained, taken from the held-out ones: nobody picked them."""
+"""Three held-out questions for the model that the course has just trained, chosen by position, not by hand."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..kit.data_files import data_path
 
 @dataclass(frozen=True)
 class Answer:
-    """One question, what the model said, and what the held-out file says."""
+    """One question, the model's answer, and the answer in the held-out file."""
 
     question: str
     answer: str
@@ -27,7 +27,7 @@ def pick_questions(path: Path) -> list[tuple[str, str]]:
 
 
 def ask(model_folder: Path, questions: list[tuple[str, str]], max_new_tokens: int = 64) -> list[Answer]:
-    """Let the model in ``model_folder`` answer, greedily, so that every reader's model of this seed says the same."""
+    """Let the model in ``model_folder`` answer greedily, so that the answers depend on nothing but the model."""
     from minimind_lite.generation.engine import chat
     from minimind_lite.model.pretrained import load_pretrained
     from minimind_lite.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ def ask(model_folder: Path, questions: list[tuple[str, str]], max_new_tokens: in
 
 
 def ask_trained_model(artifacts: Path) -> list[Answer]:
-    """What the model of chapter 10 says; nothing where it has not been trained yet."""
+    """What the model of chapter 10 says; an empty list if it has not been trained yet."""
     if not (artifacts / "sft" / "model.safetensors").is_file():
         return []
     return ask(artifacts / "sft", pick_questions(data_path("sft_heldout", "quick")))

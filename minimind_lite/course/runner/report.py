@@ -25,16 +25,16 @@ from .state import Record
 
 @dataclass(frozen=True)
 class Report:
-    """Everything both files say."""
+    """Everything that both files show."""
 
-    data: dict[str, Any]  # report.json as it stands
+    data: dict[str, Any]  # the content of report.json
     views: list[ChapterView]
     answers: list[Answer]
     error: str
 
 
 def make_report(run: CourseRun, answers: list[Answer]) -> Report:
-    """Gather status, seconds and figures of all chapters: those of this run, and those that ran before."""
+    """Collect status, seconds and figures of all chapters, from this run and from earlier ones."""
     rows = chapter_rows(run)
     results = {name: _figures(run.plan.artifacts / stage_of(name) / "results.json") for name, _, _ in rows}
     total = round(sum(round(seconds, 1) for _, _, seconds in rows), 1)  # of what is shown, and recorded
@@ -61,7 +61,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
 
 
 def chapter_rows(run: CourseRun) -> list[tuple[str, str, float]]:
-    """(name, status, seconds) of every chapter: as this run left it, else as the records know it."""
+    """(name, status, seconds) of every chapter: from this run, or else from the records."""
     ran = {name: (name, status, seconds) for name, status, seconds in run.chapters}
     records = state.load(run.plan.state_file)
     return [ran.get(path.stem) or status_row(run.plan, path, records) for path in run.plan.every]
@@ -77,7 +77,7 @@ def status_row(plan: Plan, path: Path, records: dict[str, Record]) -> tuple[str,
 
 
 def write_report(report: Report, home: Path) -> None:
-    """report.json and index.html in ``home``."""
+    """Write report.json and index.html into ``home``."""
     write_text(home / "report.json", json.dumps(report.data, ensure_ascii=False, indent=1) + "\n")
     write_text(home / "index.html", page(report.data, report.views, report.answers, report.error))
 
@@ -95,7 +95,7 @@ def title_of(path: Path) -> str:
 
 
 def main_plot(executed: Path) -> str:
-    """The chapter's main picture as a data address: of the cell tagged ``main-plot``, else the last one; or ""."""
+    """The chapter's main picture as a data: URL: from the cell tagged ``main-plot``, else the last one; or ""."""
     if not executed.is_file():
         return ""
     notebook = nbformat.read(executed, as_version=4)
@@ -109,7 +109,7 @@ def main_plot(executed: Path) -> str:
 
 
 def commit() -> str:
-    """The commit this tree stands at, with "-dirty" where tracked files differ; "unknown" without git."""
+    """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git."""
     git = ["git", "-C", str(repository_root())]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

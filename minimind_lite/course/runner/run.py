@@ -18,7 +18,7 @@ from .state import Record
 
 @dataclass
 class CourseRun:
-    """How a run went: one (name, status, seconds) a chapter, and the message of the failure if there was one."""
+    """How a run went: one (name, status, seconds) per chapter, and the error message if one failed."""
 
     plan: Plan
     chapters: list[tuple[str, str, float]] = field(default_factory=list)
@@ -46,7 +46,7 @@ def run_course(plan: Plan, *, force: bool = False, console: Console | None = Non
 
 
 def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, records: dict[str, Record]) -> Outcome:
-    """Execute one chapter and note how it ended; figures of an earlier run do not outlive it."""
+    """Execute one chapter and record how it ended; the figures of an earlier run are removed first."""
     inputs = plan.hash_of(path)
     _make_room(plan, path, records, inputs)
     parameters = {"profile": plan.profile, **plan.parameters.get(path, {})}
@@ -56,7 +56,7 @@ def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, records: di
     try:
         outcome = execute(path, plan.home / path.name, parameters, progress.listen, path.parent)
     except KeyboardInterrupt:
-        outcome = Outcome(time.monotonic() - start, f"{path.stem}: interrupted; run the same command again to go on")
+        outcome = Outcome(time.monotonic() - start, f"{path.stem}: interrupted; run the same command again to continue")
     if not outcome.error and not plan.results(path).is_file():
         outcome = Outcome(outcome.seconds, f"{path.stem}: ran to its end but recorded no figures in "
                           f"{plan.results(path).parent.name}/results.json; it must call chapter.record(…)")  # fmt: skip
@@ -67,7 +67,7 @@ def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, records: di
 
 
 def _expected(plan: Plan, records: dict[str, Record], force: bool) -> dict[str, float]:
-    """Seconds each chapter will take: as recorded at this profile, else as the profile says, else half a minute."""
+    """Seconds each chapter will take: as recorded at this profile, else as its settings state, else half a minute."""
     found = {}
     for path in plan.chapters:
         record = records.get(path.stem)
@@ -79,13 +79,13 @@ def _expected(plan: Plan, records: dict[str, Record], force: bool) -> dict[str, 
 
 
 def _make_room(plan: Plan, path: Path, records: dict[str, Record], inputs: str) -> None:
-    """Remove what an earlier run left, unless it was cut off with the same inputs: then training goes on from there.
+    """Remove what an earlier run left, unless it was interrupted with the same inputs: then training resumes from it.
 
-    A folder that no run of ours has made is left alone.
+    A folder that the runner did not create is left alone.
     """
     before = records.get(path.stem)
     if before and not (before.status != "done" and before.inputs == inputs):
         shutil.rmtree(plan.results(path).parent, ignore_errors=True)
     plan.results(path).unlink(missing_ok=True)
-    records[path.stem] = Record("failed", 0.0, inputs, plan.profile, {})  # until it has ended well
+    records[path.stem] = Record("failed", 0.0, inputs, plan.profile, {})  # until it has succeeded
     state.save(plan.state_file, records)

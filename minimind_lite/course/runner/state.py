@@ -23,7 +23,7 @@ class Record:
 
     status: str  # done or failed
     seconds: float
-    inputs: str  # the hash of all it was made from
+    inputs: str  # the hash of everything it was made from
     profile: str
     parameters: dict[str, Any]  # what -p gave it
 
@@ -37,7 +37,7 @@ def load(path: Path) -> dict[str, Record]:
 
 
 def save(path: Path, records: dict[str, Record]) -> None:
-    """Write the records, whole or not at all."""
+    """Write the records atomically."""
     write_text(path, json.dumps({name: asdict(one) for name, one in sorted(records.items())}, indent=1) + "\n")
 
 

@@ -68,7 +68,7 @@ GROUPED = {
     "open": "the future is visible: the causal mask is missing",
     "no scale": "the division by √d is missing",
     "wide scale": "divide by the root of *one head's* width, not of the whole width",
-    "repeat": "the shared heads stand in the wrong order: query head j reads key/value head j // group, so the copies "
+    "repeat": "the shared heads are in the wrong order: query head j reads key/value head j // group, so the copies "
               "are neighbours (`repeat_interleave`, not `repeat`)",
     "late mask": "the mask comes after the softmax: the rows no longer sum to 1, and the future counts in the "
                  "denominator. Put −∞ in *before* the softmax",
@@ -113,7 +113,7 @@ def check_repaired_heads(task: Task) -> str:
     join = lambda x: x.transpose(1, 2).flatten(2)  # noqa: E731
     right = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     known = {
-        "the heads' parts stand in the wrong order within a token: all of head 0, then all of head 1, …":
+        "the heads' parts are in the wrong order within a token: all of head 0, then all of head 1, …":
             right.permute(0, 2, 3, 1).flatten(2),
         "the leak is gone because nobody looks at anybody: only v came back": join(v),
         "you took the causal mask away; it was never the culprit": join(F.scaled_dot_product_attention(q, k, v)),

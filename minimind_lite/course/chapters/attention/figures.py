@@ -46,7 +46,7 @@ def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
 
 @style()
 def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradient: dict[str, Sequence[float]]) -> Any:
-    """How decided the softmax is, and how much gradient passes it, against the width of a head; one line a variant."""
+    """How peaked the softmax is, and how much gradient passes it, against a head's width; one line per variant."""
     figure, axes = subplots(1, 2, width=8.4, height=3.2)
     for colour, name in zip((RED, BLUE), largest, strict=False):
         axes[0].plot(dims, largest[name], "o-", color=colour, label=name)
@@ -64,7 +64,7 @@ def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradien
 
 @style()
 def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int]) -> Any:
-    """Memory of keys and values against the length of the text; one line a kind of attention. Values in bytes."""
+    """Memory of keys and values against the length of the text; one line per kind of attention. Values in bytes."""
     figure, axis = subplots(width=6.4, height=3.4)
     for (name, values), colour in zip(bytes_by_kind.items(), PALETTE, strict=False):
         mebibytes = [value / 2**20 for value in values]
@@ -98,7 +98,7 @@ def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "")
     """One head's map, and what the token ``query`` looks at. weights: (seq, seq)."""
     figure, axes = subplots(1, 2, width=9.0, height=3.9, width_ratios=(1, 1.25))
     draw_map(axes[0], weights, title=title, limit=1.0)
-    for edge in (query - 0.5, query + 0.5):  # a frame around the row, which stays visible
+    for edge in (query - 0.5, query + 0.5):  # a frame that leaves the row visible
         axes[0].axhline(edge, color=ORANGE, linewidth=0.8)
     axes[0].set_ylabel(label("query_token"))
     axes[0].set_xlabel(label("key_token"))

@@ -28,7 +28,7 @@ def _bar(name: str, share: float, right: bool) -> str:
 
 
 def temperatures(logits: Tensor, values: Sequence[float]) -> Any:
-    """The same logits, softened: probabilities of the likeliest tokens by rank, one line a temperature."""
+    """The same logits, softened: probabilities of the likeliest tokens by rank, one line per temperature."""
     figure, axis = subplots(height=3.2)
     ranked = logits.sort(descending=True).values
     for number, value in enumerate(values):
@@ -40,7 +40,7 @@ def temperatures(logits: Tensor, values: Sequence[float]) -> Any:
 
 
 def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
-    """A distribution with two hills, and the single hills that come nearest to it by each direction of the KL."""
+    """A distribution with two peaks, and the single peak closest to it for each direction of the KL."""
     figure, axis = subplots(height=3.2)
     axis.fill_between(places.numpy(), target.numpy(), color=GREY, alpha=0.35, label=label("teacher"))
     for colour, (name, probabilities) in zip((BLUE, ORANGE), fitted.items(), strict=False):
@@ -74,7 +74,7 @@ def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float
 
 
 def softened(names: Sequence[str], logits: Sequence[float], temperature: float, truth: str = "") -> Any:
-    """The picture of the interactive: the named tokens at this temperature, and how much the likeliest leaves over."""
+    """The interactive's picture: tokens at this temperature, and the probability left to all but the likeliest."""
     shares = torch.tensor(logits).div(temperature).softmax(dim=-1).numpy()
     entropy = float(-(shares * np.log(np.maximum(shares, 1e-30))).sum())
     left = (

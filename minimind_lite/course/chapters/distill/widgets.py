@@ -1,4 +1,4 @@
-"""Chapter 13's interactive: a temperature, and what it brings to light of the teacher's opinion."""
+"""Chapter 13's interactive: a temperature, and how much it reveals of the teacher's opinion."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ TEMPERATURES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 def temperature_explorer(places: Mapping[str, tuple[Sequence[str], Sequence[float], str]]) -> Any:
     """Choose a place in a text and a temperature; the tokens' probabilities follow.
 
-    places: for each name the tokens, their logits, and the token that stands there: the label.
+    places: for each name the tokens, their logits, and the token that is there: the label.
     """
     import ipywidgets
     from IPython.display import display

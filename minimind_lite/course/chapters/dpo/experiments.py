@@ -77,7 +77,7 @@ class PreferenceReport:
     accuracy: "PairAccuracy"
     samples: "SampledAnswers"
     style: float  # share of the sampled answers that end as the preferred ones do
-    style_once: float  # the same, if they do so only once
+    style_once: float  # the same, but only if they do so once
     kl_answer: float  # to the reference, nats per answer
     kl_token: float  # nats per token
     facts: float  # share of held-out questions whose greedy answer contains the expected sentence
@@ -109,7 +109,7 @@ class PairAccuracy:
 
     summed: float  # log π(chosen) > log π(rejected): the whole answers as they stand, so a short one has an advantage
     per_token: float  # the same with means over the tokens
-    reward: float  # log π/reference of the chosen answer is the greater: DPO's own measure; a tie counts half
+    reward: float  # log π/reference is larger for the chosen answer: DPO's own measure; a tie counts half
 
 
 def pair_accuracy(model: Transformer, pairs: Sequence[Pair], reference: Tensor) -> PairAccuracy:
@@ -152,7 +152,7 @@ class SampledAnswers:
         return sum(text.strip().endswith(tuple(closings)) for text in self.texts) / len(self.texts)
 
     def share_ending_once(self, closings: Sequence[str]) -> float:
-        """The stricter share: they end with one of ``closings`` and hold no other, nor the same one twice."""
+        """The stricter share: they end with one of ``closings`` and contain no other one, nor the same one twice."""
         once = [sum(text.count(one) for one in closings) == 1 for text in self.texts]
         ends = [text.strip().endswith(tuple(closings)) for text in self.texts]
         return sum(a and b for a, b in zip(once, ends, strict=True)) / len(self.texts)

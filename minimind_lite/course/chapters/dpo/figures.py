@@ -11,7 +11,7 @@ from ...kit.style import BLUE, GREEN, GREY, ORANGE, html, subplots
 
 
 def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
-    """DPO's loss and the weight of its gradient against the margin in nats, a line for each β; ``chosen`` is marked."""
+    """DPO's loss and the weight of its gradient against the margin in nats, one line per β; ``chosen`` is marked."""
     figure, (left, right) = subplots(columns=2, height=3.0)
     margins = np.linspace(-60, 60, 241)
     for beta in betas:
@@ -65,7 +65,7 @@ def before_after(before: Any, after: Any) -> Any:
 
 
 def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
-    """For each β: how far the model went (KL of an answer, nats) and its share of answers in the preferred style."""
+    """For each β: how far the model drifted (KL per answer, nats) and its share of answers in the preferred style."""
     figure, axis = subplots(height=3.0)
     for row, (beta, (distance, share)) in enumerate(measured.items()):
         axis.plot(distance, 100 * share, marker="o", color=BLUE)

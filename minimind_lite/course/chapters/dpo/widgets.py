@@ -1,4 +1,4 @@
-"""Chapter 12's interactive: what a pair's margin and β make of its loss and its gradient."""
+"""Chapter 12's interactive: how a pair's margin and β determine its loss and its gradient."""
 
 import math
 from typing import Any

@@ -78,7 +78,7 @@ def _judge_store(task: Task, got: tuple[Tensor, Tensor], stored: tuple[Tensor, T
     """What is kept after a piece of ``size`` tokens."""
     task.equal(got[0], stored[0], "keys: all tokens' so far, old ones first", {
         "the cache is forgotten: return the old keys and the new ones behind them": stored[0][-size:],
-        "the new keys stand in front of the old ones": torch.cat([stored[0][-size:], stored[0][:-size]]),
+        "the new keys come before the old ones": torch.cat([stored[0][-size:], stored[0][:-size]]),
         "keys and values are exchanged": stored[1],
     })  # fmt: skip
     task.equal(got[1], stored[1], "values: all tokens' so far, old ones first")

@@ -24,7 +24,7 @@ SHOWN = 10  # tokens of a distribution that get a bar of their own
 
 @style()
 def time_per_token(lengths: Sequence[int], milliseconds: Mapping[str, Sequence[float]]) -> Any:
-    """Time of one new token against the tokens before it; one line a way of doing it, its last value in the legend."""
+    """Time of one new token against the tokens before it; one line per method, its last value in the legend."""
     figure, axis = subplots(width=7.0, height=3.4)
     for (name, values), colour, mark in zip(milliseconds.items(), (RED, ORANGE, BLUE), "osD", strict=False):
         axis.plot(lengths, values, marker=mark, color=colour, label=f"{name}: {values[-1]:.1f} ms")
@@ -76,7 +76,7 @@ def cache_account(config: ModelConfig, length: int, batch: int, bytes_per_value:
 
 
 def size_text(size: float) -> str:
-    """Bytes in the unit a person would choose: 8388608 → "8.0 MiB"."""
+    """Bytes in a readable unit: 8388608 → "8.0 MiB"."""
     power = min(int(math.log2(max(size, 1)) // 10), 4)
     return f"{size / 2 ** (10 * power):.{0 if power == 0 else 1}f} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
@@ -86,7 +86,7 @@ def _group(config: ModelConfig) -> int:
 
 
 def candidates(tokenizer: Tokenizer, logits: Tensor, config: SamplingConfig, shown: int = SHOWN) -> str:
-    """HTML bars of the likeliest next tokens: grey the model's probability, blue what is drawn from under ``config``.
+    """HTML bars of the likeliest next tokens: grey for the model's probability, blue for that under ``config``.
 
     logits (vocab,). A token that the rule refuses is struck through.
     """
@@ -103,7 +103,7 @@ def candidates(tokenizer: Tokenizer, logits: Tensor, config: SamplingConfig, sho
 
 
 def _drawn_from(logits: Tensor, config: SamplingConfig) -> Tensor:
-    """Probabilities (vocab,) that a token is drawn with; greedy is all on one."""
+    """The probability with which each token is drawn, (vocab,); greedy puts everything on one."""
     scores = sampling_logits(logits[None], config)[0]
     if config.greedy:
         return torch.zeros_like(scores).index_fill(0, scores.argmax(), 1.0)
@@ -126,7 +126,7 @@ def _bar(name: str, model: Tensor, drawn: Tensor) -> str:
 
 
 def side_by_side(titled: Mapping[str, str]) -> Any:
-    """HTML fragments beside each other under their titles; they wrap where the page is narrow."""
+    """HTML fragments side by side under their titles; they wrap on a narrow page."""
     blocks = "".join(
         f'<div style="margin:0 24px 12px 0"><div><b>{escape(title)}</b></div>{fragment}</div>'
         for title, fragment in titled.items()
@@ -135,7 +135,7 @@ def side_by_side(titled: Mapping[str, str]) -> Any:
 
 
 def continuations(rows: Sequence[tuple[str, str, str]]) -> Any:
-    """Texts that a model wrote: (what was set, prompt, continuation) a row; the prompt is grey."""
+    """Texts that a model wrote: one row each of (settings, prompt, continuation); the prompt is grey."""
     cell = "text-align:left;vertical-align:top;padding:4px 12px 4px 0"
     body = "".join(
         f'<tr><th scope="row" style="{cell};white-space:nowrap">{escape(name)}</th>'

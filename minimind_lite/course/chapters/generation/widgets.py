@@ -35,7 +35,7 @@ def cache_calculator(configs: Mapping[str, ModelConfig]) -> Any:
 
 
 def sampling_explorer(tokenizer: Tokenizer, logits: Mapping[str, Tensor]) -> Any:
-    """Turn temperature, top-k, top-p and min-p over the model's next-token logits; ``logits``: (vocab,) a prompt."""
+    """Turn temperature, top-k, top-p and min-p over the model's next-token logits, (vocab,) for each prompt."""
     import ipywidgets
     from IPython.display import display
 

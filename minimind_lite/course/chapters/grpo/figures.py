@@ -64,7 +64,7 @@ def estimators(found: Mapping[str, tuple[float, float]], truth: float) -> Any:
 
 
 def texts(columns: Mapping[str, Sequence[str]]) -> Any:
-    """Texts side by side, a row each, long ones shortened."""
+    """Texts side by side, one row each, long ones shortened."""
     head = "".join(f'<th style="text-align:left">{escape(label(name))}</th>' for name in columns)
     rows = "".join(
         "<tr>" + "".join(f'<td style="text-align:left;vertical-align:top;max-width:26em">{_short(t)}</td>' for t in row)

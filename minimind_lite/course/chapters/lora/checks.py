@@ -40,7 +40,7 @@ def check_lora_forward(task: Task) -> str:
         "the factor is alpha / rank; you divided by the rank alone": plain + change / 3,
         "rank and alpha are the wrong way round in the factor": plain + 3 / alpha * change,
         "the rank is the number of A's rows; you divided by one of the layer's widths": plain + alpha / 5 * change,
-        "the base's own part is missing: the adapter stands beside it, not in its place": alpha / 3 * change,
+        "the base's own part is missing: the adapter is added to it and does not replace it": alpha / 3 * change,
         "the factor belongs to the change alone: the base is multiplied by it too": alpha / 3 * (plain + change),
     })  # fmt: skip
     return "the same as peft's layer with your numbers"
@@ -87,7 +87,7 @@ def check_chosen_layers(task: Task) -> str:
             "these are the names that do not fit": [name for name in NAMES if name not in expected],
             "the pattern is a regular expression, not a plain text": [name for name in NAMES if pattern in name],
         })  # fmt: skip
-    return "layer 11 is not layer 1, and a bias is no layer"
+    return "layer 11 is not layer 1, and a bias is not a layer"
 
 
 @check("11.merge", points=2)

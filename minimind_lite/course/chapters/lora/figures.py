@@ -32,7 +32,7 @@ def spectra(changes: Mapping[str, Sequence[Tensor]], marked: int) -> Any:
 
 
 def truncated(ranks: Sequence[int], right: Sequence[float]) -> Any:
-    """Right answers of a model whose fine-tuning was cut to so many directions a matrix; the last rank is all."""
+    """Right answers of a model whose fine-tuning was cut to each rank per matrix; the last rank is the full one."""
     figure, axis = subplots(height=3.0)
     axis.plot(range(len(ranks)), [100 * share for share in right], marker="o", color=BLUE)
     axis.set_xticks(range(len(ranks)), [*map(str, ranks[:-1]), label("all_directions")])
@@ -49,12 +49,12 @@ def linear_shapes(config: ModelConfig) -> list[tuple[int, int]]:
 
 
 def adapter_parameters(config: ModelConfig, rank: int) -> int:
-    """How many numbers an adapter of this rank has on all linear layers."""
+    """The number of parameters of an adapter of this rank on all linear layers."""
     return sum(rank * (out + into) for out, into in linear_shapes(config))
 
 
 def shares_by_rank(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequence[int], marked: int) -> Any:
-    """Trainable parameters in percent of the base's, over the rank. models: name → (config, base's parameters)."""
+    """Trainable parameters in percent of the base's, against the rank. models: name → (config, base's parameters)."""
     figure, axis = subplots(height=3.2)
     for (name, (config, total)), colour in zip(models.items(), PALETTE, strict=False):
         percent = [100 * adapter_parameters(config, rank) / total for rank in ranks]
@@ -69,12 +69,12 @@ def shares_by_rank(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequenc
 
 
 def training_bytes(total: int, trained: int) -> dict[str, float]:
-    """Bytes of weights, gradients and AdamW's two moments in fp32, when ``trained`` of all weights learn."""
+    """Bytes of weights, gradients and AdamW's two moments in fp32, when ``trained`` of the weights are trained."""
     return {"weights": 4.0 * total, "gradients": 4.0 * trained, "adamw_moments": 8.0 * trained}
 
 
 def memory(runs: Mapping[str, Mapping[str, float]]) -> Any:
-    """Stacked bars of bytes by part, one bar a way of training, in MiB."""
+    """Stacked bars of bytes by part, one bar per way of training, in MiB."""
     figure, axis = subplots(height=0.9 + 0.55 * len(runs))
     names, colours = list(runs)[::-1], (BLUE, ORANGE, GREEN)
     left = [0.0] * len(names)
@@ -91,7 +91,7 @@ def memory(runs: Mapping[str, Mapping[str, float]]) -> Any:
 
 
 def side_by_side(questions: Sequence[str], said: Mapping[str, Sequence[str]]) -> Any:
-    """What each adapter answers to the same questions: one column an adapter."""
+    """What each adapter answers to the same questions: one column per adapter."""
     head = "".join(f'<th style="text-align:left">{escape(label(name))}</th>' for name in ("question", *said))
     cell = '<td style="text-align:left;vertical-align:top;max-width:18em">{}</td>'
     rows = "".join(

@@ -14,7 +14,7 @@ from minimind_lite.tokenizer import Tokenizer
 from ...kit.labels import label
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, chip, html, subplots
 
-# Light colours, one an expert, that keep apart under black text; a number stands beside them for those who see none.
+# Light colours, one per expert, distinguishable under black text; a number helps readers who cannot see them.
 EXPERT_COLOURS = ("#b9d7ea", "#fbe3b5", "#b5e0d2", "#f3c3ac", "#e8c6db", "#d3edfa", "#f6f0a0", "#d5d5d5")
 
 
@@ -43,13 +43,13 @@ def legend(experts: int) -> str:
 
 
 def routing(texts: Mapping[str, str], experts: int) -> Any:
-    """Routed texts (title: HTML) under each other, with the legend."""
+    """Routed texts (title: HTML) one below another, with the legend."""
     lines = "".join(f'<div style="margin:6px 0"><b>{escape(name)}</b><br>{body}</div>' for name, body in texts.items())
     return html(lines + f"<div>{legend(experts)}</div>")
 
 
 def kinds(loads: Mapping[str, Tensor], layer_names: Sequence[str]) -> Any:
-    """For each layer, which share of each kind of text goes to which expert: (layers, experts) for each kind."""
+    """For each layer, the share of each kind of text that goes to each expert: (layers, experts) for each kind."""
     names = list(loads)
     count = len(layer_names)
     figure, axes = subplots(1, count, width=2.0 + 1.9 * count, height=0.9 + 0.34 * len(names), sharey=True)
@@ -79,7 +79,7 @@ def load_bars(loads: Mapping[str, Tensor]) -> Any:
 
 
 def collapse(runs: Mapping[str, Sequence[Tensor]], step: int | None = None) -> Any:
-    """Loads over the steps of a run, as stacked bands, one panel a run: (steps) of (experts,). ``step`` is marked."""
+    """Loads over the steps of a run, as stacked bands, one panel per run: (steps) of (experts,). ``step`` is marked."""
     figure, axes = subplots(1, len(runs), width=1.2 + 3.4 * len(runs), height=2.8, sharey=True, squeeze=False)
     for axis, (name, history) in zip(axes[0], runs.items(), strict=True):
         table = 100 * torch.stack(list(history)).T  # (experts, steps)

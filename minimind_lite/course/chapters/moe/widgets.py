@@ -32,7 +32,7 @@ def routing_viewer(tokenizer: Tokenizer, texts: Mapping[str, tuple[Sequence[int]
 
 
 def collapse_switch(runs: Mapping[str, Mapping[str, Sequence[Tensor]]]) -> Any:
-    """The switch: each run's loads over its steps. runs: name of the setting → {name of a layer → loads a step}."""
+    """The switch: each run's loads over its steps. runs: name of the setting → {name of a layer → loads per step}."""
     import ipywidgets
     from IPython.display import display
 

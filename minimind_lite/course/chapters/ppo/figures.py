@@ -1,4 +1,4 @@
-"""Chapter 15b's pictures: the critic's values, the advantages that come of them, and the practice itself."""
+"""Chapter 15b's pictures: the critic's values, the advantages computed from them, and the curves of the run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

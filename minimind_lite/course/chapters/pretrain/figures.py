@@ -38,14 +38,14 @@ def _segment(share: float, background: str, title: str) -> str:
 
 
 def fill_shares(lengths: Sequence[int], block_size: int) -> tuple[float, float]:
-    """Share of real tokens with one document a block, and packed; over-long documents are cut in both."""
+    """Share of real tokens with one document per block, and packed; overlong documents are cut in both."""
     total = sum(lengths)
     padded = sum(-(-length // block_size) for length in lengths)
     return total / (padded * block_size), total / (len(pack(lengths, block_size)) * block_size)
 
 
 def waste(lengths: Sequence[int], sizes: Sequence[int], chosen: int) -> Any:
-    """Padding's share against the block's size, one document a block and packed; ``chosen`` is marked."""
+    """Padding's share against the block's size, with one document per block and packed; ``chosen`` is marked."""
     figure, axis = subplots(height=3.2)
     shares = 100 * (1 - np.array([fill_shares(lengths, size) for size in sizes]))  # (sizes, 2)
     for column, name, colour in ((0, "padded", ORANGE), (1, "packed", BLUE)):
@@ -59,7 +59,7 @@ def waste(lengths: Sequence[int], sizes: Sequence[int], chosen: int) -> Any:
 
 
 def schedule(total_steps: int, peak: float, warmups: Sequence[float], min_ratio: float) -> Any:
-    """The learning rate over a run, one line for each share of warm-up."""
+    """The learning rate over a run, one line per share of warm-up."""
     figure, axis = subplots(height=3.0)
     for share in warmups:
         rates = [

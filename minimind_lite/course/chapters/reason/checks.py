@@ -15,7 +15,7 @@ SWITCH_MISTAKES = {
     (None, EMPTY): "None is not False, it leaves the choice to the model; `if thinking` takes both for no",
     (None, "<think>\n"): "None leaves the choice to the model; you have chosen for it",
     (True, ""): "with True the thought is to be opened by the prompt; your model may think or not, as it likes",
-    (True, EMPTY): "with True you wrote a finished thought, and the model stands behind it: that is thinking off",
+    (True, EMPTY): "with True you wrote a finished thought, and the model continues after it: that is thinking off",
     (False, ""): "with False a model that has learned to think will think, unless it finds an empty thought there",
     (False, "<think>\n"): "with False you opened a thought and left it open: the model can only go on thinking",
 }  # fmt: skip
@@ -117,12 +117,12 @@ def _texts(n: str) -> list[tuple[str, Parts, str]]:
         (f"{think}Sure! {block}", spoilt, "a word between the blocks spoils the form"),
         (f"{think}{block} Bye", spoilt, "a word behind the blocks spoils the form"),
         (f"<think>\n{thought}\n{block}", spoilt, "the thought is never closed"),
-        (f"{block}\n{think}", spoilt, "the answer stands before the thought"),
+        (f"{block}\n{think}", spoilt, "the answer comes before the thought"),
         (think + think + block, spoilt, "there are two thoughts; each tag may stand there once"),
         (think + block + "<answer>\n1\n</answer>", (None, None, False), "there are two answers: which one? None"),
         (f"{think}<answer>\n{n}", (None, None, False), "the answer is never closed: None, it may have been cut off"),
-        (f"<think>\nso {block}\n</think>", spoilt, "the answer stands inside the thought"),
-        (f"{think}<answer>\n\n</answer>", (None, "", False), "an empty answer is no answer: not well-formed, text ''"),
+        (f"<think>\nso {block}\n</think>", spoilt, "the answer is inside the thought"),
+        (f"{think}<answer>\n\n</answer>", (None, "", False), "an empty answer does not count: badly formed, text ''"),
     ]  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _replies(n: str, good: str) -> list[tuple[str, int, str]]:
         (good, 1, "two right replies make 1.0. Is the white space around the number taken away?"),
         (f"<answer>{n}</answer>", 1, "a direct answer is right too"),
         (f"Sure! <answer>\n{n}\n</answer>", 1, "words outside are bad form; the answer is right all the same"),
-        (good.replace(n, "7").replace("1\n", f"{n}\n"), 0, "the number stands in the thought and the answer is 7"),
+        (good.replace(n, "7").replace("1\n", f"{n}\n"), 0, "the number is in the thought and the answer is 7"),
         (good.replace(n, n + "0"), 0, "ten times too much, and you call it right: compare with `==`, not with `in`"),
         (good.replace(n, f"1{n}"), 0, "more than it should be, and you call it right: does it only have to end so?"),
         (n, 0, "a number without an answer block is not right, and its question still counts: divide by all questions"),

@@ -43,7 +43,7 @@ def _class_of(weight: float) -> tuple[str, str]:
 
 
 def by_difficulty(measured: Mapping[str, Mapping[str, ReasonedAnswers]], title: str) -> Any:
-    """Right answers in groups of questions, one colour a way of answering, each with its 95 % interval."""
+    """Right answers in groups of questions, one colour per way of answering, each with its 95 % interval."""
     figure, axis = subplots(height=3.4)
     groups = list(next(iter(measured.values())))
     width = 0.8 / len(measured)
@@ -79,7 +79,7 @@ def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Se
 
 
 def answers(columns: Mapping[str, ReasonedAnswers], places: Sequence[int]) -> Any:
-    """Some questions with what each way of answering gave, tags and all, right answers marked."""
+    """Some questions with the answer of each way of answering, tags included, right answers marked."""
     marks = {True: "✓ ", False: "✗ "}
     first = next(iter(columns.values()))
     rows = [

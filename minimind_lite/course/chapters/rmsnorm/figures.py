@@ -12,7 +12,7 @@ from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, subplots
 
 
 def clouds(points: Tensor, rms: Tensor, layer: Tensor) -> Any:
-    """The same 2-D vectors as they come, after RMSNorm and after LayerNorm; each (count, 2)."""
+    """The same 2-D vectors unchanged, after RMSNorm and after LayerNorm; each (count, 2)."""
     figure, axes = subplots(1, 3, width=8.4, height=3.0)
     angle = points[:, 1].atan2(points[:, 0]).numpy()  # the colour follows a vector through the three panels
     names = ("as_they_come", "rmsnorm", "layernorm")
@@ -25,7 +25,7 @@ def clouds(points: Tensor, rms: Tensor, layer: Tensor) -> Any:
 
 
 def through_layers(curves: Mapping[str, Sequence[float]]) -> Any:
-    """Root mean square of the stream after each layer, on a log scale; where it stops being a number, a cross."""
+    """Root mean square of the stream after each layer, on a log scale; a cross where it stops being a number."""
     figure, axis = subplots(height=3.4)
     for (name, sizes), colour in zip(curves.items(), PALETTE, strict=False):
         good = [size for size in sizes if math.isfinite(size)]
@@ -60,7 +60,7 @@ def precision(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) ->
 
 
 def bars(x: Tensor, rms: Tensor, layer: Tensor) -> Any:
-    """One vector of a few dimensions as bars: as it comes, after RMSNorm, after LayerNorm."""
+    """One vector of a few dimensions as bars: unchanged, after RMSNorm, after LayerNorm."""
     figure, axes = subplots(1, 3, width=8.4, height=2.6)
     names, colours = ("as_they_come", "rmsnorm", "layernorm"), (GREY, BLUE, ORANGE)
     for axis, name, vector, colour in zip(axes, names, (x, rms, layer), colours, strict=True):

@@ -59,7 +59,7 @@ def angle_table(cos: Tensor) -> Any:
 
 
 def fading(distances: Sequence[int], curves: Mapping[str, Any]) -> Any:
-    """How strongly a perfect match is felt, over the distance between two tokens, one line a base."""
+    """How strongly a perfect match is felt, over the distance between two tokens, one line per base."""
     figure, axis = subplots(height=3.3)
     for (name, values), colour in zip(curves.items(), PALETTE, strict=False):
         axis.plot(distances, values, color=colour, label=name)

@@ -62,7 +62,7 @@ def _mask_mistakes(turns: list[Turn]) -> dict[str, list[int]]:
     whose = {
         "only the last answer is marked: all of the assistant's turns are to be learned": places[-1:],
         "only the first answer is marked: go on until the tokens end": places[:1],
-        "you took every second turn; a conversation may begin with a system turn. The role stands in the header":
+        "you took every second turn; a conversation may begin with a system turn. The role is in the header":
             range(1, len(turns), 2),
         "the user's words are marked too": range(len(turns)),
     }  # fmt: skip

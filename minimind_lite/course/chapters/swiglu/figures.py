@@ -55,7 +55,7 @@ def gated_line(gate_slope: float, gate_shift: float, up_slope: float, up_shift: 
 
 
 def learning(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
-    """One panel a task, one line an MLP: the share of the answer's variance that is still wrong, over the steps."""
+    """One panel per task, one line per MLP: the share of the answer's variance that is still wrong, over the steps."""
     figure, axes = subplots(1, len(curves), width=8.4, height=3.2)
     for axis, (task, arms) in zip(axes, curves.items(), strict=True):
         for name, losses in arms.items():
@@ -69,7 +69,7 @@ def learning(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
 
 
 def seeds(losses: Mapping[str, Sequence[float]]) -> Any:
-    """Held-out loss of each MLP: a dot a seed, a line at the mean."""
+    """Held-out loss of each MLP: one dot per seed, a line at the mean."""
     figure, axis = subplots(height=2.6)
     for row, (name, values) in enumerate(losses.items()):
         axis.scatter(values, [row] * len(values), color=COLOURS[name], s=36, zorder=3)

@@ -88,7 +88,7 @@ def check_merges_by_hand(task: Task) -> str:
     task.that(got != [pair for pair, _ in first], "these are the three most frequent pairs of LETTERS: after each "
               "merge count again, for the new token takes part and its letters are gone")  # fmt: skip
     task.that(got[0] != (expected[0][1], expected[0][0]), "a pair has an order: (left, right)")
-    task.that(got[0] == expected[0], f"the first merge is another one: how often does {got[0]} stand in the words? "
+    task.that(got[0] == expected[0], f"the first merge is a different one: how often does {got[0]} occur in the words? "
               "Remember to count a word as often as it occurs")  # fmt: skip
     task.that(got[1] == expected[1], "the first merge is right, the second is not: count again with the new token in "
               "the place of its two letters")  # fmt: skip

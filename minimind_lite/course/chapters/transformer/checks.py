@@ -104,12 +104,12 @@ def check_repaired_block(task: Task) -> str:
               "output to the stream")  # fmt: skip
     double = task.call(x, torch.zeros(5, 5), mlp)
     only_mlp = x + torch.tanh(norm @ mlp)
-    task.that(not close(double, x + torch.tanh(x @ mlp)), "the MLP gets the loud stream itself: a norm stands in front "
-              "of each layer")  # fmt: skip
+    task.that(not close(double, x + torch.tanh(x @ mlp)), "the MLP gets the loud stream itself: a norm comes before "
+              "each layer")  # fmt: skip
     task.equal(double, only_mlp, "with a silent attention the block is not x + MLP(norm(x))")
     plain, new = x + mix @ x, x + mix @ norm
     task.equal(got, new + torch.tanh(_norm(new) @ mlp), "not x + attention(norm(x)), and then the same with the MLP", {
-        "attention gets the loud stream itself: a norm stands in front of each layer":
+        "attention gets the loud stream itself: a norm comes before each layer":
             plain + torch.tanh(_norm(plain) @ mlp),
         "the MLP does not see what attention has just added: the second norm reads the *new* stream":
             new + torch.tanh(norm @ mlp),

@@ -51,7 +51,7 @@ def _branch(axis: Any, left: float, plus: float, name: str, colour: str) -> None
 
 @style()
 def stacked_bars(rows: Mapping[str, Mapping[str, float]], unit: str, divide_by: float = 1.0) -> Any:
-    """One horizontal bar a row, made of its named parts, with the total written at its end."""
+    """One horizontal bar per row, made of its named parts, with the total at its end."""
     figure, axis = subplots(width=8.4, height=0.9 + 0.42 * len(rows))
     _stack(axis, rows, divide_by)
     axis.set_xlabel(unit)
@@ -80,7 +80,7 @@ def parameter_bars(parts_by_name: Mapping[str, Mapping[str, int]]) -> Any:
 
 @style()
 def stream_growth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]], start: float) -> Any:
-    """Root mean square of the stream behind the last block, against the number of blocks; a line an initialisation."""
+    """Root mean square of the stream after the last block, by number of blocks; one line per initialisation."""
     figure, axis = subplots(width=6.4, height=3.2)
     for (name, values), colour in zip(sizes.items(), (RED, BLUE), strict=False):
         axis.plot(depths, values, "o-", color=colour, label=name)

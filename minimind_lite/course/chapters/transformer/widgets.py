@@ -27,7 +27,7 @@ def model_explorer(parameter_parts: Parts, training_memory: Memory) -> Any:
     """Sliders for every size of a decoder; the counting is done by the two functions that the learner wrote.
 
     parameter_parts: config → parameters by part. training_memory: (config, tokens in a batch) → bytes by part.
-    A combination that cannot be built shows its reason.
+    For a combination that cannot be built, the reason is shown.
     """
     import ipywidgets
     from IPython.display import display

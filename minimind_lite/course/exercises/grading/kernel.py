@@ -1,4 +1,4 @@
-"""A submission's kernel: started in a scratch folder, asked over its shell channel, and killed with all it started."""
+"""A submission's kernel: started in a scratch folder, queried over its shell channel, killed with all it started."""
 
 import ast
 import contextlib
@@ -23,7 +23,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Lost(Exception):
-    """The kernel is gone, or does not come back: "crashed" or "timeout"."""
+    """The kernel is gone or does not respond: "crashed" or "timeout"."""
 
 
 class SubmissionKernel:
@@ -41,12 +41,12 @@ class SubmissionKernel:
         self.manager.start_kernel(env=_environment(self.scratch), cwd=str(self.scratch),
                                   extra_arguments=["--IPKernelApp.log_level=CRITICAL"])  # fmt: skip
         self.client = self.manager.client()
-        self.client.start_channels(iopub=False, stdin=False, hb=False)  # what it prints is of no interest
+        self.client.start_channels(iopub=False, stdin=False, hb=False)  # its output is not needed
         self._reply(self.client.kernel_info(), 120.0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill the kernel and every process that came out of it, daemons too where the system tells us of them."""
+        """Kill the kernel and every process it started, including daemons if the system reports them."""
         if self.client:
             self.client.stop_channels()
         with contextlib.suppress(RuntimeError, OSError):
@@ -63,7 +63,7 @@ class SubmissionKernel:
         return "" if content.get("status") == "ok" else f"{content.get('ename')}: {str(content.get('evalue'))[:200]}"
 
     def call(self, function: str, request: str, seconds: float) -> str:
-        """What ``remote.answer`` says of one call; "" where the kernel answered something else, or was interrupted."""
+        """What ``remote.answer`` says of one call; "" if the kernel answered something else or was interrupted."""
         content = self._ask("", {"answer": _ANSWER.format(function, request)}, seconds)
         try:
             text = content["user_expressions"]["answer"]["data"]["text/plain"]
@@ -79,7 +79,7 @@ class SubmissionKernel:
         return self._reply(message, seconds)
 
     def _reply(self, message: str, seconds: float) -> dict[str, Any]:
-        """The reply to a message. A call that takes too long is interrupted, the whole submission is given up."""
+        """The reply to a message. A call that takes too long is interrupted; after that the submission is given up."""
         assert self.client is not None
         limit = min(time.monotonic() + seconds, self.deadline)
         interrupted = False
@@ -114,11 +114,11 @@ class KernelCaller:
             changed = tuple(str(one) for one in found["changed"])
             return Outcome(found["value"], str(found["error"]), str(found["text"])[:300], changed)
         except (ValueError, KeyError, TypeError):
-            return Outcome(error="Unreadable", text="the kernel's answer is no answer of ours")
+            return Outcome(error="Unreadable", text="the kernel's answer does not have the expected form")
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """Little of the grader's own environment: no tokens, and every folder of the course inside the scratch."""
+    """A minimal part of the grader's environment: no tokens, and every folder of the course inside ``scratch``."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     folder = str(scratch)
     names = ("HOME", "USERPROFILE", "TMP", "TEMP", "TMPDIR", "IPYTHONDIR", "MINIMIND_ROOT", "MPLCONFIGDIR")

@@ -25,7 +25,7 @@ class TaskGrade:
     """One task of one submission."""
 
     task: str
-    status: str  # solved, wrong, not yet, edited check; or the submission's own, where that gives no credit
+    status: str  # solved, wrong, not yet, edited check; or the submission's status, if that gives no credit
     points: int
     max_points: int
     message: str
@@ -36,26 +36,26 @@ class Grade:
     """One submission."""
 
     file: str
-    set: str  # "02_rmsnorm"; "" where the file is none of ours
+    set: str  # "02_rmsnorm"; "" if the file is not a set of this course
     status: str  # graded, timeout, crashed, unreadable
     seconds: float
     tasks: list[TaskGrade] = field(default_factory=list)
 
     @property
     def points(self) -> int:
-        """The sum over the tasks."""
+        """The total over the tasks."""
         return sum(task.points for task in self.tasks)
 
     @property
     def max_points(self) -> int:
-        """What the set gives at most."""
+        """The maximum for the set."""
         return sum(task.max_points for task in self.tasks)
 
 
 def grade_files(files: Sequence[Path], *, timeout: float, output: Path) -> Iterator[str]:
     """Grade each file, then write grades.csv and grades.json into ``output``; yields a line for each.
 
-    ``timeout``: seconds for one submission in all. A file that is no submission is reported and gets nothing.
+    ``timeout``: seconds for a whole submission. A file that is not a submission is reported and gets no points.
     """
     grades = []
     for path in files:
@@ -87,7 +87,7 @@ def grade_file(path: Path, *, timeout: float, call_seconds: float = 10.0) -> Gra
 
 
 def _run(submission: Submission, kernel: SubmissionKernel, call_seconds: float) -> list[TaskGrade]:
-    """All cells in order, then all checks. Raises Lost where the kernel hangs or dies."""
+    """All cells in order, then all checks. Raises Lost if the kernel hangs or dies."""
     errors = {index: kernel.execute(step.source) for index, step in enumerate(submission.steps)}
     grades = []
     for index, step in enumerate(submission.steps):
@@ -111,12 +111,12 @@ def _no_credit(step: Step, status: str, words: str) -> TaskGrade:
 
 
 def _one_line(text: str) -> str:
-    """Without control characters and terminal colours, and not endless."""
+    """The text without control characters and terminal colours, cut to a sensible length."""
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]", "", text))[:500]
 
 
 def _as_csv(grades: list[Grade]) -> str:
-    """One row a task and one with the sum; what a spreadsheet would take for a formula gets an apostrophe."""
+    """One row per task and one with the total; anything a spreadsheet would read as a formula gets an apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

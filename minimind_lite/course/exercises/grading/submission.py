@@ -1,4 +1,4 @@
-"""A learner's notebook, of which only the cells that were theirs to write are taken."""
+"""A learner's notebook, from which only the cells that they were asked to write are taken."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from ...notebooks.files import read
 from ..core import Check
 from ..masters import exercise_path, master_paths, tasks_of, without_hidden
 
-LARGEST = 20_000_000  # bytes of a file that is read at all
+LARGEST = 20_000_000  # bytes; a larger file is not read
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Step:
 
     source: str
     check: Check | None = None  # of the task whose cell this is; None for a given cell
-    function: str = ""  # what the check is to call
-    edited: bool = False  # the check cell behind it is not the one that was handed out
+    function: str = ""  # the function that the check calls
+    edited: bool = False  # its check cell is not the one that was handed out
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Submission:
 
     @property
     def tasks(self) -> list[Step]:
-        """The steps that are tasks."""
+        """The steps that solve a task."""
         return [step for step in self.steps if step.check]
 
 
 def read_submission(path: Path) -> Submission:
     """Put the learner's cells into the notebook that was handed out.
 
-    Cells are found by their id, or by nbgrader's grade_id where an editor gave new ids. Raises CourseError for a file
-    that is no notebook, or no set of this course.
+    Cells are found by their id, or by nbgrader's grade_id if an editor gave new ids. Raises CourseError for a file
+    that is not a notebook, or not a set of this course.
     """
     if path.stat().st_size > LARGEST:
         raise CourseError(f"{path.name} is larger than {LARGEST // 1_000_000} MB")
@@ -49,12 +49,12 @@ def read_submission(path: Path) -> Submission:
     shared = {name: len(_task_names(one, name) & cells.keys()) for name, one in pristine.items()}
     best = max(shared, key=lambda name: shared[name], default="")
     if not best or not shared[best]:
-        raise CourseError(f"{path.name} holds no task of this course")
+        raise CourseError(f"{path.name} has no task of this course")
     return Submission(path, best, _steps(pristine[best], best, cells))
 
 
 def _by_name(notebook: Any) -> dict[str, str]:
-    """Sources of the code cells by id and by grade_id; of doubles the first counts."""
+    """Sources of the code cells by id and by grade_id; of duplicates, the first counts."""
     found: dict[str, str] = {}
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
         for name in (cell.get("id"), _grade_id(cell)):
