@@ -13,27 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from minimind_lite.course.kit.discovery import chapter_part
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-BUILDS = {  # the part of the library that each chapter builds
-    "00_welcome": "the whole pipeline, at toy size",
-    "01_tokenizer": "`tokenizer/`",
-    "02_rmsnorm": "`RMSNorm` in `model/layers.py`",
-    "03_rope": "RoPE in `model/layers.py`",
-    "04_attention": "`model/attention.py`",
-    "05_swiglu": "`SwiGLU` in `model/layers.py`",
-    "06_moe": "`model/moe.py`",
-    "07_transformer": "`model/transformer.py`",
-    "08_pretrain": "`data/`, `training/loop.py`, `training/pretrain.py`",
-    "09_generation": "`generation/`",
-    "10_sft": "`training/sft.py`, `evaluation/closed_book.py`",
-    "11_lora": "`model/lora.py`, `training/lora.py`",
-    "12_dpo": "`model/losses.py`, `training/dpo.py`",
-    "13_distill": "`training/distill.py`",
-    "14_reason": "`training/reason.py`",
-    "15_grpo": "`training/grpo.py`, `training/rewards.py`",
-    "15b_ppo": "`training/ppo.py`",
-}
 ROWS = [  # words, figure, figure before or to compare with, format
     ("Tokenizer: characters per token, Chinese", "tokenizer.chars_per_token_zh", None, "{:.2f}"),
     ("Tokenizer: characters per token, English", "tokenizer.chars_per_token_en", None, "{:.2f}"),
@@ -69,13 +52,18 @@ def title(chapter: str) -> str:
     return re.sub(r"^(chapter\s+)?\d+b?\s*[.:·—-]*\s*", "", first, flags=re.I)
 
 
+def builds(chapter: str) -> str:
+    """The part of the library that a chapter builds, as its settings say."""
+    return str(getattr(chapter_part(chapter.partition("_")[2], "settings"), "BUILDS", ""))
+
+
 def chapters_block(course: dict[str, Any]) -> str:
     """The table of chapters with their minutes."""
     lines = ["| | chapter | builds | minutes |", "|---|---|---|---|"]
     for row in course["chapters"]:
         name, minutes = row["name"], row["seconds"] / 60
         link = f"[{title(name)}](notebooks/{name}.ipynb)"
-        lines.append(f"| {name.partition('_')[0]} | {link} | {BUILDS[name]} | {minutes:.1f} |")
+        lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name)} | {minutes:.1f} |")
     lines.append(f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |")
     return "\n".join([*lines, "", f"On: {course['device']}."])
 

@@ -136,23 +136,23 @@ def test_a_change_that_cannot_matter_leaves_a_chapter_done(tmp_path: Path, monke
     monkeypatch.setattr(state, "repository_root", lambda: tmp_path)
     plan = course.plan(first="02")
     three = plan.chapters[0]
-    records = {"02_three": state.Record("done", 1.0, plan.hash_of(three), "quick", {})}
+    last_runs = {"02_three": state.LastRun("done", 1.0, plan.hash_of(three), "quick", {})}
     plan.results(three).parent.mkdir(parents=True)
     plan.results(three).write_text("{}", encoding="utf-8")
-    assert plan.verdict(three, records) == "done"
+    assert plan.verdict(three, last_runs) == "done"
     others = ("course/runner/page.py", "course/exercises/core.py", "course/chapters/rope/figures.py")
     command_line = next(path for path in package.rglob("*.py") if path.relative_to(package).parts[0][:3] == "cli")
     for path in (command_line, *(package / other for other in others)):
         path.write_text(path.read_text(encoding="utf-8") + "# other help", encoding="utf-8")
-    assert plan.verdict(three, records) == "done"
+    assert plan.verdict(three, last_runs) == "done"
     own = package / "course" / "chapters" / "three" / "figures.py"
     own.parent.mkdir()
     for path in (own, package / "course" / "kit" / "style.py", package / "model" / "rope.py"):
         stored = path.read_bytes() if path.exists() else None
         path.write_text("# other", encoding="utf-8")
-        assert plan.verdict(three, records) == "stale"
+        assert plan.verdict(three, last_runs) == "stale"
         path.unlink() if stored is None else path.write_bytes(stored)
-        assert plan.verdict(three, records) == "done"
+        assert plan.verdict(three, last_runs) == "done"
 
 
 def test_a_failure_stops_shows_where_and_is_reported(tmp_path: Path) -> None:
@@ -243,8 +243,8 @@ def test_only_what_a_run_of_ours_made_is_removed_and_a_cut_off_run_goes_on(tmp_p
     plan = course.plan(last="00")
     run_course(plan, console=log())
     assert by_hand.exists()
-    records = state.load(plan.state_file)
-    cut_off = state.Record("failed", 0.0, records["00_one"].inputs, "quick", {})
+    last_runs = state.load(plan.state_file)
+    cut_off = state.LastRun("failed", 0.0, last_runs["00_one"].inputs, "quick", {})
     state.save(plan.state_file, {"00_one": cut_off})
     run_course(plan, console=log())
     assert by_hand.exists()  # the same inputs: training may go on from here

@@ -38,8 +38,8 @@ def show_answers(answers: list[Answer], console: Console) -> None:
 def show_status(plan: Plan, console: Console | None = None) -> None:
     """One line per chapter: its status, how long its last run took, and at which profile."""
     console = console or Console(highlight=False)
-    records = state.load(plan.state_file)
+    last_runs = state.load(plan.state_file)
     for path in plan.every:
-        name, status, seconds = status_row(plan, path, records)
-        last = f"{minutes(seconds):>12}  {records[name].profile}" if name in records else ""
+        name, status, seconds = status_row(plan, path, last_runs)
+        last = f"{minutes(seconds):>12}  {last_runs[name].profile}" if name in last_runs else ""
         console.print(f"{name:18}{status:9}{last}", markup=False, soft_wrap=True)

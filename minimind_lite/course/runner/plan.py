@@ -14,7 +14,7 @@ from ..kit.profiles import check_profile
 from ..notebooks.files import chapter_paths
 from . import state
 from .execute import check_parameters
-from .state import Record
+from .state import LastRun
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def state_file(self) -> Path:
-        """Where the records of finished chapters are kept."""
+        """Where it is kept how each chapter last ran."""
         return self.home / "chapters.json"
 
     def hash_of(self, path: Path) -> str:
@@ -41,9 +41,9 @@ class Plan:
         """Where the chapter records its figures."""
         return self.artifacts / stage_of(path.stem) / "results.json"
 
-    def verdict(self, path: Path, records: dict[str, Record]) -> str:
+    def verdict(self, path: Path, last_runs: dict[str, LastRun]) -> str:
         """done, stale, failed or missing."""
-        return state.verdict(records.get(path.stem), self.hash_of(path), self.results(path))
+        return state.verdict(last_runs.get(path.stem), self.hash_of(path), self.results(path))
 
 
 def make_plan(

@@ -20,7 +20,7 @@ from .page import ChapterView, page
 from .plan import Plan
 from .questions import Answer
 from .run import CourseRun
-from .state import Record
+from .state import LastRun
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,19 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
 
 
 def chapter_rows(run: CourseRun) -> list[tuple[str, str, float]]:
-    """(name, status, seconds) of every chapter: from this run, or else from the records."""
+    """(name, status, seconds) of every chapter: from this run, or else from its last run."""
     ran = {name: (name, status, seconds) for name, status, seconds in run.chapters}
-    records = state.load(run.plan.state_file)
-    return [ran.get(path.stem) or status_row(run.plan, path, records) for path in run.plan.every]
+    last_runs = state.load(run.plan.state_file)
+    return [ran.get(path.stem) or status_row(run.plan, path, last_runs) for path in run.plan.every]
 
 
-def status_row(plan: Plan, path: Path, records: dict[str, Record]) -> tuple[str, str, float]:
+def status_row(plan: Plan, path: Path, last_runs: dict[str, LastRun]) -> tuple[str, str, float]:
     """(name, done, stale, failed or missing, recorded seconds), with the parameters it was last run with."""
-    record = records.get(path.stem)
-    if record is None:
+    last_run = last_runs.get(path.stem)
+    if last_run is None:
         return path.stem, "missing", 0.0
-    inputs = state.inputs_hash(path, record.profile, record.parameters, plan.artifacts)
-    return path.stem, state.verdict(record, inputs, plan.results(path)), record.seconds
+    inputs = state.inputs_hash(path, last_run.profile, last_run.parameters, plan.artifacts)
+    return path.stem, state.verdict(last_run, inputs, plan.results(path)), last_run.seconds
 
 
 def write_report(report: Report, home: Path) -> None:

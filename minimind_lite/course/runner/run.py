@@ -13,7 +13,7 @@ from . import state
 from .execute import Outcome, execute
 from .plan import Plan
 from .progress_bar import CourseProgressBar
-from .state import Record
+from .state import LastRun
 
 
 @dataclass
@@ -27,28 +27,28 @@ class CourseRun:
 
 def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
     """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds."""
-    run, records = CourseRun(plan), state.load(plan.state_file)
-    with CourseProgressBar(_expected(plan, records, force), console) as progress:
+    run, last_runs = CourseRun(plan), state.load(plan.state_file)
+    with CourseProgressBar(_expected(plan, last_runs, force), console) as progress:
         for position, path in enumerate(plan.chapters, 1):
             if run.error:
                 run.chapters.append((path.stem, "not run", 0.0))
-            elif not force and plan.verdict(path, records) == "done":
-                run.chapters.append((path.stem, "skipped", records[path.stem].seconds))
+            elif not force and plan.verdict(path, last_runs) == "done":
+                run.chapters.append((path.stem, "skipped", last_runs[path.stem].seconds))
                 progress.left_over.pop(path.stem, None)
                 progress.say(f"[{position}/{len(plan.chapters)}] {path.stem}: finished before, its inputs are the same")
             else:
                 progress.start(path.stem, position, len(plan.chapters))
-                outcome = run_chapter(plan, path, progress, records)
+                outcome = run_chapter(plan, path, progress, last_runs)
                 run.error = outcome.error
                 run.chapters.append((path.stem, "failed" if outcome.error else "done", outcome.seconds))
                 progress.finish(path.stem, outcome.seconds, "FAILED" if outcome.error else "done")
     return run
 
 
-def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, records: dict[str, Record]) -> Outcome:
+def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, last_runs: dict[str, LastRun]) -> Outcome:
     """Execute one chapter and record how it ended; the figures of an earlier run are removed first."""
     inputs = plan.hash_of(path)
-    _make_room(plan, path, records, inputs)
+    _make_room(plan, path, last_runs, inputs)
     parameters = {"profile": plan.profile, **plan.parameters.get(path, {})}
     if plan.artifacts != resolve_output():
         parameters["output_dir"] = str(plan.artifacts)
@@ -61,31 +61,33 @@ def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, records: di
         outcome = Outcome(outcome.seconds, f"{path.stem}: ran to its end but recorded no figures in "
                           f"{plan.results(path).parent.name}/results.json; it must call chapter.record(…)")  # fmt: skip
     status = "failed" if outcome.error else "done"
-    records[path.stem] = Record(status, round(outcome.seconds, 1), inputs, plan.profile, plan.parameters.get(path, {}))
-    state.save(plan.state_file, records)
+    last_runs[path.stem] = LastRun(
+        status, round(outcome.seconds, 1), inputs, plan.profile, plan.parameters.get(path, {})
+    )
+    state.save(plan.state_file, last_runs)
     return outcome
 
 
-def _expected(plan: Plan, records: dict[str, Record], force: bool) -> dict[str, float]:
+def _expected(plan: Plan, last_runs: dict[str, LastRun], force: bool) -> dict[str, float]:
     """Seconds each chapter will take: as recorded at this profile, else as its settings state, else half a minute."""
     found = {}
     for path in plan.chapters:
-        record = records.get(path.stem)
+        last_run = last_runs.get(path.stem)
         stated = 60 * (expected_minutes(stage_of(path.stem), plan.profile) or 0.5)
         found[path.stem] = (
-            record.seconds if record and record.profile == plan.profile and record.status == "done" else stated
+            last_run.seconds if last_run and last_run.profile == plan.profile and last_run.status == "done" else stated
         )
     return found
 
 
-def _make_room(plan: Plan, path: Path, records: dict[str, Record], inputs: str) -> None:
+def _make_room(plan: Plan, path: Path, last_runs: dict[str, LastRun], inputs: str) -> None:
     """Remove what an earlier run left, unless it was interrupted with the same inputs: then training resumes from it.
 
     A folder that the runner did not create is left alone.
     """
-    before = records.get(path.stem)
+    before = last_runs.get(path.stem)
     if before and not (before.status != "done" and before.inputs == inputs):
         shutil.rmtree(plan.results(path).parent, ignore_errors=True)
     plan.results(path).unlink(missing_ok=True)
-    records[path.stem] = Record("failed", 0.0, inputs, plan.profile, {})  # until it has succeeded
-    state.save(plan.state_file, records)
+    last_runs[path.stem] = LastRun("failed", 0.0, inputs, plan.profile, {})  # until it has succeeded
+    state.save(plan.state_file, last_runs)

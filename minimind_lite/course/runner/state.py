@@ -18,7 +18,7 @@ _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
 
 
 @dataclass(frozen=True)
-class Record:
+class LastRun:
     """How a chapter's last run ended."""
 
     status: str  # done or failed
@@ -28,17 +28,17 @@ class Record:
     parameters: dict[str, Any]  # what -p gave it
 
 
-def load(path: Path) -> dict[str, Record]:
-    """The records by chapter; empty if there are none, or the file cannot be read."""
+def load(path: Path) -> dict[str, LastRun]:
+    """How each chapter last ran; empty if there are none, or the file cannot be read."""
     try:
-        return {name: Record(**record) for name, record in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {name: LastRun(**last_run) for name, last_run in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def save(path: Path, records: dict[str, Record]) -> None:
-    """Write the records atomically."""
-    write_text(path, json.dumps({name: asdict(one) for name, one in sorted(records.items())}, indent=1) + "\n")
+def save(path: Path, last_runs: dict[str, LastRun]) -> None:
+    """Write how each chapter last ran, atomically."""
+    write_text(path, json.dumps({name: asdict(one) for name, one in sorted(last_runs.items())}, indent=1) + "\n")
 
 
 def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifacts: Path) -> str:
@@ -79,10 +79,10 @@ def _is_input(parts: tuple[str, ...], chapter: str) -> bool:
     return own or parts[1] in ("__init__.py", "kit")
 
 
-def verdict(record: Record | None, inputs: str, results: Path) -> str:
+def verdict(last_run: LastRun | None, inputs: str, results: Path) -> str:
     """done, stale (its inputs changed or its results are gone), failed, or missing (never run)."""
-    if record is None:
+    if last_run is None:
         return "missing"
-    if record.status != "done":
+    if last_run.status != "done":
         return "failed"
-    return "done" if record.inputs == inputs and results.is_file() else "stale"
+    return "done" if last_run.inputs == inputs and results.is_file() else "stale"

@@ -50,3 +50,4 @@ SETTINGS = by_profile(
     | {"eval_pairs": 6, "eval_questions": 4},
 )
 MINUTES = Minutes(quick=3.0, colab=5.0, full=60.0)
+BUILDS = "`model/losses.py`, `training/dpo.py`"  # in the README's table of chapters

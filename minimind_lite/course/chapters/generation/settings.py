@@ -16,3 +16,4 @@ class GenerationSettings(Settings):
 
 SETTINGS = by_profile(GenerationSettings(), full={"max_new_tokens": 256}, smoke={"max_new_tokens": 8, "repeats": 1})
 MINUTES = Minutes(quick=0.3, colab=0.5, full=0.5)
+BUILDS = "`generation/`"  # in the README's table of chapters

@@ -10,3 +10,4 @@ SETTINGS = by_profile(
     smoke=SMOKE_PRACTICE,
 )
 MINUTES = Minutes(quick=2.5, colab=5.0, full=60.0)
+BUILDS = "`training/grpo.py`, `training/rewards.py`"  # in the README's table of chapters

@@ -43,3 +43,4 @@ SETTINGS = by_profile(
     | {"experiment_steps": 2},
 )
 MINUTES = Minutes(quick=2.0, colab=3.0, full=10.0)
+BUILDS = "`model/lora.py`, `training/lora.py`"  # in the README's table of chapters

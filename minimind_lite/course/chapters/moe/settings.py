@@ -29,3 +29,4 @@ SETTINGS = by_profile(
     smoke=SMOKE | {"preset": "pico-moe", "collapse_steps": 4},
 )
 MINUTES = Minutes(quick=1.7, colab=6.0, full=120.0)
+BUILDS = "`model/moe.py`"  # in the README's table of chapters

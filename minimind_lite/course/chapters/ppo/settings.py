@@ -25,3 +25,4 @@ SETTINGS = by_profile(
     smoke=SMOKE_PRACTICE | {"group_size": 2},
 )
 MINUTES = Minutes(quick=1.0, colab=3.0, full=30.0)
+BUILDS = "`training/ppo.py`"  # in the README's table of chapters

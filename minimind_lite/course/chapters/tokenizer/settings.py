@@ -24,3 +24,4 @@ SETTINGS = by_profile(
 )
 MINUTES = Minutes(quick=0.5, colab=1.0, full=5.0)
 ARTIFACT = "tokenizer.json"
+BUILDS = "`tokenizer/`"  # in the README's table of chapters

@@ -15,3 +15,4 @@ class TransformerSettings(ModelSettings):
 
 SETTINGS = by_profile(TransformerSettings(), smoke=SMOKE_MODEL | {"load_smollm2": False})
 MINUTES = Minutes(quick=1.0, colab=0.5, full=0.5)
+BUILDS = "`model/transformer.py`"  # in the README's table of chapters

@@ -25,3 +25,4 @@ class WelcomeSettings(TrainingSettings):
 
 SETTINGS = by_profile(WelcomeSettings(), smoke=SMOKE | {"vocab_size": 512, "sft_steps": 4, "max_new_tokens": 8})
 MINUTES = Minutes(quick=0.5, colab=1.0, full=1.0)
+BUILDS = "the whole pipeline, at toy size"  # in the README's table of chapters
