@@ -87,7 +87,7 @@ plant(
         (lambda *a: attend(*a, scale=1.0), "√dim is missing"),
         (only_new, "see only each other"),
         (forgets, "the cache is forgotten"),
-        (in_front, "in front of the old"),
+        (in_front, "come before the old"),
         (lambda *a: (attend(*a)[0], attend(*a)[2], attend(*a)[1]), "exchanged"),
         (lambda *a: attend(*a)[0], "return three things"),
     ],
