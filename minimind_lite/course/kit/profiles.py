@@ -1,8 +1,8 @@
 """The sizes at which a chapter runs: quick, colab, full, and the smoke size of the tests.
 
-A chapter's ``settings.py`` holds ``SETTINGS`` (what ``by_profile`` returns), ``MINUTES``, ``BUILDS`` for the README, and
-``ARTIFACT`` if a later chapter needs a file of its own. A notebook reads ``course.begin(...).settings`` and holds no
-sizes itself.
+A chapter's ``settings.py`` holds ``SETTINGS`` (what ``by_profile`` returns), ``MINUTES``, ``BUILDS`` for the README,
+and ``ARTIFACT`` if a later chapter needs a file of its own. A notebook reads ``course.begin(...).settings`` and holds
+no sizes itself.
 """
 
 import os
