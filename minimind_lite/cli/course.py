@@ -14,6 +14,14 @@ Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; r
 Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
 
 
+def _stop_at(problems: list[str]) -> None:
+    """Print what is wrong and exit 1; do nothing if nothing is."""
+    for line in problems:
+        typer.secho(line, fg="red", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
 @course_app.command(epilog="Example: minimind course run --from 08 --to 10 -p total_steps=100")
 @clean_errors
 def run(
@@ -57,11 +65,7 @@ def refresh(
     paths = chapter_paths(chapters or ())
     if not check:
         execute_and_store(paths, run=run)
-    wrong = all_problems(paths) if check or run else []
-    for line in wrong:
-        typer.secho(line, fg="red", err=True)
-    if wrong:
-        raise typer.Exit(1)
+    _stop_at(all_problems(paths) if check or run else [])
     typer.echo(f"{len(paths)} chapters: {'in order' if check or run else 'stamped'}")
 
 
@@ -75,11 +79,7 @@ def exercises(
     from minimind_lite.course.exercises import masters as maker
 
     paths = maker.master_paths(sets or ())
-    wrong = maker.problems(paths) if check else maker.make(paths)
-    for line in wrong:
-        typer.secho(line, fg="red", err=True)
-    if wrong:
-        raise typer.Exit(1)
+    _stop_at(maker.problems(paths) if check else maker.make(paths))
     typer.echo(f"{len(paths)} sets of exercises: {'in order' if check else 'made'}")
 
 
