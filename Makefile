@@ -18,7 +18,7 @@ PROFILE = quick
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
 
-.PHONY: course test lint types unit notebooks lab evidence install site lock hooks dist clean
+.PHONY: course test lint types unit notebooks processors processors-all lab evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)

@@ -22,10 +22,10 @@ Settings = TypeVar("Settings")
 def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") -> Settings:
     """The dataclass ``base`` with every change that is not None; error messages call it ``owner``.
 
-    An integer is accepted for a float. Raises ConfigError for a name that ``base`` does not have (listing those it
-    has), or for a value whose type differs from the field's current value.
+    An integer is accepted for a float, and "0.9,0.95" for a tuple. Raises ConfigError for a name that ``base`` does not
+    have (listing those it has), or for a value whose type differs from the field's current value.
     """
-    known = [field.name for field in fields(base)]  # type: ignore[arg-type]
+    known = settable(base)
     unknown = sorted(set(changes) - set(known))
     if unknown:
         owner = owner or type(base).__name__
@@ -34,10 +34,17 @@ def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") ->
     return replace(base, **wanted)  # type: ignore[type-var]
 
 
+def settable(settings: Any) -> list[str]:
+    """The names of the fields that can be written as NAME=VALUE, of a dataclass or one of its objects."""
+    return [field.name for field in fields(settings) if not field.metadata.get("python_only")]
+
+
 def _as_type(name: str, value: Any, example: Any) -> Any:
     """``value`` if it has the example's type; an integer is accepted for a float."""
     if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(example, tuple) and isinstance(value, str | int | float):
+        return tuple(_parse_value(part.strip()) for part in str(value).split(",") if part.strip())
     if type(value) is not type(example):
         raise ConfigError(
             f"{name} must be of type {type(example).__name__}, as in {name}={example!r}; "

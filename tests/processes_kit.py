@@ -6,6 +6,7 @@ The total batch is the same for any number of processes, so the weights must be 
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
 from minimind_lite.training.ppo import PPOOptions
 from minimind_lite.training.pretrain import PretrainOptions
 from minimind_lite.training.reason import ReasonOptions
+from minimind_lite.training.registry import STAGES
 from minimind_lite.training.sft import SFTOptions
-from minimind_lite.training.stages import STAGES
 
 BATCH = 4  # examples in a step, over all processes
 
@@ -38,7 +39,7 @@ def letters(question: str, written: str, right_answer: str) -> float:
 OPTIONS: dict[str, FromSettings] = {
     "pretrain": PretrainOptions(preset="pico", block_size=32),
     "sft": SFTOptions(block_size=48),
-    "lora": LoRAOptions(block_size=48, rank=2),
+    "lora": LoRAOptions(block_size=24, rank=2),
     "dpo": DPOOptions(block_size=64),
     "distill": DistillOptions(block_size=48),
     "reason": ReasonOptions(block_size=64, tag_weight=2.0, off_share=0.3),
@@ -103,9 +104,10 @@ def run(
 
 
 def run_all(folder: Path, output: Path, processes: int) -> None:
-    """Every stage."""
+    """Every stage; LoRA with conversations mixed in, whose share depends on the length of the whole run."""
+    mixed = replace(OPTIONS["lora"], replay=str(folder / "sums.jsonl"))  # type: ignore[type-var]
     for name in STAGES:
-        run(name, folder, output / name, processes)
+        run(name, folder, output / name, processes, mixed if name == "lora" else None)
 
 
 def interrupted(folder: Path, output: Path, processes: int) -> None:

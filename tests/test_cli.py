@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
 from minimind_lite.cli import app
 from minimind_lite.cli.common import clean_errors
+from minimind_lite.cli.train import HELP, stage_settings
 from minimind_lite.config import ConfigError
 from minimind_lite.files import repository_root
+from minimind_lite.training.registry import STAGES
 
 COMMANDS = [
     "chat", "course run", "course status", "course refresh", "course badges", "course exercises", "course progress",
@@ -103,3 +106,35 @@ def test_the_command_starts_quickly_and_speaks_utf8() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert run.returncode == 0, run.stderr.decode()
     run.stdout.decode("utf-8")
+
+
+def test_every_stage_has_a_command_and_says_what_it_can_change() -> None:
+    assert HELP.keys() == STAGES.keys()
+    for stage in STAGES:
+        code, text = minimind("train", "settings", stage)
+        assert code == 0, text
+        assert "save_every=200" in text and "learning_rate=0.0005" in text
+        assert "custom_rewards" not in text and "model=" not in text
+        assert all(len(line.split(maxsplit=1)) == 2 for line in text.splitlines()), "each with its meaning"
+
+
+def test_tuples_can_be_given_and_nonsense_is_refused() -> None:
+    config, options = stage_settings(["betas=0.8,0.9", "rank=2", "learning_rate=1"], STAGES["lora"].options)
+    assert (config.betas, options.rank, config.learning_rate) == ((0.8, 0.9), 2, 1.0)
+    for pair, words in (
+        ("total_steps=None", "means nothing here"), ("device=gpu", "must be one of auto, cpu, cuda, mps"),
+        ("model=x", "no setting called model"), ("rank=many", "rank must be of type int"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            stage_settings([pair], STAGES["pretrain" if "model" in pair else "lora"].options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said(tmp_path: Path) -> None:
+    code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path / "base", tmp_path, "-p", "device=cuda")
+    assert code == 1 and "torch finds none: use -p device=cpu" in text
+
+
+def test_the_base_is_not_overwritten(tmp_path: Path) -> None:
+    code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path, tmp_path)
+    assert code == 1 and "use another one for the result" in text

@@ -52,7 +52,7 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("conversation", {"conversations": [USER]}, "no assistant turn"),
         ("conversation", {"conversations": [USER, USER, REPLY]}, "turns 0 and 1 are both user turns"),
         ("conversation", {"conversations": [USER, SYSTEM, REPLY]}, "turn 1 is a system turn"),
-        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": "[{"}]}, "tool_calls: Value error, must hold"),
+        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": "[{"}]}, "tool_calls: must hold"),
         ("preference", {"chosen": [USER, REPLY], "rejected": [USER, REPLY]}, "expresses no preference"),
         ("preference", {"chosen": [USER, REPLY], "rejected": [USER | {"content": "?"}, REPLY]}, "share every turn"),
     ],

@@ -235,7 +235,7 @@ def test_other_settings_are_another_recipe(tmp_path: Path, base: Path, data: Pat
     with pytest.raises(CheckpointError, match=r"dpo\.beta: 0\.1 then, 0\.5 now"):
         run_dpo(data, base, tmp_path / "out", CONFIG, DPOOptions(beta=0.5))
     assert latest_checkpoint(tmp_path / "out" / "checkpoints") is not None
-    with pytest.raises(ConfigError, match="holds the base, which is also the reference"):
+    with pytest.raises(ConfigError, match="is the folder that the run starts from: use another one"):
         run_dpo(data, base, base, CONFIG)
 
 

@@ -16,6 +16,7 @@ from minimind_lite.course.chapters.grpo.experiments import trl_grpo_loss
 from minimind_lite.data.records import DataError
 from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training import grpo
 from minimind_lite.training.callbacks import Callback, read_metrics
 from minimind_lite.training.checkpoint import latest_checkpoint
@@ -373,3 +374,15 @@ def test_named_changes_reach_the_objective() -> None:
 def test_updates_and_accumulation_do_not_mix(tmp_path: Path, base: Path, prompts: Path) -> None:
     with pytest.raises(ConfigError, match="gradient_accumulation_steps=1"):
         run_grpo(prompts, base, tmp_path, config(gradient_accumulation_steps=2), GRPOOptions(updates_per_rollout=2))
+
+
+def test_the_reference_follows_the_model_to_its_device(base: Path) -> None:
+    class Look(GRPOLoss):
+        def answer(self, model: Any, batch: list[Any]) -> Any:
+            return next(self.reference.parameters()).device  # type: ignore[union-attr]
+
+        def loss(self, model: Any, rollout: Any) -> Any:
+            return rollout
+
+    loss = Look(Tokenizer.load(base), GRPOOptions(kl_weight=0.1), (), load_pretrained(base))
+    assert loss(torch.nn.Linear(1, 1, device="meta"), []) == torch.device("meta")

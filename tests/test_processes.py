@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from minimind_lite.training.checkpoint import CheckpointError
 from minimind_lite.training.loop import DataOrder
-from minimind_lite.training.stages import STAGES
+from minimind_lite.training.registry import STAGES
 
 HERE = Path(__file__).parent
 

@@ -134,3 +134,18 @@ def test_another_base_is_another_recipe(tmp_path: Path, base: Path, texts: Path,
     run_pretrain(texts, tokenizer_folder, tmp_path / "base", config, PICO, NEVER)
     with pytest.raises(CheckpointError, match="base: "):
         run_sft(data, base, tmp_path / "sft", CONFIG, SFTOptions(block_size=48))
+
+
+def test_a_file_without_a_usable_record_is_named(tmp_path: Path, base: Path, texts: Path) -> None:
+    with pytest.raises(DataError, match=r"texts\.jsonl: no usable conversation record; the first error: .*line 1"):
+        run_sft(texts, base, tmp_path / "out", CONFIG)
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"empty\.jsonl: no usable conversation record\. Is it the right file"):
+        run_sft(tmp_path / "empty.jsonl", base, tmp_path / "out", CONFIG)
+
+
+def test_strict_looks_again_at_lines_that_were_skipped_before(tmp_path: Path, base: Path) -> None:
+    data = write(tmp_path / "chat.jsonl", [chat("a?", "b."), {"conversations": []}, chat("c?", "d.")])
+    run_sft(data, base, tmp_path / "out", CONFIG, SFTOptions(block_size=48))
+    with pytest.raises(DataError, match=r"chat\.jsonl, line 2"):
+        run_sft(data, base, tmp_path / "out", CONFIG, SFTOptions(block_size=48), RunOptions(strict=True))

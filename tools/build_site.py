@@ -260,7 +260,7 @@ def build(output: Path, root: Path = ROOT) -> list[str]:
     Errors: SiteError names a notebook and a link in it that leads nowhere, or a folder that holds something else.
     """
     if output.exists() and any(output.iterdir()) and not (output / STAMP).is_file():
-        raise SiteError(f"{output} is not empty and is no site: name another folder, or empty it")
+        raise SiteError(f"{output} is not empty and is not a site: name another folder, or empty it")
     pages = find_pages(root)
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)

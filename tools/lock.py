@@ -92,7 +92,7 @@ def problems(text: str, closure: dict[str, str]) -> list[str]:
     for requirement in direct_requirements():
         version = pins.get(canonicalize_name(requirement.name))
         if version is None and applies(requirement):
-            wrong.append(f"{requirement.name} stands in pyproject.toml and has no pin")
+            wrong.append(f"{requirement.name} is listed in pyproject.toml but has no pin")
         elif version is not None and not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name}=={version} lies outside of {requirement.specifier}")
     for name, version in sorted(closure.items()):

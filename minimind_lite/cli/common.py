@@ -1,5 +1,6 @@
 """What all `minimind` commands share: how they are created and how they report errors."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -43,7 +44,8 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             if not _on_purpose(error):
                 raise
-            typer.secho(f"error: {error}", fg="red", err=True)
+            if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process: one message is enough
+                typer.secho(f"error: {error}", fg="red", err=True)
             raise typer.Exit(1) from None
 
     return wrapped

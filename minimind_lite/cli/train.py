@@ -4,7 +4,9 @@ Every stage takes the same arguments: DATA BASE OUTPUT, and ``-p NAME=VALUE`` fo
 stage's own options. Start it with torchrun to train with several processes.
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ train_app = new_app("Train without the notebooks. Example: minimind train pretra
 
 Changes = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a setting; repeatable.")]
 
-# What each stage's command does, and an example; the stages themselves are in training/stages.py.
+# What each stage's command does, and an example; the stages themselves are in training/registry.py.
 HELP: dict[str, tuple[str, str]] = {
     "pretrain": (
         "Pretrain a new model on plain texts; BASE is a tokenizer's folder.",
@@ -69,20 +71,57 @@ def tokenizer(
     typer.echo(f"{trained.vocab_size} entries in {output}")
 
 
+def _explained(settings: Any) -> Iterator[str]:
+    """One line per setting that -p can change: name, default, and the comment beside it in the source."""
+    from minimind_lite.config import settable
+
+    comments = {
+        hit[1]: hit[2]
+        for cls in type(settings).__mro__[:-1]
+        for hit in re.finditer(r"^    (\w+): .*?  # (.+)$", inspect.getsource(cls), re.MULTILINE)
+    }
+    for name in settable(settings):
+        yield f"  {name + '=' + str(getattr(settings, name)):36} {comments.get(name, '')}".rstrip()
+
+
+@train_app.command(epilog="Example: minimind train settings lora")
+@clean_errors
+def settings(stage: Annotated[str, typer.Argument(help=f"One of {', '.join(HELP)}.")]) -> None:
+    """List what -p NAME=VALUE can change in a stage, with defaults."""
+    from minimind_lite.config import ConfigError
+    from minimind_lite.training.registry import STAGES
+
+    if stage not in STAGES:
+        raise ConfigError(f"there is no stage called {stage!r}; the stages are: {', '.join(STAGES)}")
+    typer.echo(f"The settings of {stage}:")
+    typer.echo("\n".join(_explained(STAGES[stage].options())))
+    typer.echo("The settings of every training run:")
+    typer.echo("\n".join(_explained(loop_defaults())))
+
+
+def loop_defaults() -> Any:
+    """What the command line trains with if nothing is changed: TrainConfig, with checkpoints."""
+    from minimind_lite.training.options import TrainConfig
+
+    return TrainConfig(save_every=200)
+
+
 def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
     """Sort ``NAME=VALUE`` pairs into the loop's settings and the stage's own: (TrainConfig, options).
 
     Raises ConfigError for a name that neither has, or a value of the wrong type.
     """
-    from minimind_lite.config import ConfigError, parse_settings, with_changes
-    from minimind_lite.training.options import TrainConfig
+    from minimind_lite.config import ConfigError, parse_settings, settable, with_changes
 
-    given, own = parse_settings(pairs), options.__dataclass_fields__
-    known = TrainConfig.__dataclass_fields__.keys() | own.keys()
+    given, own = parse_settings(pairs), settable(options)
+    known = {*settable(loop_defaults()), *own}
     if given.keys() - known:
         names = ", ".join(sorted(given.keys() - known))
         raise ConfigError(f"there is no setting called {names}; the settings are: {', '.join(sorted(known))}")
-    loop = with_changes(TrainConfig(save_every=200), {n: v for n, v in given.items() if n not in own})
+    empty = [name for name, value in given.items() if value is None]
+    if empty:
+        raise ConfigError(f"-p {empty[0]}=None means nothing here: give a value, or leave the setting out")
+    loop = with_changes(loop_defaults(), {n: v for n, v in given.items() if n not in own})
     return loop, with_changes(options(), {n: v for n, v in given.items() if n in own})
 
 
@@ -96,17 +135,23 @@ def _stage_command(name: str) -> Callable[..., None]:
         resume: Annotated[str, typer.Option(help="strict, if_unfinished or never.")] = "strict",
         changes: Changes = None,
     ) -> None:
+        import torch
+
+        from minimind_lite.training.loop import processes
         from minimind_lite.training.options import RunOptions
-        from minimind_lite.training.rollouts import processes
-        from minimind_lite.training.stages import STAGES
+        from minimind_lite.training.registry import STAGES
 
         stage = STAGES[name]
         config, options = stage_settings(changes or (), stage.options)
         stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))  # type: ignore[arg-type]
-        if processes()[0] == 0:
+        rank, ranks = processes()
+        if rank == 0:
             typer.echo(f"trained: {output}")
+        if ranks > 1:
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
 
-    command.__doc__ = f"{HELP[name][0]} Rerun to continue after a stop. -p changes the loop's settings and the stage's."
+    command.__doc__ = f"{HELP[name][0]} Rerun to continue after a stop. For -p see: minimind train settings {name}"
     return clean_errors(command)
 
 

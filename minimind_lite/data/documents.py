@@ -184,6 +184,9 @@ def token_store(
     for file in data_files(path):
         digest.update(bytes.fromhex(sha256_of(file)))
     store = cache / f"{kind}-{digest.hexdigest()[:16]}.tokens"
+    if strict:  # also when the tokens are there: an earlier run may have skipped bad lines
+        for _ in read_records(path, kind, strict=True):
+            pass
     try:
         return TokenStore.open(store, tokenizer.fingerprint)
     except StoreError:  # not there yet, or damaged
@@ -191,12 +194,17 @@ def token_store(
 
 
 def _documents(path: str | Path, kind: Kind, tokenizer: Tokenizer, max_length: int, strict: bool) -> Iterator[Document]:
-    records = read_records(path, kind, strict=strict)
+    records, counts, documents = read_records(path, kind, strict=strict), ConversationCounts(), 0
     if kind == "text":
-        yield from text_documents((record.text for record in records), tokenizer)
-        return
-    counts = ConversationCounts()
-    yield from conversation_documents((record.messages for record in records), tokenizer, max_length, counts)
+        made = text_documents((record.text for record in records), tokenizer)
+    else:
+        made = conversation_documents((record.messages for record in records), tokenizer, max_length, counts)
+    for document in made:
+        documents += 1
+        yield document
+    if not documents:
+        first = f"; the first error: {records.skipped[0]}" if records.skipped else ""
+        raise DataError(f"{path}: no usable {kind} record{first}. Is it the right file, and block_size large enough?")
     if counts.truncated:
         logger.warning("%s: %d conversations were cut to %d tokens, and %d of them lost every target and were dropped",
                        path, counts.truncated, max_length, counts.dropped)  # fmt: skip

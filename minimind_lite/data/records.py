@@ -193,7 +193,7 @@ def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
         first = error.errors(include_url=False)[0]
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         place = f"{where}, field {field}" if field else where
-        raise DataError(f"{place}: {first['msg']}") from None
+        raise DataError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def read_records(path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100) -> RecordReader:

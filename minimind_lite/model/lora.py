@@ -148,7 +148,9 @@ def add_adapter(model: nn.Module, config: LoRAConfig, name: str = "adapter") -> 
     for one in names:
         shape = tuple(model.get_parameter(f"{one}.weight").shape)
         if config.rank > min(shape):
-            raise LoRAError(f"rank {config.rank} is above the smaller side of {one}, {shape}: no change can have more")
+            raise LoRAError(
+                f"rank {config.rank} is above the smaller side of {one}, {shape}, and no change to it can have more"
+            )
     for one in names:
         make_room(model, one).add(name, config)
     set_adapter(model, name)

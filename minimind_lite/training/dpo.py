@@ -121,8 +121,6 @@ def run_dpo(
     is a list of (Pair, reference).
     Raises PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
     """
-    if Path(output_dir).resolve() == Path(base).resolve():
-        raise ConfigError(f"{output_dir} holds the base, which is also the reference: use another folder")
     stage = StageRun(base, output_dir, config, run)
     pairs, held_out = _pairs(stage, data, options, "train"), None
     if run.eval_data is not None:
@@ -140,7 +138,9 @@ def _pairs(
     So the policy starts out equal to the reference, and every margin at 0.
     """
     accelerator, model = stage.accelerator, stage.model
-    pairs = read_pairs(path, stage.tokenizer, options.block_size + 1, strict=stage.run.strict)
+    pairs = stage.from_main_process(
+        lambda: read_pairs(path, stage.tokenizer, options.block_size + 1, strict=stage.run.strict)
+    )
     model.to(accelerator.device)
     stamp = {"base": stage.base_digest, "precision": str(accelerator.mixed_precision)}
     with accelerator.main_process_first(), accelerator.autocast():

@@ -33,10 +33,10 @@ class GRPOOptions(RolloutOptions):
     """GRPO's own settings; the defaults of each paper are in ``policy_gradient.OBJECTIVES``."""
 
     objective: str = "grpo"  # or dr_grpo, dapo, cispo
-    average: Literal["paper", "sequence", "token", "constant"] = "paper"
+    average: Literal["paper", "sequence", "token", "constant"] = "paper"  # of the loss over tokens
     advantage_scale: Literal["paper", "std", "none"] = "paper"  # what the difference from the average is divided by
     clip_low: float = 0.0  # 0: the paper's; likewise clip_high
-    clip_high: float = 0.0
+    clip_high: float = 0.0  # 0: the paper's
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,6 +25,8 @@ from accelerate.utils import GradScalerKwargs, gather_object, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from minimind_lite.config import ConfigError
+from minimind_lite.device import pick_device
 from minimind_lite.model.losses import Loss, LossFn, next_token_loss
 from minimind_lite.training.callbacks import Callback, MetricsFile, ProgressBar, RunState, StopTraining
 from minimind_lite.training.checkpoint import (
@@ -221,8 +223,8 @@ class Trainer(RunState):
         bad = [indices for indices, loss in zip(batches, losses, strict=True) if not torch.isfinite(loss.total)]
         raise TrainingDiverged(
             f"step {step + 1}: the {'loss' if bad else 'gradient'} diverged (NaN or infinity) in the micro-batches of "
-            f"examples {', '.join(map(str, bad or batches))}. The weights were not touched and the good checkpoints "
-            "are still there. Look at these examples (train_data[i]), lower the learning rate, or choose precision "
+            f"examples {', '.join(map(str, bad or batches))}. The weights were not touched, nor were earlier "
+            "checkpoints. Look at these examples (train_data[i]), lower the learning rate, or choose precision "
             f"bf16 or fp32; the losses up to here are in {self.output_dir / 'metrics.jsonl'}"
         )
 
@@ -291,8 +293,8 @@ class Trainer(RunState):
         if changed:
             raise CheckpointError(
                 f"{folder} holds a run with another recipe:\n  " + "\n  ".join(changed) + "\nUse the old settings (and "
-                'as many processes) to continue it, another output folder to keep it, or resume="never" to discard it '
-                "and start afresh"
+                'as many processes) to continue it, another output folder to keep it, or resume="never" '
+                "(--resume never on the command line) to discard it and start afresh"
             )
         self._load(found)
         return True
@@ -411,16 +413,29 @@ class DataOrder:
             yield step, [next(batches) for _ in self.micro_batches(step)]
 
 
+def processes() -> tuple[int, int]:
+    """(this process's number, how many there are) of the run in progress; (0, 1) outside torchrun."""
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
 def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     """An Accelerator with this run's device and precision, over several processes if torchrun started them.
 
-    CUDA if there is a GPU, MPS only on request, else the CPU. precision "auto" is bf16 or fp16 on a GPU and fp32 on a
-    CPU, because bf16 is many times slower on most CPUs.
+    device "auto" is what ``pick_device`` picks. precision "auto" is bf16 or fp16 on a GPU and fp32 on a CPU, because
+    bf16 is many times slower on most CPUs. Raises ConfigError for a GPU that is not there.
     """
-    on_gpu = config.device in ("cuda", "mps") or (config.device == "auto" and torch.cuda.is_available())
+    device = pick_device().type if config.device == "auto" else config.device
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device in there and not there[device]:
+        raise ConfigError(
+            f"device {device!r} was asked for, and torch finds none: use -p device=cpu, or install a torch build for it"
+        )
+    on_gpu = device in there
     if config.precision != "auto":
         precision = "no" if config.precision == "fp32" else config.precision
-    elif not on_gpu or config.device == "mps":
+    elif device != "cuda":
         precision = "no"
     else:
         precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"

@@ -7,7 +7,7 @@ import torch
 
 from minimind_lite.config import ConfigError
 from minimind_lite.data.documents import Document, TokenStore
-from minimind_lite.data.packing import PackedDataset
+from minimind_lite.data.packing import Documents, PackedDataset
 from minimind_lite.model.lora import LoRAConfig, add_adapter, save_adapter
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
@@ -47,7 +47,10 @@ def run_lora(
     add_adapter(stage.model, options)
     paths = [path for path in (data, options.replay, run.eval_data) if path]
     stores = [stage.tokens(path, "conversation", options.block_size + 1) for path in paths]
-    documents = _mixture(stores[0], stores[1], options, config) if options.replay else stores[0]
+    documents: Documents = stores[0]
+    if options.replay:
+        per_step = config.micro_batch_size * config.gradient_accumulation_steps * stage.accelerator.num_processes
+        documents = _mixture(stores[0], stores[1], options, config.total_steps * per_step)
     held_out = PackedDataset(stores[-1], options.block_size) if run.eval_data else None
     adapter = asdict(options) | {"replay": ""}
     identity = {"base": digest, "lora": adapter, "tokens": [store.path.stem for store in stores]}
@@ -55,13 +58,12 @@ def run_lora(
     return stage.train(stage.model, dataset, identity, held_out=held_out, save=save_adapter)
 
 
-def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, config: TrainConfig) -> list[Document]:
+def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: int) -> list[Document]:
     """``own``, repeated to fill its share of the run (once, if the run counts epochs), and replay for the rest.
 
     Replayed conversations are taken evenly from the whole file, so a short run sees as many kinds as a long one.
     """
     share = options.replay_share
-    blocks = config.total_steps * config.micro_batch_size * config.gradient_accumulation_steps
     copies = max(1, round((1 - share) * blocks * options.block_size / own.header["tokens"]))
     wanted = copies * own.header["tokens"] * share / (1 - share)
     every = max(1, round(replay.header["tokens"] / max(wanted, 1)))

@@ -48,7 +48,7 @@ class TrainConfig(FromSettings):
     gradient_accumulation_steps: int = 1  # forward passes in one step: what the recipe asks for
     max_grad_norm: float = 1.0  # longer gradients are shortened to this; 0 means never
     weight_decay: float = 0.1  # on matrices only: see optimizer.py
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[float, float] = (0.9, 0.95)  # of AdamW: how long gradients and their squares are remembered
     seed: int = 0  # of the data order, and of everything else that is random
     log_every: int = 10  # steps between lines of metrics.jsonl
     eval_every: int = 0  # steps between held-out evaluations; there is always one at the end
@@ -71,6 +71,8 @@ class TrainConfig(FromSettings):
             raise ConfigError("give total_steps, or epochs: a run of 0 steps learns nothing")
         if self.warmup_ratio > 1 or self.min_lr_ratio > 1:
             raise ConfigError("warmup_ratio and min_lr_ratio are shares, from 0 to 1")
+        if self.device not in ("auto", "cpu", "cuda", "mps"):
+            raise ConfigError(f"device must be one of auto, cpu, cuda, mps, not {self.device!r}")
         if self.precision not in ("auto", "fp32", "bf16", "fp16"):
             raise ConfigError(f"precision must be auto, fp32, bf16 or fp16, not {self.precision!r}")
 
@@ -96,7 +98,7 @@ class StageOptions(FromSettings):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How one run of a stage is carried out; nothing here changes what the weights learn."""
+    """How one run of a stage is carried out; none of it belongs to the recipe."""
 
     eval_data: str | Path | None = None  # held-out data of the stage's kind; its loss is logged as eval_loss
     strict: bool = False  # stop at the first bad line of the data instead of skipping it

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from minimind_lite.config import ConfigError, ModelConfig
 from minimind_lite.model.losses import Loss
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
+from minimind_lite.training.loop import processes
 from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.policy_gradient import Objective, clipped_loss, gae, k3, value_loss
 from minimind_lite.training.rollouts import (
@@ -22,7 +23,6 @@ from minimind_lite.training.rollouts import (
     Rollout,
     RolloutLoss,
     RolloutOptions,
-    processes,
     reinforce,
     roll_out,
 )
@@ -34,7 +34,7 @@ class PPOOptions(RolloutOptions):
     """PPO's own settings."""
 
     group_size: int = 2  # answers to each prompt; PPO needs no more than one
-    updates_per_rollout: int = 2
+    updates_per_rollout: int = 2  # steps that learn from the same answers
     clip: float = 0.2  # how far the ratio may move from 1
     value_clip: float = 0.2  # how far a value may move from the one at the rollout
     value_weight: float = 0.5  # weight of the value loss, which is added to the policy's

@@ -1,6 +1,6 @@
 """Pretraining: next-token prediction on plain texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ class PretrainOptions(StageOptions):
     """Which model to train. Raises ConfigError for a value that cannot work."""
 
     preset: str = "nano"  # the model's shape, a name from config.PRESETS, with the tokenizer's vocabulary
-    model: ModelConfig | None = None  # a shape of your own instead
+    model: ModelConfig | None = field(default=None, metadata={"python_only": True})  # a shape of your own instead
 
 
 def run_pretrain(

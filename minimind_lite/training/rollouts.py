@@ -3,8 +3,8 @@
 A batch of the loop is a list of prompts, so the loss function makes its own data. The answers are used for
 ``updates_per_rollout`` steps in a row; the prompts that the loop brings in between wait for another epoch. All
 randomness comes from torch's global generator, and answers that are not used up go into the checkpoint, so an
-interrupted run ends bit for bit like an uninterrupted one. With several processes the main one draws a seed for every
-answer of the step, so the number of processes changes nothing.
+interrupted run ends bit for bit like an uninterrupted one. With several processes the main one draws the seeds of all
+answers, so the same prompts per micro-batch, however many processes share them, get the same answers.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +32,7 @@ from minimind_lite.generation.sampling import SamplingConfig, row_generator
 from minimind_lite.model.losses import Loss, token_logprobs
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training.loop import processes
 from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
 from minimind_lite.training.rewards import Rewards, correctness_reward, format_reward, length_reward, score
 from minimind_lite.training.stage import StageResult, StageRun
@@ -50,9 +51,11 @@ class RolloutOptions(FromSettings):
     max_digits: int = 0  # only prompts with at most this many digits in all (23+59 has 4); 0 takes every prompt
     kl_weight: float = 0.02  # how hard the reference model pulls back; 0 uses none
     correct_weight: float = 1.0  # the weights of the three rewards
-    format_weight: float = 0.1
-    length_weight: float = 0.1
-    custom_rewards: Rewards = ()  # (function, weight) pairs instead of the three
+    format_weight: float = 0.1  # of a thought and an answer in their tags
+    length_weight: float = 0.1  # of a thought that is not too long
+    custom_rewards: Rewards = field(
+        default=(), metadata={"python_only": True}
+    )  # (function, weight) pairs instead of the three
 
     def __post_init__(self) -> None:
         for name in ("group_size", "updates_per_rollout", "max_new_tokens", "temperature"):
@@ -151,8 +154,8 @@ def roll_out(
 def _generators(prompts: int, options: RolloutOptions) -> list[torch.Generator]:
     """A random stream for each answer of this process.
 
-    The main process draws a seed for all answers of the step from the global generator, as a single process would:
-    prompt i of process r is the step's prompt i · processes + r.
+    The main process draws a seed for every answer in this micro-batch of all processes from the global generator, as a
+    single process would: prompt i of process r is prompt i · processes + r.
     """
     size, rank, ranks = options.group_size, *processes()
     total = sum(gather_object([prompts])) if ranks > 1 else prompts
@@ -161,13 +164,6 @@ def _generators(prompts: int, options: RolloutOptions) -> list[torch.Generator]:
         broadcast_object_list(seeds)
     mine = [(prompt * ranks + rank) * size + answer for prompt in range(prompts) for answer in range(size)]
     return [row_generator(seeds[0][row], row) for row in mine]
-
-
-def processes() -> tuple[int, int]:
-    """(this process's number, how many there are) of the run in progress; (0, 1) outside torchrun."""
-    if not torch.distributed.is_initialized():
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
 class RolloutLoss(ABC):
@@ -183,6 +179,8 @@ class RolloutLoss(ABC):
 
     def __call__(self, model: Any, batch: list[Prompt]) -> Loss:
         """The loss of one update, on new answers or, if updates_per_rollout has not been reached, on the last ones."""
+        if self.reference is not None:
+            self.reference.to(next(model.parameters()).device)
         if self.rollout is None or self.uses >= self.options.updates_per_rollout:
             self.rollout, self.uses = self.answer(model, batch), 0
         self.uses += 1
@@ -229,10 +227,11 @@ def reinforce(
         raise ConfigError("updates_per_rollout above 1 needs gradient_accumulation_steps=1: raise micro_batch_size")
     stage = StageRun(base, output_dir, config, run)
     model, tokenizer = stage.model, stage.tokenizer
-    prompts = read_prompts(data, tokenizer, options.max_digits, run.strict)
+    prompts = stage.from_main_process(lambda: read_prompts(data, tokenizer, options.max_digits, run.strict))
     measure = None
     if run.eval_data is not None:
-        held_out = read_prompts(run.eval_data, tokenizer, options.max_digits, run.strict)
+        file = run.eval_data
+        held_out = stage.from_main_process(lambda: read_prompts(file, tokenizer, options.max_digits, run.strict))
         right = partial(accuracy, tokenizer=tokenizer, prompts=held_out, max_new_tokens=options.max_new_tokens)
         measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
     torch.manual_seed(config.seed)  # for the answers; a resumed run restores the checkpoint's state instead

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
+from minimind_lite.config import ConfigError
 from minimind_lite.data.documents import TokenStore, token_store
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.data.records import Kind
@@ -23,6 +25,8 @@ from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.loop import TrainResult, make_accelerator, train
 from minimind_lite.training.options import RunOptions, TrainConfig
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class StageRun:
 
     def __init__(self, base: str | Path, output_dir: str | Path, config: TrainConfig, run: RunOptions) -> None:
         self.base, self.folder, self.config, self.run = Path(base), Path(output_dir), config, run
+        if self.folder.resolve() == self.base.resolve():
+            raise ConfigError(f"{output_dir} is the folder that the run starts from: use another one for the result")
         self.accelerator = make_accelerator(config, self.folder)
 
     @cached_property
@@ -60,6 +66,13 @@ class StageRun:
     def base_digest(self) -> str:
         """Identifies the base's weights in the recipe: a run may not be continued on another base."""
         return sha256_of(self.base / "model.safetensors")
+
+    def from_main_process(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` returns, done by the main process and sent to the others."""
+        boxes: list[Any] = [work() if self.accelerator.is_main_process else None]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(boxes)
+        return boxes[0]  # type: ignore[no-any-return]
 
     def tokens(self, path: str | Path, kind: Kind, max_length: int = 0) -> TokenStore:
         """The records of ``path`` as tokens on disk, under ``tokens/``; see ``data.documents.token_store``."""

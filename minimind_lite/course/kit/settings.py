@@ -46,7 +46,7 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
-    """Chapter 10, and the chapters that go on from its model."""
+    """Chapter 10, and the chapters that continue from its model."""
 
     total_steps: int = 800
     learning_rate: float = 3e-3

@@ -62,7 +62,7 @@ def explain(failure: Any, name: str, target: Path) -> str:
     if not ours:
         shown += ["  the end of the traceback:"] + [f"    {clean_text(line)}" for line in lines[-6:] if line.strip()]
     shown.append(f"  What to do: open {target.name} beside the report to see all outputs up to there; after a change, "
-                 f"go on with: minimind course run --from {name.partition('_')[0]}")  # fmt: skip
+                 f"continue with: minimind course run --from {name.partition('_')[0]}")  # fmt: skip
     return "\n".join(shown)
 
 

@@ -71,7 +71,7 @@ def _is_input(parts: tuple[str, ...], chapter: str) -> bool:
     on the chapter's own folder except its exercise checks. The command line, the runner, the tools for notebooks and
     exercises, and other chapters' folders only surround it.
     """
-    if not parts[-1].endswith((".py", ".json")) or parts[0].partition(".")[0].startswith("cli"):
+    if not parts[-1].endswith((".py", ".json")) or parts[0] == "cli":
         return False
     if parts[0] != "course":
         return True

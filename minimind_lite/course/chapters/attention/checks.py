@@ -13,7 +13,7 @@ from ...exercises.task import Task, close
 
 @check("04.window", points=1)
 def check_may_look(task: Task) -> str:
-    """Who may look at whom, through a window"""
+    """Which tokens may attend to which, within a window"""
     queries, window = task.number(2, 4), task.number(2, 4)
     keys = queries + task.number(3, 6)
     got = torch.as_tensor(task.call(queries, keys, window))

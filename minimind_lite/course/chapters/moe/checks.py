@@ -29,7 +29,7 @@ def _gradient(scores: Tensor, k: int, upstream: Tensor, slip: str = "") -> Tenso
 
 @check("06.router", points=1)
 def check_router(task: Task) -> str:
-    """A router that can learn, with one expert too"""
+    """A router that can learn, even with one expert"""
     scores = task.randn(6, 5)
     task.equal(task.call(scores, 3), _weights(scores, 3), "k = 3: these are not the probabilities of the three "
                "likeliest experts, divided by their sum", {

@@ -52,7 +52,7 @@ def _without_borders(documents: Sequence[Sequence[int]]) -> Tensor:
 
 @check("08.pack", points=3)
 def check_packed_row(task: Task) -> str:
-    """Pack strangers into one row"""
+    """Pack unrelated documents into one row"""
     documents = [task.randint(1, 50, 3 + task.number(0, 3)).tolist() for _ in range(3)]
     used = sum(len(one) - 1 for one in documents)
     size = used + 3
@@ -124,7 +124,7 @@ def _gradient(weight: Tensor, x: Tensor, targets: Tensor) -> Tensor:
 
 @check("08.accumulate", points=3)
 def check_accumulated_gradient(task: Task) -> str:
-    """Gradient accumulation that weighs by tokens"""
+    """Gradient accumulation that weights by tokens"""
     weight, counts = task.randn(5, 4), [6, 2, 1, 0]  # the last piece has nothing to learn
     pieces = _pieces(task, counts)
     sums = [_gradient(weight, x, targets) for x, targets in pieces]
