@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
@@ -38,6 +39,13 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def as_utf8(stream: TextIO) -> TextIO:
+    """Let Chinese text through, whatever the terminal's code page is (Windows)."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors="replace")
+    return stream
 
 
 def repository_root() -> Path:

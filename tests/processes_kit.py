@@ -39,7 +39,7 @@ def letters(question: str, written: str, right_answer: str) -> float:
 OPTIONS: dict[str, FromSettings] = {
     "pretrain": PretrainOptions(preset="pico", block_size=32),
     "sft": SFTOptions(block_size=48),
-    "lora": LoRAOptions(block_size=24, rank=2),
+    "lora": LoRAOptions(block_size=64, rank=2),
     "dpo": DPOOptions(block_size=64),
     "distill": DistillOptions(block_size=48),
     "reason": ReasonOptions(block_size=64, tag_weight=2.0, off_share=0.3),

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from minimind_lite.files import as_utf8
+
 
 def new_app(help_text: str) -> typer.Typer:
     """A group of commands that shows its help when called without arguments."""
@@ -19,10 +21,8 @@ def new_app(help_text: str) -> typer.Typer:
 
 
 def _use_utf8() -> None:
-    """Let Chinese text through, whatever the terminal's code page is (Windows)."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+        as_utf8(stream)
 
 
 def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimind_lite.data.documents import Document
-from minimind_lite.data.records import DataError, read_records
+from minimind_lite.data.records import DataError, as_dicts, read_records
 from minimind_lite.tokenizer import Message, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def read_pairs(path: str | Path, tokenizer: Tokenizer, max_length: int, *, stric
     pairs, truncated, dropped = [], 0, 0
     reader = read_records(path, "preference", strict=strict)
     for record in reader:
-        endings = [[turn.model_dump(exclude_none=True) for turn in turns] for turns in (record.chosen, record.rejected)]
+        endings = [as_dicts(turns) for turns in (record.chosen, record.rejected)]
         whole = [answer_document(turns, tokenizer) for turns in endings]
         kept = [Document(one.ids[:max_length], marks(one)[:max_length]) for one in whole]
         truncated += any(len(one) > max_length for one in whole)

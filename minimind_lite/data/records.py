@@ -70,7 +70,8 @@ def _check_turns(messages: list[MessageRecord]) -> list[MessageRecord]:
 Turns = Annotated[list[MessageRecord], Field(min_length=1), AfterValidator(_check_turns)]
 
 
-def _as_dicts(turns: list[MessageRecord]) -> list[dict[str, Any]]:
+def as_dicts(turns: list[MessageRecord]) -> list[dict[str, Any]]:
+    """The turns as plain dicts, without what is not set."""
     return [turn.model_dump(exclude_none=True) for turn in turns]
 
 
@@ -82,7 +83,7 @@ class ConversationRecord(BaseModel):
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The turns as plain dicts, as ``Tokenizer.render`` takes them."""
-        return _as_dicts(self.conversations)
+        return as_dicts(self.conversations)
 
 
 class ReasoningRecord(ConversationRecord):
@@ -110,7 +111,7 @@ class PreferenceRecord(BaseModel):
 
     @model_validator(mode="after")
     def _same_prompt(self) -> "PreferenceRecord":
-        if _as_dicts(self.chosen[:-1]) != _as_dicts(self.rejected[:-1]):
+        if as_dicts(self.chosen[:-1]) != as_dicts(self.rejected[:-1]):
             raise ValueError("chosen and rejected must share every turn but the last")
         if {self.chosen[-1].role, self.rejected[-1].role} != {"assistant"}:
             raise ValueError("the last turn of chosen and of rejected must be the assistant's: it is what is compared")

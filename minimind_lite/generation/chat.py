@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from minimind_lite.files import as_utf8
 from minimind_lite.generation.engine import stream
 from minimind_lite.generation.sampling import GenerationError, SamplingConfig
 from minimind_lite.model.lora import load_adapter
@@ -133,8 +134,8 @@ def run_chat(
     thinking: bool | None = None,
 ) -> None:
     """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen)."""
-    target = target or _utf8(sys.stdout)
-    source = source or _utf8(sys.stdin)
+    target = target or as_utf8(sys.stdout)
+    source = source or as_utf8(sys.stdin)
     chat = Chat(*load_chat_folder(folder, device, adapter), target, system, sampling, max_new_tokens, thinking)
     prompting = source.isatty()
     if prompting:
@@ -157,10 +158,3 @@ def _lines(source: TextIO, target: TextIO, prompting: bool) -> Iterator[str]:
             return
         if line.strip():
             yield line.strip()
-
-
-def _utf8(stream: TextIO) -> TextIO:
-    """Let Chinese text through, whatever the terminal's code page is (Windows)."""
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(encoding="utf-8", errors="replace")
-    return stream

@@ -28,7 +28,7 @@ class CourseRun:
 def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
     """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds."""
     run, last_runs = CourseRun(plan), state.load(plan.state_file)
-    with CourseProgressBar(_expected(plan, last_runs, force), console) as progress:
+    with CourseProgressBar(_expected(plan, last_runs), console) as progress:
         for position, path in enumerate(plan.chapters, 1):
             if run.error:
                 run.chapters.append((path.stem, "not run", 0.0))
@@ -68,7 +68,7 @@ def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, last_runs: 
     return outcome
 
 
-def _expected(plan: Plan, last_runs: dict[str, LastRun], force: bool) -> dict[str, float]:
+def _expected(plan: Plan, last_runs: dict[str, LastRun]) -> dict[str, float]:
     """Seconds each chapter will take: as recorded at this profile, else as its settings state, else half a minute."""
     found = {}
     for path in plan.chapters:

@@ -1,6 +1,5 @@
 """Chapter 08's interactives: the waste meter and the learning-rate schedule."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from minimind_lite.data.packing import Documents, PackedDataset, PaddedDataset
@@ -34,7 +33,7 @@ def waste_meter(documents: Documents) -> Any:
     )
 
 
-def schedule_slider(total_steps: int, peak: float, warmups: Sequence[float] = (0.0, 0.05, 0.2)) -> Any:
+def schedule_slider(total_steps: int, peak: float) -> Any:
     """Sliders for peak, warm-up and floor, over the schedule's curve."""
     import ipywidgets
     from IPython.display import display
