@@ -1,0 +1,128 @@
+"""Writing whole, reading without trust, and folders that one run owns."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minimind_lite import files
+from minimind_lite.files import (
+    LOCK,
+    FolderInUse,
+    UnreadableFile,
+    owned,
+    parse_json,
+    process_start,
+    read_json,
+    write_text,
+    written_whole,
+)
+
+ENDED = 2**22 + 1  # above the highest process number that Linux gives
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), written_whole(tmp_path / "a.txt") as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_what_a_killed_writer_left_is_removed_but_not_what_somebody_is_writing(tmp_path: Path) -> None:
+    killed, fresh = tmp_path / f".a.txt.{ENDED}.part", tmp_path / f".a.txt.{ENDED + 1}.part"
+    running, other = tmp_path / f".a.txt.{os.getppid()}.part", tmp_path / f".b.txt.{ENDED}.part"
+    for one in (killed, fresh, running, other):
+        one.write_text("half")
+        os.utime(one, (0, 0))
+    os.utime(fresh)  # a process on another host would keep its file fresh
+    write_text(tmp_path / "a.txt", "new")
+    assert not killed.exists()
+    assert fresh.exists() and running.exists() and other.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"\xff\xfe", "not UTF-8"),
+        ("{", "column 2: not JSON"),
+        ("", "not JSON"),
+        ('{"a": 1}{', "not JSON"),
+        ('{\n"a": }', "line 2, column 6: not JSON"),
+        ("[" * 65 + "]" * 65, "nested deeper than 64"),
+        ("[" * 100_000 + "]" * 100_000, "nested deeper than 64"),
+        ('{"id": ' + "9" * 5000 + "}", "more than 4,300 digits"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_error_that_says_where(text: str | bytes, reason: str) -> None:
+    with pytest.raises(UnreadableFile, match=r"^f\.jsonl, line 3") as error:
+        parse_json(text, "f.jsonl, line 3")
+    assert reason in str(error.value)
+
+
+def test_json_at_the_limits_is_read() -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]", "x") == [1]
+    assert parse_json("[" * 64 + "]" * 64, "x")
+    assert parse_json('{"id": ' + "9" * 4300 + "}", "x")["id"] > 0
+    assert len(parse_json("[" + "[]," * 500 + "[]]", "x")) == 501  # many brackets, not deep
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"700"', "2.0", "true"])
+def test_a_file_that_holds_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UnreadableFile, match="not a JSON object"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_JSON", 8)
+    (tmp_path / "a.json").write_text('{"a": 12}')
+    with pytest.raises(UnreadableFile, match="larger than"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_folder_has_one_owner_and_is_free_afterwards(tmp_path: Path) -> None:
+    with owned(tmp_path / "run"):
+        with pytest.raises(FolderInUse, match=f"process {os.getpid()}"), owned(tmp_path / "run"):
+            pass
+        assert (tmp_path / "run" / LOCK).is_file()
+    assert list((tmp_path / "run").iterdir()) == []
+    with owned(tmp_path / "run"):
+        pass
+
+
+def test_another_process_cannot_own_it_meanwhile(tmp_path: Path) -> None:
+    code = f"from minimind_lite.files import owned\nfrom pathlib import Path\nwith owned(Path({str(tmp_path)!r})): pass"
+    with owned(tmp_path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "FolderInUse" in done.stderr
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def lock(folder: Path, **changes: object) -> None:
+    held = {"pid": os.getpid(), "started": process_start(os.getpid()), "host": socket.gethostname()} | changes
+    (folder / LOCK).write_text(json.dumps(held))
+
+
+def test_the_lock_of_a_process_that_has_ended_is_taken_over(tmp_path: Path) -> None:
+    for changes in ({"pid": ENDED}, {"started": "1"}, {"pid": "x"}):
+        lock(tmp_path, **changes)
+        os.utime(tmp_path / LOCK, (0, 0))
+        with owned(tmp_path):
+            assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    (tmp_path / LOCK).write_text("")
+    os.utime(tmp_path / LOCK, (0, 0))
+    with owned(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_from_another_host_counts(tmp_path: Path) -> None:
+    lock(tmp_path, pid=ENDED, host="elsewhere")
+    with pytest.raises(FolderInUse, match=r"on elsewhere.*delete the lock file"), owned(tmp_path):
+        pass
+    assert (tmp_path / LOCK).is_file()
