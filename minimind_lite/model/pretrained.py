@@ -283,7 +283,7 @@ def _typed(values: Mapping[str, Any], name: str, default: Any = None) -> Any:
     example = ModelConfig.__dataclass_fields__[field].default
     if name == "eos_token_id" and isinstance(value, list):  # Llama 3 stops at any of several; the first ends a text
         value = value[0] if value else None
-    if isinstance(example, bool) or isinstance(example, str):
+    if isinstance(example, bool | str):
         valid, wanted = type(value) is type(example), "true or false" if isinstance(example, bool) else "text"
     elif isinstance(example, int):
         valid, wanted = type(value) is int and 0 <= value <= _LARGEST, f"an integer from 0 to {_LARGEST}"
@@ -325,7 +325,9 @@ def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]
             return float(theta), None
         if kind == "yarn" and "factor" in rope and rope.keys() <= set(YarnScaling.__dataclass_fields__):
             rope.setdefault("attention_factor", 0.1 * math.log(rope["factor"]) + 1)
-            length = _typed(values, "max_position_embeddings", _DEFAULTS[values["model_type"]]["max_position_embeddings"])
+            length = _typed(
+                values, "max_position_embeddings", _DEFAULTS[values["model_type"]]["max_position_embeddings"]
+            )
             rope.setdefault("original_max_position_embeddings", length)
             if not theta > 1:  # a base of 1 or less has no slow pairs that could be slowed
                 raise ConfigError(f"rope_theta must be above 1 with YaRN, not {_shown(theta)}")
@@ -384,7 +386,7 @@ def _check_sizes(config: ModelConfig, weights: Mapping[str, Tensor], folder: Pat
             problems.append(f"{name} is {tuple(weights[name].shape)}, config.json asks for {shape}")
     if problems:
         shown = "\n  ".join(problems)
-        raise PretrainedError(f"{folder}: config.json and the weights do not belong together:\n  {shown}")
+        raise PretrainedError(f"{folder}: the weights do not fit config.json:\n  {shown}")
 
 
 def _check_weights(weights: dict[str, Tensor], model: Transformer, folder: Path) -> None:
