@@ -190,7 +190,7 @@ def adapter(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"init_lora_weights": start} for start in ("pissa", "pissa_niter_4", "olora", "corda", "eva", "loftq", 7, [])),
+        *({"init_lora_weights": start} for start in ("pissa", "pissa_niter_4", "olora", "corda", "eva", "loftq", 7)),
         {"use_rslora": True}, {"use_qalora": True}, {"target_parameters": ["a"]}, {"layer_replication": [[0, 2]]},
         {"alora_invocation_tokens": [1]}, {"some_later_feature": True}, {"r": 10**9}, {"r": True}, {"r": "2"},
         {"lora_alpha": "x"}, {"lora_alpha": float("nan")}, {"lora_alpha": 10**400}, {"lora_dropout": float("inf")},

@@ -331,6 +331,7 @@ def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]
             rope.setdefault("original_max_position_embeddings", length)
             if not theta > 1:  # a base of 1 or less has no slow pairs that could be slowed
                 raise ConfigError(f"rope_theta must be above 1 with YaRN, not {_shown(theta)}")
+            rope = {name: value if name.startswith("original") else float(value) for name, value in rope.items()}
             return float(theta), YarnScaling(**rope)
     raise ConfigError(
         f"RoPE of type {_shown(kind)} with {', '.join(sorted(rope)) or 'a partial_rotary_factor'}; this decoder knows "
