@@ -326,7 +326,7 @@ def _read_config(path: Path) -> LoRAConfig:
     if type(rank) is not int:
         raise LoRAError(f"{path} does not describe an adapter (r must be an integer, not {rank!r}); save it again")
     for name, value in (("lora_alpha", alpha), ("lora_dropout", dropout)):
-        if type(value) not in (int, float) or not abs(value) < 1e30:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
             shown = repr(value)[:60]
             raise LoRAError(
                 f"{path} does not describe an adapter ({name} must be a number, not {shown}); save it again"

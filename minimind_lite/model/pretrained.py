@@ -286,9 +286,12 @@ def _typed(values: Mapping[str, Any], name: str, default: Any = None) -> Any:
     if isinstance(example, bool | str):
         valid, wanted = type(value) is type(example), "true or false" if isinstance(example, bool) else "text"
     elif isinstance(example, int):
-        valid, wanted = type(value) is int and 0 <= value <= _LARGEST, f"an integer from 0 to {_LARGEST}"
+        valid, wanted = (
+            isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST,
+            f"an integer from 0 to {_LARGEST}",
+        )
     else:
-        valid, wanted = _finite(value) and value >= 0, "a finite number, 0 or more"
+        valid, wanted = _finite(value) and float(value or 0) >= 0, "a finite number, 0 or more"
     if not valid:
         raise ConfigError(f"{name} must be {wanted}, not {_shown(values[name])}")
     return value
@@ -296,7 +299,7 @@ def _typed(values: Mapping[str, Any], name: str, default: Any = None) -> Any:
 
 def _finite(value: object) -> bool:
     """Whether a value of a JSON file is a number to calculate with; true and false are not."""
-    return type(value) in (int, float) and abs(value) <= 1e30  # type: ignore[operator]
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e30
 
 
 def _experts_from_hf(values: Mapping[str, Any]) -> dict[str, Any]:
