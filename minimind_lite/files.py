@@ -19,6 +19,7 @@ from typing import Any, TextIO
 LOCK = ".run.lock"
 LARGEST_JSON = 64 * 1024 * 1024  # bytes of a JSON file that is read at once; none of ours comes near it
 DEEPEST_JSON = 64  # levels of nesting; a conversation has five
+_OWNED: set[Path] = set()  # the folders that this process owns
 
 
 class UnreadableFile(ValueError):
@@ -129,9 +130,14 @@ def owned(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process: two runs that write into one folder destroy each other's files.
 
     The lock is a file with the process's number, its start and its host. That of a process that has ended is taken
-    over; one from another host counts as held, because nothing here can tell. Raises FolderInUse.
+    over; one from another host counts as held, because nothing here can tell. A process that already owns the folder
+    may own it once more. Raises FolderInUse.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() in _OWNED:
+        yield
+        return
     lock = folder / LOCK
     mine = json.dumps({"pid": os.getpid(), "started": process_start(os.getpid()), "host": socket.gethostname()})
     while True:
@@ -141,10 +147,15 @@ def owned(folder: Path) -> Iterator[None]:
             break
         except FileExistsError:
             _take_over(lock)
+    _OWNED.add(folder.resolve())
     try:
         yield
     finally:
+        _OWNED.discard(folder.resolve())
         lock.unlink(missing_ok=True)
+        if made:  # and nothing was written: leave no trace
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _take_over(lock: Path) -> None:

@@ -21,7 +21,7 @@ from minimind_lite.training import grpo
 from minimind_lite.training.callbacks import Callback, read_metrics
 from minimind_lite.training.checkpoint import latest_checkpoint
 from minimind_lite.training.grpo import GRPOLoss, GRPOOptions, run_grpo
-from minimind_lite.training.loop import Trainer
+from minimind_lite.training.loop import NothingLearned, Trainer
 from minimind_lite.training.options import RunOptions
 from minimind_lite.training.policy_gradient import OBJECTIVES, clipped_loss, group_advantages, k3, summed
 from minimind_lite.training.rewards import RewardError, correctness_reward, format_reward, length_reward, score
@@ -166,7 +166,7 @@ def test_dead_groups_are_counted_and_left_out(monkeypatch: pytest.MonkeyPatch) -
     some = random_logprobs(rollout).detach()[alive].requires_grad_()
     loss = our_loss(rollout, some, options, monkeypatch)
     assert int(loss.items) == 8
-    assert float(loss.extras["dead_groups"] / loss.items) == pytest.approx(1 / 3)
+    assert loss.extras["dead_groups"].tolist() == [1, 3]
 
 
 def test_a_step_of_dead_groups_changes_no_weight(tmp_path: Path, base: Path, prompts: Path) -> None:
@@ -174,11 +174,30 @@ def test_a_step_of_dead_groups_changes_no_weight(tmp_path: Path, base: Path, pro
         return 1.0
 
     options = GRPOOptions(group_size=3, max_new_tokens=4)
-    done = run_grpo(
-        prompts, base, tmp_path, config(weight_decay=0.5), replace(options, custom_rewards=[(always_one, 1.0)])
-    )
-    assert same_weights(done.model, load_pretrained(base))
-    assert all(row["dead_groups"] == 1 and row["reward"] == 1 for row in done.training.history)
+    all_right = replace(options, custom_rewards=[(always_one, 1.0)])
+    with pytest.raises(NothingLearned, match=rf"{prompts.name}: none of the 6 steps .* earned the same reward"):
+        run_grpo(prompts, base, tmp_path, config(weight_decay=0.5, save_every=1), all_right)
+    weights = latest_checkpoint(tmp_path / "checkpoints").state["model"]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in load_pretrained(base).state_dict().items())
+    assert all(row["dead_groups"] == 1 and row["reward"] == 1 for row in read_metrics(tmp_path / "metrics.jsonl"))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_metrics_of_two_prompts_are_the_same_in_one_micro_batch_or_two(
+    tmp_path: Path, base: Path, prompts: Path
+) -> None:
+    options = replace(GRPOOptions(group_size=3, max_new_tokens=4), custom_rewards=[(many_letters, 1.0)])
+    for average in ("sequence", "token"):
+        rows = [
+            run_grpo(
+                prompts, base, tmp_path / f"{average}-{micro}",
+                config(micro_batch_size=micro, gradient_accumulation_steps=2 // micro, total_steps=1),
+                replace(options, average=average),
+            ).training.history[0]
+            for micro in (1, 2)
+        ]  # fmt: skip
+        for row in rows:
+            assert row["answer_tokens"] <= 4 and row["dead_groups"] in (0, 0.5)
 
 
 def test_a_dead_step_after_live_ones_is_not_moved_by_momentum(tmp_path: Path, base: Path, prompts: Path) -> None:

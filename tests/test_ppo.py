@@ -18,7 +18,7 @@ from minimind_lite.training.callbacks import Callback
 from minimind_lite.training.loop import Trainer
 from minimind_lite.training.options import RunOptions
 from minimind_lite.training.policy_gradient import gae, value_loss
-from minimind_lite.training.ppo import ActorCritic, PPOLoss, PPOOptions, PPORollout, run_ppo, token_rewards
+from minimind_lite.training.ppo import ActorCritic, PPOLoss, PPOOptions, PPORollout, _moments, run_ppo, token_rewards
 from minimind_lite.training.rollouts import read_prompts
 
 LETTERS = [(many_letters, 1.0)]
@@ -88,12 +88,30 @@ def ppo_rollout() -> PPORollout:
     return PPORollout(**vars(rollout), values=values, returns=returns, advantages=advantages)
 
 
+class Fixed(torch.nn.Module):
+    """An ActorCritic that always says the same."""
+
+    def __init__(self, *said: torch.Tensor) -> None:
+        super().__init__()
+        self.said = said
+
+    def forward(self, *_: object) -> tuple[torch.Tensor, ...]:
+        return self.said
+
+
+def test_one_token_has_no_deviation() -> None:
+    mean, std = _moments(torch.tensor([3.0]))
+    assert (float(mean), float(std)) == (3.0, 0.0)
+    _, std = _moments(torch.tensor([1.0, 3.0]))
+    assert float(std) == pytest.approx(2**0.5)
+
+
 def test_the_loss_is_that_of_float64_loops() -> None:
     options, rollout = PPOOptions(value_weight=0.3, value_clip=0.1, clip=0.15, group_size=4), ppo_rollout()
     noise = torch.randn(2, *rollout.targets.shape, generator=torch.Generator().manual_seed(4))
     logprobs = (rollout.old_logprobs + 0.3 * noise[0]) * rollout.mask
     values = (rollout.values + 0.3 * noise[1]) * rollout.mask
-    loss = PPOLoss(None, options, LETTERS, torch.nn.Linear(1, 1)).loss(lambda *_: (logprobs, values), rollout)  # type: ignore[arg-type]
+    loss = PPOLoss(None, options, LETTERS, torch.nn.Linear(1, 1)).loss(Fixed(logprobs, values), rollout)  # type: ignore[arg-type]
     total = count = 0.0
     for row, t in rollout.mask.nonzero().tolist():
         ratio = math.exp(float(logprobs[row, t]) - float(rollout.old_logprobs[row, t]))

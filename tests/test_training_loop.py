@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from training_kit import TINY, same_weights, tiny_data, tiny_model, tiny_run
 
+from minimind_lite.config import ConfigError
+from minimind_lite.data.records import DataError
 from minimind_lite.model.losses import Loss, LossFn, next_token_loss
-from minimind_lite.training.callbacks import Callback, StopTraining
-from minimind_lite.training.loop import DataOrder, Trainer, TrainingDiverged, train
-from minimind_lite.training.options import TrainConfig
+from minimind_lite.training.callbacks import Callback, StopTraining, read_metrics
+from minimind_lite.training.loop import DataOrder, NothingLearned, Trainer, TrainingDiverged, train
+from minimind_lite.training.options import RunOptions, TrainConfig
+from minimind_lite.training.stage import StageRun
 
 
 class Bigram(torch.nn.Module):
@@ -165,9 +168,59 @@ def test_a_batch_without_targets_changes_nothing_and_breaks_nothing(tmp_path: Pa
     def nothing(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         return next_token_loss(model, batch | {"targets": torch.full_like(batch["targets"], -100)})
 
-    model, result = tiny_run(tmp_path, loss_fn=nothing, weight_decay=0.0, total_steps=3)
-    assert same_weights(model, tiny_model())
-    assert result.items == 0 and result.history[-1]["loss"] == 0
+    def nothing_at_first(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        before.append([parameter.clone() for parameter in model.parameters()])
+        return nothing(model, batch) if len(before) <= 3 else next_token_loss(model, batch)
+
+    before: list[list[torch.Tensor]] = []
+    _, result = tiny_run(tmp_path, loss_fn=nothing_at_first, total_steps=4)
+    assert [row["loss"] for row in result.history[:1]] == [0] and result.history[-1]["loss"] > 1
+    assert all(torch.equal(a, b) for a, b in zip(before[0], before[3], strict=True))  # no weight decay either
+    with pytest.raises(NothingLearned, match=r"none of the 3 steps over 31 examples.*no example has a token"):
+        tiny_run(tmp_path / "never", loss_fn=nothing, total_steps=3)
+    assert read_metrics(tmp_path / "never" / "metrics.jsonl")[-1]["loss"] == 0
+
+
+def test_a_metric_with_its_own_count_weighs_every_value_equally(tmp_path: Path) -> None:
+    values = iter([[1.0], [0.0, 0.0, 0.0], [5.0], []])
+
+    def loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Loss:
+        some = torch.tensor(next(values))
+        return Loss(
+            *next_token_loss(model, batch), {"reward": torch.stack([some.sum(), torch.tensor(float(len(some)))])}
+        )
+
+    settings = {"total_steps": 2, "gradient_accumulation_steps": 2, "log_every": 1}
+    _, result = tiny_run(tmp_path, loss_fn=loss, **settings)
+    assert [row["reward"] for row in result.history] == [0.25, 5.0]
+
+
+def test_an_evaluation_leaves_the_random_numbers_alone(tmp_path: Path) -> None:
+    drawn: list[float] = []
+
+    def noisy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn.append(float(torch.rand(())))
+        return next_token_loss(model, batch)
+
+    tiny_run(tmp_path / "a", loss_fn=noisy, total_steps=6, eval_every=2, eval_data=tiny_data(10), seed=0)
+    evaluated, drawn[:] = list(drawn), []
+    tiny_run(tmp_path / "b", loss_fn=noisy, total_steps=6, seed=0)
+    assert [one for one in drawn if one in evaluated] == drawn  # training draws what it would without evaluations
+
+
+def test_two_epochs_of_neighbouring_seeds_are_not_the_same_order() -> None:
+    order = [DataOrder(100, 100, 1, seed)._all(epoch) for seed, epoch in ((0, 1), (1, 0), (1, 1), (2, 0))]
+    assert len({tuple(one) for one in order}) == 4
+
+
+def test_callbacks_and_held_out_data_are_checked_before_anything_else(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="callbacks must be a list of Callback"):
+        RunOptions(callbacks=[print])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="measure must be a function"):
+        RunOptions(measure=3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"nowhere\.jsonl: there is no such file"):
+        StageRun(tmp_path / "base", tmp_path / "out", TrainConfig(), RunOptions(eval_data=tmp_path / "nowhere.jsonl"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_callback_can_stop_a_run_that_continues_later(tmp_path: Path) -> None:

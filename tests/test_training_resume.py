@@ -131,7 +131,8 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(
     with caplog.at_level(logging.WARNING):
         resumed, result = tiny_run(tmp_path)
     assert result.resumed_from == 25
-    assert "skipping the damaged checkpoint" in caplog.text and "step-00000030" in caplog.text
+    assert "is damaged" in caplog.text and "kept as damaged-step-00000030" in caplog.text
+    assert (tmp_path / "checkpoints" / "damaged-step-00000030").is_dir()
     assert same_weights(whole, resumed)
 
 

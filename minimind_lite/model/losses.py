@@ -4,7 +4,7 @@ A training loss is a *sum* over items together with their number, never a mean: 
 step, so every token counts the same however unequal the micro-batches are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minimind_lite.model.attention import document_mask
-from minimind_lite.model.moe import balance_loss, recorded_routing
+from minimind_lite.model.moe import Routing, balance_loss, recorded_routing
 from minimind_lite.model.transformer import IGNORED_TARGET
 
 PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "ipo"]  # TRL's names
@@ -24,7 +24,8 @@ class Loss(NamedTuple):
 
     total: Tensor  # summed over the items, differentiable
     items: Tensor | int  # how many were summed: trained tokens, or pairs
-    extras: Mapping[str, Tensor] = MappingProxyType({})  # more sums over the same items, logged as extras / items
+    # Logged beside the loss: () tensors are sums over the same items, (2,) tensors a sum and a count of their own.
+    extras: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class LossFn(Protocol):
@@ -36,9 +37,8 @@ class LossFn(Protocol):
 def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor | None = None) -> tuple[Any, ...]:
     """Cross-entropy on the trained positions of a packed batch (``data.packing.PackedDataset``), documents isolated.
 
-    Returns (total, items). While a model with experts is in training, coefficient · balance loss · items is added to
-    the total, so that coefficient · balance loss is left once the loop has divided; extras hold the balance loss alone.
-    A held-out loss never includes it: it says nothing about language. token_weights: as in ``Transformer.loss``.
+    Returns (total, items), and extras with the balance loss while a model with experts is in training. A held-out loss
+    never includes it: it says nothing about language. token_weights: as in ``Transformer.loss``.
     """
     mask = document_mask(batch["document_ids"])
     with recorded_routing(model) if model.config.num_experts else nullcontext() as routings:
@@ -46,10 +46,21 @@ def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor 
             batch["input_ids"], batch["targets"], position_ids=batch["position_ids"], attention_mask=mask,
             token_weights=token_weights,
         )  # fmt: skip
+    return balanced(Loss(total, items), model, routings) if routings and model.training else (total, items)
+
+
+def balanced(loss: Loss, model: Any, routings: Sequence[Routing]) -> Loss:
+    """``loss`` with the balance loss of the passes that ``recorded_routing`` noted, while ``model`` is in training.
+
+    coefficient · balance loss · items is added to the total, so that coefficient · balance loss is left once the loop
+    has divided; extras get the balance loss alone. Without experts nothing is added. Every stage's loss comes through
+    here: experts that were balanced in pretraining collapse as easily in any later stage.
+    """
     if not (routings and model.training):
-        return total, items
-    balance = balance_loss(routings, model.config.router_balance_per) * items
-    return Loss(total + model.config.router_aux_loss_coef * balance, items, {"balance_loss": balance.detach()})
+        return loss
+    balance = balance_loss(routings, model.config.router_balance_per) * loss.items
+    total = loss.total + model.config.router_aux_loss_coef * balance
+    return Loss(total, loss.items, {**loss.extras, "balance_loss": balance.detach()})
 
 
 def token_logprobs(model: Any, input_ids: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:

@@ -7,6 +7,7 @@ class StopWhenGood(Callback):
 """
 
 import json
+import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from minimind_lite.files import write_text
+from minimind_lite.files import UnreadableFile, parse_json, write_text
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -83,13 +86,19 @@ class MetricsFile(Callback):
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that was cut short by a kill is skipped."""
-    path, rows = Path(path), []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    """The rows of a metrics.jsonl; a line that is no row with a step (cut short by a kill, damaged) is skipped."""
+    path, rows, bad = Path(path), [], []
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = parse_json(line, f"{path}, line {number}")
+            if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+                raise UnreadableFile(f"{path}, line {number}: not a row of metrics with a step")
+            rows.append(row)
+        except UnreadableFile as error:
+            bad.append(error)
+    if bad:
+        logger.warning("skipped %d damaged lines of metrics; the first: %s", len(bad), bad[0])
     return rows
 
 

@@ -1,33 +1,44 @@
-"""Checkpoints that are complete or not there at all.
+"""Checkpoints that are complete or not there at all, and that nothing deletes before there is something better.
 
 A checkpoint is a folder ``step-00000100/`` with ``state.pt`` (tensors and plain values) and ``manifest.json`` (step,
-recipe, SHA-256 of the state). It is written under a temporary name, flushed to disk, and renamed. A rename
+recipe, SHA-256 of the state). It is written under a temporary name, read back, flushed to disk, and renamed. A rename
 either happens or does not, so a run killed at any instant leaves only complete checkpoints, and leftovers that can be
 told by their names. State is read with ``weights_only=True``: an untrusted checkpoint cannot run code.
+
+Other names in the folder: ``damaged-step-…`` cannot be used and is kept for you to look at; ``earlier-step-…`` belongs
+to a run that was started afresh, and goes when the new run has a checkpoint of its own or has ended.
 """
 
+import errno
+import hashlib
 import json
 import logging
 import os
-import pickle
 import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
-from minimind_lite.files import sha256_of
+from minimind_lite.files import UnreadableFile, directory_to_disk, read_json, sha256_of
 
 logger = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished-"  # prefix of a checkpoint that is being written or deleted
+_DAMAGED = "damaged-"
+_EARLIER = "earlier-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that could not be written, or must not be continued; the message says what to do."""
+    """A checkpoint that could not be written or read, or must not be continued; the message says what to do."""
+
+
+class _Damaged(ValueError):
+    """A checkpoint that was read, and is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], recipe: dict[str, Any], keep: int = 2) -> Path:
-    """Write a checkpoint after ``step`` steps, then remove all but the newest ``keep``.
+    """Write a checkpoint after ``step`` steps, read it back, then remove all but the newest ``keep``.
 
     Raises CheckpointError if it cannot be written (a full disk); the earlier checkpoints are then untouched.
     """
@@ -51,45 +62,120 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], recipe: dict
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with (partial / "state.pt").open("wb") as file:
-            torch.save(state, file)
+            written = _Hashed(file)
+            torch.save(state, written)  # type: ignore[arg-type]  # it needs no more than write and flush
             _to_disk(file)
-        manifest = {"step": step, "sha256": sha256_of(partial / "state.pt"), "recipe": recipe}
+        if sha256_of(partial / "state.pt") != written.sha256.hexdigest():
+            raise OSError(errno.EIO, "what was read back is not what was written")
+        manifest = {"step": step, "sha256": written.sha256.hexdigest(), "recipe": recipe}
         with (partial / "manifest.json").open("w", encoding="utf-8") as file:
             json.dump(manifest, file, ensure_ascii=False, indent=1)
             _to_disk(file)
-        _remove(final)  # a damaged one of the same step may be there
+        _remove(final)  # one of the same step may be there
         partial.rename(final)
-        _directory_to_disk(folder)
+        directory_to_disk(folder)
     except (OSError, RuntimeError) as error:  # torch's writer turns a failed write into a RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
-        last = max((path.name for path in folder.glob("step-*")), default="none")
-        reason = f"the checkpoint of step {step} could not be written to {folder}: {error}. The last good one is "
-        raise CheckpointError(f"{reason}{last}. Free some disk space and run the same command again") from error
+        raise _not_written(folder, final, error) from error
     for old in sorted(folder.glob("step-*"))[:-keep]:
         _remove(old)
     return final
 
 
+class _Hashed:
+    """A file for ``torch.save`` that notes the SHA-256 of what is written, before a disk can change it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """Pass ``data`` on."""
+        self.sha256.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        """Pass the call on."""
+        self.file.flush()
+
+
+def _not_written(folder: Path, final: Path, error: Exception) -> CheckpointError:
+    last = max((path.name for path in folder.glob("step-*") if path != final), default="none")
+    full = isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno in _FULL)
+    advice = "Free some disk space" if full else "Mend that"
+    return CheckpointError(
+        f"the checkpoint of step {int(final.name[5:])} could not be written to {folder}: {error}. The last good one "
+        f"is {last}. {advice} and run the same command again"
+    )
+
+
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest complete checkpoint in ``folder``; damaged ones are skipped with a warning, leftovers are removed."""
+    """The newest good checkpoint in ``folder``, None if there is none.
+
+    A damaged one is renamed to ``damaged-step-…``, with a warning; leftovers are removed. Raises CheckpointError if one
+    cannot be read at all, because that says nothing about it: the disk may be back in a minute.
+    """
     for rubbish in folder.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(rubbish, ignore_errors=True)
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-            if sha256_of(path / "state.pt") != manifest["sha256"]:
-                raise ValueError("state.pt is not the file that was written (its SHA-256 differs)")
-            state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-            return Checkpoint(path, manifest["step"], manifest["recipe"], state)
-        except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-            logger.warning("skipping the damaged checkpoint %s: %s", path, error)
+            return _read(path)
+        except _Damaged as error:
+            aside = _free_name(path.with_name(f"{_DAMAGED}{path.name}"))
+            path.rename(aside)
+            logger.warning("the checkpoint %s is damaged (%s); it is kept as %s", path, error, aside.name)
+        except OSError as error:
+            raise CheckpointError(
+                f"the checkpoint {path} cannot be read: {error}. Nothing was changed. See to the disk, then run the "
+                "same command again"
+            ) from error
     return None
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Delete the checkpoints of an earlier run."""
-    for path in folder.glob("step-*"):
+def _read(path: Path) -> Checkpoint:
+    """The checkpoint in a folder. Raises _Damaged for what is not one, OSError for what cannot be read."""
+    try:
+        manifest = read_json(path / "manifest.json")
+        step, digest, recipe = manifest.get("step"), manifest.get("sha256"), manifest.get("recipe")
+        if not isinstance(step, int) or path.name != f"step-{step:08d}" or not isinstance(recipe, dict):
+            raise _Damaged("manifest.json does not describe it")
+        if sha256_of(path / "state.pt") != digest:
+            raise _Damaged("state.pt is not the file that was written: its SHA-256 differs")
+        state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    except UnreadableFile as error:
+        raise _Damaged(str(error)) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _Damaged(f"it is not complete: {error}") from error
+    except (OSError, _Damaged):
+        raise
+    except Exception as error:  # torch.load raises anything for a file that it did not write
+        raise _Damaged(f"state.pt cannot be loaded: {error}") from error
+    return Checkpoint(path, step, recipe, state)
+
+
+def damaged_checkpoints(folder: Path) -> list[str]:
+    """Names of the damaged checkpoints that were kept."""
+    return sorted(path.name for path in folder.glob(f"{_DAMAGED}*"))
+
+
+def set_aside(folder: Path, metrics: Path) -> None:
+    """Rename the checkpoints and the metrics of an earlier run to ``earlier-…``: a new one begins in their place.
+
+    What an earlier start had set aside stays until there is a checkpoint that is worth more.
+    """
+    checkpoints = sorted(folder.glob("step-*"))
+    if checkpoints:
+        drop_earlier(folder, metrics)
+    for path in [*checkpoints, *([metrics] if metrics.is_file() else [])]:
+        aside = path.with_name(f"{_EARLIER}{path.name}")
+        if not aside.exists():
+            path.rename(aside)
+
+
+def drop_earlier(folder: Path, metrics: Path) -> None:
+    """Delete what ``set_aside`` kept."""
+    for path in folder.glob(f"{_EARLIER}step-*"):
         _remove(path)
+    metrics.with_name(f"{_EARLIER}{metrics.name}").unlink(missing_ok=True)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
@@ -130,14 +216,13 @@ def _to_disk(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _directory_to_disk(folder: Path) -> None:
-    """A rename is on disk once its folder is; Windows has no such call and needs none."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _free_name(path: Path) -> Path:
+    """``path``, or the first of path-2, path-3 … that does not exist."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    return found
 
 
 def _remove(path: Path) -> None:

@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from minimind_lite.config import PRESETS, ConfigError, preset
 from minimind_lite.files import sha256_of
 from minimind_lite.model.attention import document_mask
-from minimind_lite.model.losses import Loss, kl_divergence, next_token_loss
-from minimind_lite.model.moe import balance_loss, recorded_routing
+from minimind_lite.model.losses import Loss, balanced, kl_divergence, next_token_loss
+from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Tokenizer
@@ -81,10 +81,8 @@ class DistillLoss:
         cross_entropy, kl = (torch.stack(column).sum() for column in zip(*sums, strict=True))
         weight = (1 - self.options.alpha) * self.options.temperature**2
         total = self.options.alpha * cross_entropy + weight * kl
-        if routings:  # the student's experts are kept in balance as in next_token_loss
-            balance = balance_loss(routings, model.config.router_balance_per) * trained.sum()
-            total = total + model.config.router_aux_loss_coef * balance
-        return Loss(total, trained.sum(), {"cross_entropy": cross_entropy.detach(), "kl": kl.detach()})
+        loss = Loss(total, trained.sum(), {"cross_entropy": cross_entropy.detach(), "kl": kl.detach()})
+        return balanced(loss, model, routings)
 
     def _chunk(self, model: Transformer, hidden: Tensor, hints: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and KL, each summed over one chunk of positions."""
@@ -107,13 +105,13 @@ def run_distill(
     of them. A fresh student's weights are drawn with ``config.seed``. Raises PretrainedError, DataError,
     CheckpointError, TrainingDiverged, and ConfigError for a student whose vocabulary is not the teacher's.
     """
-    stage = StageRun(base, output_dir, config, run)
-    student, origin = make_student(options, stage.model, stage.tokenizer, config.seed)
-    blocks, held_out, tokens = stage.conversations(data, options.block_size)
-    # chunk_size is left out: a run that ran out of memory may continue with smaller chunks
-    named = {name: value for name, value in asdict(options).items() if name != "chunk_size"}
-    identity = {"base": origin, "teacher": stage.base_digest, "distill": named, "tokens": tokens}
-    return stage.train(student, blocks, identity, held_out=held_out, loss_fn=DistillLoss(stage.model, options))
+    with StageRun(base, output_dir, config, run) as stage:
+        student, origin = make_student(options, stage.model, stage.tokenizer, config.seed)
+        blocks, held_out, tokens = stage.conversations(data, options.block_size)
+        # chunk_size is left out: a run that ran out of memory may continue with smaller chunks
+        named = {name: value for name, value in asdict(options).items() if name != "chunk_size"}
+        identity = {"base": origin, "teacher": stage.base_digest, "distill": named, "tokens": tokens}
+        return stage.train(student, blocks, identity, held_out=held_out, loss_fn=DistillLoss(stage.model, options))
 
 
 def every_second_layer(model: Transformer) -> Transformer:

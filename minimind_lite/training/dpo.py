@@ -22,7 +22,8 @@ from minimind_lite.config import ConfigError
 from minimind_lite.data.packing import pad_documents
 from minimind_lite.data.preferences import Pair, Pairs, read_pairs
 from minimind_lite.files import written_whole
-from minimind_lite.model.losses import Loss, PreferenceLoss, pair_logprobs, preference_loss
+from minimind_lite.model.losses import Loss, PreferenceLoss, balanced, pair_logprobs, preference_loss
+from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
@@ -50,7 +51,8 @@ def dpo_loss(model: Any, batch: dict[str, Tensor], options: DPOOptions) -> Loss:
 
     A reward is β times the whole answer's log-ratio to the reference, whatever the loss.
     """
-    policy, lengths = pair_logprobs(model, batch)
+    with recorded_routing(model) as routings:
+        policy, lengths = pair_logprobs(model, batch)
     losses = preference_loss(policy, batch["reference"], lengths, options.beta, options.loss_type)
     rewards = options.beta * (policy - batch["reference"]).detach()  # (pairs, 2)
     extras = {
@@ -61,7 +63,7 @@ def dpo_loss(model: Any, batch: dict[str, Tensor], options: DPOOptions) -> Loss:
         "logps/chosen": policy[:, 0].detach().sum(),
         "logps/rejected": policy[:, 1].detach().sum(),
     }
-    return Loss(losses.sum(), len(policy), extras)
+    return balanced(Loss(losses.sum(), len(policy), extras), model, routings)
 
 
 def collate_pairs(pairs: Sequence[tuple[Pair, Tensor]]) -> dict[str, Tensor]:
@@ -121,13 +123,13 @@ def run_dpo(
     is a list of (Pair, reference).
     Raises PretrainedError, DataError, ConfigError, CheckpointError, TrainingDiverged.
     """
-    stage = StageRun(base, output_dir, config, run)
-    pairs, held_out = _pairs(stage, data, options, "train"), None
-    if run.eval_data is not None:
-        held_out = _pairs(stage, run.eval_data, options, "eval")[1]
-    identity = {"base": stage.base_digest, "dpo": asdict(options), "pairs": pairs[0].digest}
-    loss_fn = partial(dpo_loss, options=options)
-    return stage.train(stage.model, pairs[1], identity, held_out=held_out, loss_fn=loss_fn, collate=collate_pairs)
+    with StageRun(base, output_dir, config, run) as stage:
+        pairs, held_out = _pairs(stage, data, options, "train"), None
+        if run.eval_data is not None:
+            held_out = _pairs(stage, run.eval_data, options, "eval")[1]
+        identity = {"base": stage.base_digest, "dpo": asdict(options), "pairs": pairs[0].digest}
+        loss_fn = partial(dpo_loss, options=options)
+        return stage.train(stage.model, pairs[1], identity, held_out=held_out, loss_fn=loss_fn, collate=collate_pairs)
 
 
 def _pairs(

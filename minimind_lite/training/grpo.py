@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ConfigError
-from minimind_lite.model.losses import Loss, token_logprobs
+from minimind_lite.model.losses import Loss, balanced, token_logprobs
+from minimind_lite.model.moe import recorded_routing
 from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.policy_gradient import (
     OBJECTIVES,
@@ -73,24 +74,29 @@ class GRPOLoss(RolloutLoss):
         dead = all_equal(groups)
         if dead.all():
             nothing = sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0  # something to differentiate
-            zero = torch.zeros(1)
-            return Loss(nothing, 0, self._measured(rollout, dead, torch.zeros(()), kl=zero, change=zero, clipped=zero))
+            zero = torch.zeros(0)
+            extras = self._measured(rollout, dead, kl=zero, change=zero, clipped=zero)
+            if model.config.num_experts:  # every micro-batch must report the same metrics
+                extras["balance_loss"] = torch.zeros(())
+            return Loss(nothing, 0, extras)
         alive = (~dead).repeat_interleave(options.group_size)  # (rows,)
         targets, old = rollout.targets[alive], rollout.old_logprobs[alive]
         mask = rollout.mask[alive]
-        logprobs = token_logprobs(model, rollout.input_ids[alive], targets, options.temperature)
+        with recorded_routing(model) as routings:
+            logprobs = token_logprobs(model, rollout.input_ids[alive], targets, options.temperature)
         advantages = group_advantages(groups, objective.scale_by_std).flatten()[alive, None]  # (rows, 1)
         kl = k3(logprobs, rollout.reference_logprobs[alive])
         loss = clipped_loss(logprobs, old, advantages, objective) + options.kl_weight * kl
         total, items = summed(loss, mask, objective.average, options.max_new_tokens)
         change = ((logprobs - old)[mask]).exp() - 1
         clipped = _clipped(change, objective)
-        return Loss(total, items, self._measured(rollout, dead, items, kl=kl[mask], change=change, clipped=clipped))
+        extras = self._measured(rollout, dead, kl=kl[mask], change=change, clipped=clipped)
+        return balanced(Loss(total, items, extras), model, routings)
 
     def _measured(
-        self, rollout: Rollout, dead: Tensor, items: Tensor, *, kl: Tensor, change: Tensor, clipped: Tensor
+        self, rollout: Rollout, dead: Tensor, *, kl: Tensor, change: Tensor, clipped: Tensor
     ) -> dict[str, Tensor]:
-        return self.measured(rollout, items, dead_groups=dead, kl=kl, ratio_change=change.abs(), clipped=clipped)
+        return self.measured(rollout, dead_groups=dead, kl=kl, ratio_change=change.abs(), clipped=clipped)
 
 
 def _clipped(change: Tensor, objective: Objective) -> Tensor:

@@ -27,20 +27,27 @@ from torch.utils.data import DataLoader, Dataset
 
 from minimind_lite.config import ConfigError
 from minimind_lite.device import pick_device
+from minimind_lite.files import owned
 from minimind_lite.model.losses import Loss, LossFn, next_token_loss
 from minimind_lite.training.callbacks import Callback, MetricsFile, ProgressBar, RunState, StopTraining
 from minimind_lite.training.checkpoint import (
     Checkpoint,
     CheckpointError,
+    damaged_checkpoints,
     differences,
+    drop_earlier,
     latest_checkpoint,
     random_states,
-    remove_checkpoints,
     save_checkpoint,
+    set_aside,
     set_random_states,
 )
 from minimind_lite.training.optimizer import make_adamw
 from minimind_lite.training.options import Resume, TrainConfig
+
+
+class NothingLearned(RuntimeError):
+    """A run at whose end no step had anything to learn from; the message says how many there were, and why."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -79,7 +86,8 @@ def train(
     identity: what a continued run must share besides its settings, such as a tokenizer's fingerprint.
     resume: "strict" continues from the last checkpoint and rejects another recipe; "if_unfinished" continues only an
     unfinished run of the same recipe and starts afresh otherwise; "never" starts afresh.
-    Raises TrainingDiverged, CheckpointError (a full disk, a recipe that differs), ConfigError.
+    Raises TrainingDiverged, NothingLearned, FolderInUse, CheckpointError (a full disk, a recipe that differs),
+    ConfigError.
     """
     trainer = Trainer(model, train_data, config, Path(output_dir), loss_fn, eval_data, measure, collate, identity or {})
     return trainer.fit(callbacks, resume)
@@ -112,8 +120,11 @@ class Trainer(RunState):
         self.total_steps = config.steps(self.order.steps_per_epoch)
 
     def fit(self, callbacks: Sequence[Callback] = (), resume: Resume = "strict") -> TrainResult:
-        """Run to the end, or to the exception that ends it."""
-        self.output_dir.mkdir(parents=True, exist_ok=True)
+        """Run to the end, or to the exception that ends it; the main process owns the folder meanwhile."""
+        with owned(self.output_dir) if self.accelerator.is_main_process else nullcontext():
+            return self._fit(callbacks, resume)
+
+    def _fit(self, callbacks: Sequence[Callback], resume: Resume) -> TrainResult:
         resumed_from = self.step if self._restore(resume) else None
         hooks = [*callbacks]
         if self.accelerator.is_main_process:
@@ -132,6 +143,14 @@ class Trainer(RunState):
             for tracker in self.accelerator.trackers:  # end_training() would end the other processes' group, too
                 tracker.finish()
             self.model.eval()
+        if self.step and not self.items:
+            reason = getattr(self.loss_fn, "nothing_learned", "no example has a token to be trained on")
+            raise NothingLearned(
+                f"none of the {self.step} steps over {len(self.train_data)} examples had anything to learn from: "
+                f"{reason}. The weights are as they were; see {self.output_dir / 'metrics.jsonl'}"
+            )
+        if self.accelerator.is_main_process:
+            drop_earlier(self.output_dir / "checkpoints", self.output_dir / "metrics.jsonl")
         return TrainResult(self.history, self.step, self.items, self.seconds, resumed_from)
 
     def _run(self, hooks: Sequence[Callback]) -> None:
@@ -173,8 +192,7 @@ class Trainer(RunState):
         self.items += int(items)
         metrics = {"step": step + 1, "epoch": round((step + 1) / self.order.steps_per_epoch, 4)}
         metrics |= {"loss": total / max(items, 1.0), "learning_rate": rate, "grad_norm": norm}
-        extras = {name: self._sum(loss.extras[name] for loss in losses) for name in losses[0].extras}
-        return metrics | {name: value / max(items, 1.0) for name, value in extras.items()}
+        return metrics | {name: self._mean([loss.extras[name] for loss in losses], items) for name in losses[0].extras}
 
     def _set_learning_rate(self, step: int) -> float:
         """Set the learning rate of every parameter group for ``step``; returns the schedule's."""
@@ -211,8 +229,20 @@ class Trainer(RunState):
 
     def _sum(self, parts: Iterable[Tensor | int]) -> float:
         """The sum over micro-batches and processes, as a number."""
+        return float(self._sums(parts))
+
+    def _sums(self, parts: Iterable[Tensor | int]) -> Tensor:
+        """The elementwise sum over micro-batches and processes."""
         local = torch.stack([torch.as_tensor(part, device=self.accelerator.device).detach().float() for part in parts])
-        return float(self.accelerator.reduce(local.sum(), "sum"))
+        total: Tensor = self.accelerator.reduce(local.sum(dim=0), "sum")
+        return total
+
+    def _mean(self, parts: Sequence[Tensor], items: float) -> float:
+        """A metric over micro-batches and processes: its sum over ``items``, or over the count that it brings."""
+        total = self._sums(parts)
+        if total.ndim:
+            return float(total[0] / total[1].clamp(min=1))
+        return float(total) / max(items, 1.0)
 
     def _refuse_divergence(self, step: int, losses: list[Loss], total: float, norm: float) -> None:
         """Raise TrainingDiverged before a NaN or an infinity can reach the weights."""
@@ -276,18 +306,26 @@ class Trainer(RunState):
                 "seconds": self.seconds,
             }
             save_checkpoint(self.output_dir / "checkpoints", self.step, state, self.recipe())
+            drop_earlier(self.output_dir / "checkpoints", self.output_dir / "metrics.jsonl")
         self.accelerator.wait_for_everyone()
 
     def _restore(self, resume: Resume) -> bool:
         """Continue from the last checkpoint if ``resume`` allows it (see ``train``); returns whether it did."""
-        folder = self.output_dir / "checkpoints"
-        found = None if resume == "never" else latest_checkpoint(folder)
+        folder, metrics = self.output_dir / "checkpoints", self.output_dir / "metrics.jsonl"
+        with self.accelerator.main_process_first():  # it renames what is damaged; the others find only good ones
+            found = None if resume == "never" else latest_checkpoint(folder)
         changed = differences(found.recipe, self.recipe()) if found else []
-        self.accelerator.wait_for_everyone()  # all have read the folder before the main process may change it
+        damaged = damaged_checkpoints(folder)
+        if found is None and damaged and resume == "strict":
+            raise CheckpointError(
+                f"{folder} holds no checkpoint but damaged ones ({', '.join(damaged)}). Put back a good copy as "
+                'step-…, use another output folder, or start afresh with resume="never" (--resume never on the '
+                "command line)"
+            )
         if found is None or (resume == "if_unfinished" and (changed or found.step >= self.total_steps)):
+            self.accelerator.wait_for_everyone()  # all have read the folder before the main process changes it
             if self.accelerator.is_main_process:
-                remove_checkpoints(folder)
-                (self.output_dir / "metrics.jsonl").unlink(missing_ok=True)
+                set_aside(folder, metrics)
             self.accelerator.wait_for_everyone()
             return False
         if changed:

@@ -41,21 +41,21 @@ def run_lora(
     "adapter". A checkpoint holds the adapter only.
     Raises LoRAError, PretrainedError, DataError, CheckpointError, TrainingDiverged.
     """
-    stage = StageRun(base, output_dir, config, run)
-    digest = stage.base_digest
-    torch.manual_seed(config.seed)
-    add_adapter(stage.model, options)
-    paths = [path for path in (data, options.replay, run.eval_data) if path]
-    stores = [stage.tokens(path, "conversation", options.block_size + 1) for path in paths]
-    documents: Documents = stores[0]
-    if options.replay:
-        per_step = config.micro_batch_size * config.gradient_accumulation_steps * stage.accelerator.num_processes
-        documents = _mixture(stores[0], stores[1], options, config.total_steps * per_step)
-    held_out = PackedDataset(stores[-1], options.block_size) if run.eval_data else None
-    adapter = asdict(options) | {"replay": ""}
-    identity = {"base": digest, "lora": adapter, "tokens": [store.path.stem for store in stores]}
-    dataset = PackedDataset(documents, options.block_size)
-    return stage.train(stage.model, dataset, identity, held_out=held_out, save=save_adapter)
+    with StageRun(base, output_dir, config, run) as stage:
+        digest = stage.base_digest
+        torch.manual_seed(config.seed)
+        add_adapter(stage.model, options)
+        paths = [path for path in (data, options.replay, run.eval_data) if path]
+        stores = [stage.tokens(path, "conversation", options.block_size + 1) for path in paths]
+        documents: Documents = stores[0]
+        if options.replay:
+            per_step = config.micro_batch_size * config.gradient_accumulation_steps * stage.accelerator.num_processes
+            documents = _mixture(stores[0], stores[1], options, config.total_steps * per_step)
+        held_out = PackedDataset(stores[-1], options.block_size) if run.eval_data else None
+        adapter = asdict(options) | {"replay": ""}
+        identity = {"base": digest, "lora": adapter, "tokens": [store.path.stem for store in stores]}
+        dataset = PackedDataset(documents, options.block_size)
+        return stage.train(stage.model, dataset, identity, held_out=held_out, save=save_adapter)
 
 
 def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: int) -> list[Document]:

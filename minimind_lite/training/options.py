@@ -109,3 +109,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.resume not in ("strict", "if_unfinished", "never"):
             raise ConfigError(f"resume must be strict, if_unfinished or never, not {self.resume!r}")
+        if not isinstance(self.callbacks, Sequence) or not all(isinstance(one, Callback) for one in self.callbacks):
+            raise ConfigError(f"callbacks must be a list of Callback objects, not {self.callbacks!r}")
+        if self.measure is not None and not callable(self.measure):
+            raise ConfigError(f"measure must be a function of the model, not {self.measure!r}")

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minimind_lite.config import ConfigError, ModelConfig
-from minimind_lite.model.losses import Loss
+from minimind_lite.model.losses import Loss, balanced
+from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.training.loop import processes
 from minimind_lite.training.options import RunOptions, TrainConfig
@@ -105,26 +106,28 @@ class PPOLoss(RolloutLoss):
 
     def loss(self, model: ActorCritic, rollout: PPORollout) -> Loss:
         options, mask = self.options, rollout.mask
-        logprobs, values = model(rollout.input_ids, rollout.targets, options.temperature)
+        with recorded_routing(model) as routings:
+            logprobs, values = model(rollout.input_ids, rollout.targets, options.temperature)
         objective = Objective("token", False, options.clip, options.clip)
         policy = clipped_loss(logprobs, rollout.old_logprobs, rollout.advantages, objective)
         critic = value_loss(values, rollout.values, rollout.returns, options.value_clip)
         kl = k3(logprobs, rollout.reference_logprobs)
         items = mask.sum()
-        extras = self.measured(rollout, items, kl=kl[mask], value_loss=critic[mask], policy_loss=policy[mask])
-        return Loss(((policy + options.value_weight * critic) * mask).sum(), items, extras)
+        extras = self.measured(rollout, kl=kl[mask], value_loss=critic[mask], policy_loss=policy[mask])
+        total = ((policy + options.value_weight * critic) * mask).sum()
+        return balanced(Loss(total, items, extras), model, routings)
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and sample standard deviation of ``values`` (n,) over all processes."""
+    """Mean and sample standard deviation of ``values`` (n,) over all processes; a single value deviates by 0."""
     if processes()[1] == 1:
-        return values.mean(), values.std()
+        return values.mean(), values.std() if len(values) > 1 else torch.zeros_like(values.sum())
     first = torch.stack([values.sum(), values.new_tensor(len(values))])
     torch.distributed.all_reduce(first)
     mean = first[0] / first[1]
     squares = ((values - mean) ** 2).sum()
     torch.distributed.all_reduce(squares)
-    return mean, (squares / (first[1] - 1)).sqrt()
+    return mean, (squares / (first[1] - 1).clamp(min=1)).sqrt()
 
 
 def token_rewards(rollout: Rollout, kl_weight: float) -> Tensor:

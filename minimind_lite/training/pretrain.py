@@ -32,15 +32,15 @@ def run_pretrain(
     data: JSON Lines of ``{"text": …}``, or a folder of them; so is ``run.eval_data``. base: a tokenizer's folder.
     ``config.seed`` determines the initial weights. Raises ConfigError, DataError, CheckpointError, TrainingDiverged.
     """
-    stage = StageRun(base, output_dir, config, run)
-    size = stage.tokenizer.vocab_size
-    model_config = options.model or preset(options.preset, vocab_size=size)
-    if size > model_config.vocab_size:
-        raise ConfigError(
-            f"the tokenizer has {size} entries and the model only {model_config.vocab_size} rows: "
-            f"use preset(..., vocab_size={size})"
-        )
-    blocks, held_out, tokens = stage.packed(data, "text", options.block_size)
-    torch.manual_seed(config.seed)
-    identity = {"block_size": options.block_size, "tokens": tokens}
-    return stage.train(Transformer(model_config), blocks, identity, held_out=held_out)
+    with StageRun(base, output_dir, config, run) as stage:
+        size = stage.tokenizer.vocab_size
+        model_config = options.model or preset(options.preset, vocab_size=size)
+        if size > model_config.vocab_size:
+            raise ConfigError(
+                f"the tokenizer has {size} entries and the model only {model_config.vocab_size} rows: "
+                f"use preset(..., vocab_size={size})"
+            )
+        blocks, held_out, tokens = stage.packed(data, "text", options.block_size)
+        torch.manual_seed(config.seed)
+        identity = {"block_size": options.block_size, "tokens": tokens}
+        return stage.train(Transformer(model_config), blocks, identity, held_out=held_out)

@@ -106,16 +106,18 @@ def run_reason(
     data, run.eval_data: JSON Lines of conversations whose assistant turns are well-formed (``data.reasoning``).
     Raises PretrainedError, DataError (a record without an answer block …), ConfigError, CheckpointError.
     """
-    stage = StageRun(base, output_dir, config, run)
-    parts = mixture(data, options)
-    stores = [stage.tokens(part.path, part.kind, options.block_size + 1) for part in parts]
-    mixed = mix_blocks([PackedDataset(store, options.block_size) for store in stores], [part.share for part in parts])
-    held_out = None
-    if run.eval_data is not None:  # read like the first part: with thoughts or without
-        stores.append(stage.tokens(run.eval_data, parts[0].kind, options.block_size + 1))
-        held_out = PackedDataset(stores[-1], options.block_size)
-    weights = tag_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
-    names = [store.path.stem for store in stores]
-    identity = {"base": stage.base_digest} | asdict(options) | {"replay": "", "tokens": names}
-    loss_fn = partial(next_token_loss, token_weights=weights)
-    return stage.train(stage.model, mixed, identity, held_out=held_out, loss_fn=loss_fn)
+    with StageRun(base, output_dir, config, run) as stage:
+        parts = mixture(data, options)
+        stores = [stage.tokens(part.path, part.kind, options.block_size + 1) for part in parts]
+        mixed = mix_blocks(
+            [PackedDataset(store, options.block_size) for store in stores], [part.share for part in parts]
+        )
+        held_out = None
+        if run.eval_data is not None:  # read like the first part: with thoughts or without
+            stores.append(stage.tokens(run.eval_data, parts[0].kind, options.block_size + 1))
+            held_out = PackedDataset(stores[-1], options.block_size)
+        weights = tag_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
+        names = [store.path.stem for store in stores]
+        identity = {"base": stage.base_digest} | asdict(options) | {"replay": "", "tokens": names}
+        loss_fn = partial(next_token_loss, token_weights=weights)
+        return stage.train(stage.model, mixed, identity, held_out=held_out, loss_fn=loss_fn)

@@ -32,7 +32,7 @@ from minimind_lite.generation.sampling import SamplingConfig, row_generator
 from minimind_lite.model.losses import Loss, token_logprobs
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.loop import processes
+from minimind_lite.training.loop import NothingLearned, processes
 from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
 from minimind_lite.training.rewards import Rewards, correctness_reward, format_reward, length_reward, score
 from minimind_lite.training.stage import StageResult, StageRun
@@ -170,6 +170,10 @@ class RolloutLoss(ABC):
     """A LossFn whose batch is a list of Prompts; ``reference`` is copied as it is now, for the KL term."""
 
     rollout_type: ClassVar[type[Rollout]] = Rollout
+    nothing_learned: ClassVar[str] = (
+        "all answers to a prompt earned the same reward each time, so none could be preferred. Start from a model that "
+        "is sometimes right, take easier questions (-p max_digits=…), or let it try more often (-p group_size=…)"
+    )
 
     def __init__(self, tokenizer: Tokenizer, options: Any, rewards: Rewards, reference: Transformer) -> None:
         self.tokenizer, self.options, self.rewards = tokenizer, options, rewards
@@ -194,12 +198,18 @@ class RolloutLoss(ABC):
     def loss(self, model: Any, rollout: Any) -> Loss:
         """The loss of one update."""
 
-    def measured(self, rollout: Rollout, items: Tensor, **more: Tensor) -> dict[str, Tensor]:
-        """Means for the metrics, as sums over ``items``: the reward, its parts, the answers' length, and ``more``."""
+    def measured(self, rollout: Rollout, **more: Tensor) -> dict[str, Tensor]:
+        """(sum, count) for each metric: the reward, its parts, the answers' length, and the values in ``more``.
+
+        Each has its own count, so every answer weighs the same, however the answers are spread over micro-batches.
+        """
         names = [getattr(reward, "__name__", "reward") for reward, _ in self.rewards]
-        means = {"reward": rollout.rewards, "answer_tokens": rollout.mask.sum(dim=1)}
-        means |= dict(zip(names, rollout.scores.T, strict=True)) | more
-        return {name: value.detach().float().mean() * items.clamp(min=1) for name, value in means.items()}
+        values = {"reward": rollout.rewards, "answer_tokens": rollout.mask.sum(dim=1)}
+        values |= dict(zip(names, rollout.scores.T, strict=True)) | more
+        return {
+            name: torch.stack([one.detach().float().sum(), torch.tensor(float(one.numel()), device=one.device)])
+            for name, one in values.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep: the answers, if there are updates left that learn from them."""
@@ -225,21 +235,24 @@ def reinforce(
     """Run a stage whose loss function is a ``loss_type``; ``critic`` wraps the base in the module that learns."""
     if options.updates_per_rollout > 1 and config.gradient_accumulation_steps > 1:
         raise ConfigError("updates_per_rollout above 1 needs gradient_accumulation_steps=1: raise micro_batch_size")
-    stage = StageRun(base, output_dir, config, run)
-    model, tokenizer = stage.model, stage.tokenizer
-    prompts = stage.from_main_process(lambda: read_prompts(data, tokenizer, options.max_digits, run.strict))
-    measure = None
-    if run.eval_data is not None:
-        file = run.eval_data
-        held_out = stage.from_main_process(lambda: read_prompts(file, tokenizer, options.max_digits, run.strict))
-        right = partial(accuracy, tokenizer=tokenizer, prompts=held_out, max_new_tokens=options.max_new_tokens)
-        measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
-    torch.manual_seed(config.seed)  # for the answers; a resumed run restores the checkpoint's state instead
-    loss_fn = loss_type(tokenizer, options, options.rewards, model)
-    return stage.train(
-        model, prompts, _identity(stage, options, prompts), loss_fn=loss_fn, collate=list, measure=measure,
-        module=critic(model) if critic else None,
-    )  # fmt: skip
+    with StageRun(base, output_dir, config, run) as stage:
+        model, tokenizer = stage.model, stage.tokenizer
+        prompts = stage.from_main_process(lambda: read_prompts(data, tokenizer, options.max_digits, run.strict))
+        measure = None
+        if run.eval_data is not None:
+            file = run.eval_data
+            held_out = stage.from_main_process(lambda: read_prompts(file, tokenizer, options.max_digits, run.strict))
+            right = partial(accuracy, tokenizer=tokenizer, prompts=held_out, max_new_tokens=options.max_new_tokens)
+            measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
+        torch.manual_seed(config.seed)  # for the answers; a resumed run restores the checkpoint's state instead
+        loss_fn = loss_type(tokenizer, options, options.rewards, model)
+        try:
+            return stage.train(
+                model, prompts, _identity(stage, options, prompts), loss_fn=loss_fn, collate=list, measure=measure,
+                module=critic(model) if critic else None,
+            )  # fmt: skip
+        except NothingLearned as error:
+            raise NothingLearned(f"{data}: {error}") from None
 
 
 def _identity(stage: StageRun, options: RolloutOptions, prompts: Sequence[Prompt]) -> dict[str, Any]:

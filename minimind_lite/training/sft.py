@@ -26,7 +26,7 @@ def run_sft(
     than ``block_size`` is cut; one that loses every target is dropped, and both are logged.
     Raises PretrainedError, DataError, CheckpointError, TrainingDiverged.
     """
-    stage = StageRun(base, output_dir, config, run)
-    blocks, held_out, tokens = stage.conversations(data, options.block_size)
-    identity = {"base": stage.base_digest, "block_size": options.block_size, "tokens": tokens}
-    return stage.train(stage.model, blocks, identity, held_out=held_out)
+    with StageRun(base, output_dir, config, run) as stage:
+        blocks, held_out, tokens = stage.conversations(data, options.block_size)
+        identity = {"base": stage.base_digest, "block_size": options.block_size, "tokens": tokens}
+        return stage.train(stage.model, blocks, identity, held_out=held_out)

@@ -6,10 +6,11 @@ several processes (torchrun) the main one tokenizes and writes while the others 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from accelerate.utils import broadcast_object_list
 from torch import nn
@@ -17,8 +18,8 @@ from torch import nn
 from minimind_lite.config import ConfigError
 from minimind_lite.data.documents import TokenStore, token_store
 from minimind_lite.data.packing import PackedDataset
-from minimind_lite.data.records import Kind
-from minimind_lite.files import sha256_of
+from minimind_lite.data.records import Kind, data_files
+from minimind_lite.files import owned, sha256_of
 from minimind_lite.model.losses import LossFn, next_token_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
@@ -40,17 +41,29 @@ class StageResult:
 
 
 class StageRun:
-    """One run of one stage, from the folder it starts from to the folder it leaves.
+    """One run of one stage, from the folder it starts from to the folder it leaves, which it owns meanwhile.
 
-    base: a model's folder, or for pretraining a tokenizer's. Raises what loading and the loop raise: PretrainedError,
-    ConfigError, DataError, CheckpointError, TrainingDiverged, or a tokenizer's error; each names the file.
+    Use it in a ``with`` block. base: a model's folder, or for pretraining a tokenizer's. Raises what loading and the
+    loop raise: PretrainedError, ConfigError, DataError, CheckpointError, TrainingDiverged, NothingLearned, FolderInUse,
+    or a tokenizer's error; each names the file.
     """
 
     def __init__(self, base: str | Path, output_dir: str | Path, config: TrainConfig, run: RunOptions) -> None:
         self.base, self.folder, self.config, self.run = Path(base), Path(output_dir), config, run
         if self.folder.resolve() == self.base.resolve():
             raise ConfigError(f"{output_dir} is the folder that the run starts from: use another one for the result")
+        if run.eval_data is not None:
+            data_files(run.eval_data)  # whether it is there should not turn out after an hour of tokenizing
         self.accelerator = make_accelerator(config, self.folder)
+        self._owner = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self.accelerator.is_main_process:
+            self._owner.enter_context(owned(self.folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._owner.close()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
