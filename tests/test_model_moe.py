@@ -29,6 +29,7 @@ from minimind_lite.model.moe import (
 )
 from minimind_lite.model.pretrained import OWN_CLASS, config_from_hf, config_to_hf, load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
+from minimind_lite.training.dpo import DPOOptions, dpo_loss
 from minimind_lite.training.loop import train
 from minimind_lite.training.options import TrainConfig
 
@@ -203,6 +204,19 @@ def test_balance_is_added_to_the_training_loss_only(per: Any) -> None:
     torch.testing.assert_close(held_out.total, total)
     assert not held_out.extras
     assert len(next_token_loss(random_model(preset("pico")).train(), _batch())) == 2
+
+
+def test_preference_training_keeps_the_experts_in_balance_too() -> None:
+    model = random_model(preset("pico-moe", router_aux_loss_coef=0.25)).train()
+    batch = {name: _batch()[name] for name in ("input_ids", "targets")} | {"reference": torch.zeros(len(IDS) // 2, 2)}
+    with recorded_routing(model) as routings:
+        model(batch["input_ids"])
+    balance = balance_loss(routings, model.config.router_balance_per)
+    trained = dpo_loss(model, batch, DPOOptions())
+    held_out = dpo_loss(model.eval(), batch, DPOOptions())
+    torch.testing.assert_close(trained.extras["balance_loss"] / trained.items, balance)
+    torch.testing.assert_close((trained.total - held_out.total) / trained.items, 0.25 * balance)
+    assert "balance_loss" not in held_out.extras
 
 
 def test_the_balance_loss_alone_evens_the_loads_out() -> None:
