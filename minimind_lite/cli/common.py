@@ -1,5 +1,6 @@
 """What all `minimind` commands share: how they are created and how they report errors."""
 
+import math
 import os
 import sys
 import traceback
@@ -23,6 +24,13 @@ def new_app(help_text: str) -> typer.Typer:
 def _use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         as_utf8(stream)
+
+
+def finite(value: float) -> float:
+    """The callback of an option with a range: NaN would pass every comparison with its ends."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
