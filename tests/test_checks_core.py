@@ -1,5 +1,6 @@
 """What every check stands on: calls that hang, recurse, change their input or leave; values on their way; progress."""
 
+import errno
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from minimind_lite.course.exercises.core import Check, Verdict, every_check
 from minimind_lite.course.exercises.overview import show_solved
 from minimind_lite.course.exercises.remote import answer
 from minimind_lite.course.exercises.task import Task, close
+from minimind_lite.files import UnreadableFile
 
 
 def body(task: Task) -> str:
@@ -105,12 +107,30 @@ def test_the_check_prints_one_line_and_returns_nothing(
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"solved": 3}', "\x00", '{"solved": {"a": 1}'])
-def test_a_broken_progress_file_is_no_progress(content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_broken_progress_file_is_set_aside(content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     path.write_text(content, encoding="utf-8")
     monkeypatch.setenv("MINIMIND_PROGRESS", str(path))
-    assert record.solved_tasks() == {}
+    with pytest.raises(UnreadableFile, match=r"progress\.json"):
+        record.solved_tasks()
     record.note_solved("02.x", "abc")
+    assert record.solved_tasks() == {"02.x": "abc"}
+    assert (tmp_path / "progress.damaged.json").read_text(encoding="utf-8") == content
+
+
+def test_progress_that_cannot_be_read_just_now_is_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("MINIMIND_PROGRESS", str(path))
+    record.note_solved("02.x", "abc")
+
+    def fails(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "read_json", fails)
+        record.note_solved("03.y", "def")
     assert record.solved_tasks() == {"02.x": "abc"}
 
 
@@ -118,7 +138,7 @@ def test_a_folder_that_cannot_be_written_to_only_forgets(monkeypatch: pytest.Mon
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("MINIMIND_PROGRESS", str(tmp_path / "file" / "progress.json"))
     record.note_solved("02.x", "abc")
-    assert record.solved_tasks() == {}
+    assert not (tmp_path / "file" / "progress.json").exists()
 
 
 def test_progress_shows_what_is_solved_and_what_has_changed(

@@ -73,6 +73,13 @@ def test_the_model_keeps_its_mode_and_nothing_to_score_is_an_error(model: Transf
         bits_per_byte(model, tokenizer, [])
 
 
+def test_a_model_in_training_mode_is_measured_without_its_balance_loss(tokenizer: Tokenizer) -> None:
+    torch.manual_seed(0)
+    experts = Transformer(preset("pico-moe", vocab_size=300, router_aux_loss_coef=1.0))
+    evaluated = bits_per_byte(experts.eval(), tokenizer, TEXTS)
+    assert bits_per_byte(experts.train(), tokenizer, TEXTS) == evaluated
+
+
 def documents(*texts: str) -> list[Document]:
     """Each letter is a token (a = 1), between two end tokens (0)."""
     return [Document(np.array([0, *(ord(letter) - 96 for letter in text), 0])) for text in texts]

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tokenizers
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import TemplateError
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
@@ -222,6 +225,50 @@ def test_tools_may_be_json_strings_as_in_the_v3_files(tokenizer: Tokenizer) -> N
     assert '<tool_call>\n{"name": "weather", "arguments": {"city": "长沙"}}\n</tool_call>' in text
     assert '<tool_call>\n{"name": "时间", "arguments": {"zone": 8}}\n</tool_call><|im_end|>' in text
     assert "<|im_start|>tool\n<tool_response>\n晴\n</tool_response><|im_end|>" in text
+
+
+@pytest.mark.parametrize("default", [None, "Be brief."])
+@pytest.mark.parametrize("messages", [[USER], [SYSTEM, USER], [USER, ANSWER, USER]])
+def test_tools_as_an_argument_equal_tools_on_the_system_turn(
+    tmp_path: Path, messages: list[Message], default: str | None
+) -> None:
+    tokenizer = Tokenizer.train(TEXTS, 400, default_system=default)
+    tokenizer.save(tmp_path)
+    reference = AutoTokenizer.from_pretrained(tmp_path)
+    rendered = tokenizer.render(messages, tools=TOOLS)
+    assert (rendered.ids, rendered.loss_mask) == jinja(reference, messages, tools=TOOLS)
+    system = messages[0] if messages[0]["role"] == "system" else {"role": "system", "content": default or ""}
+    rest = messages[1:] if messages[0]["role"] == "system" else messages
+    assert rendered == tokenizer.render([system | {"tools": TOOLS}, *rest])
+
+
+def test_arguments_that_the_template_cannot_honour_are_refused(tokenizer: Tokenizer, reference: Any) -> None:
+    with pytest.raises(ValueError, match="given twice"):
+        tokenizer.render([SYSTEM | {"tools": TOOLS}, USER], tools=TOOLS)
+    with pytest.raises(TemplateError, match="given twice"):
+        jinja(reference, [SYSTEM | {"tools": TOOLS}, USER], tools=TOOLS)
+    with pytest.raises(TemplateError, match="no place for documents"):
+        jinja(reference, [USER], documents=[{"title": "a", "text": "b"}])
+
+
+def test_one_text_is_not_taken_for_many(tokenizer: Tokenizer) -> None:
+    with pytest.raises(ValueError, match=r"one str: write \[text\]"):
+        Tokenizer.train("a long text", 400)
+    with pytest.raises(ValueError, match=r"one str: use encode\(text\)"):
+        tokenizer.encode_batch("a long text")
+    with pytest.raises(ValueError, match="decode turns ids into text"):
+        tokenizer.decode("a long text")
+
+
+def test_integers_of_numpy_and_torch_are_ids(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("湖南 the whale")
+    for row in (torch.tensor(ids), np.array(ids), map(np.int32, ids)):
+        assert tokenizer.decode(row) == "湖南 the whale"
+    assert tokenizer.decode(torch.tensor([1]), skip_special_tokens=True) == ""
+    assert tokenizer.token_label(torch.tensor(1)) == "<|im_start|>"
+    for wrong in (torch.tensor([[1, 2]]), torch.tensor([1.0]), [1.5], ["1"]):
+        with pytest.raises(ValueError, match="must be an integer"):
+            tokenizer.decode(wrong)
 
 
 def test_tags_are_single_tokens_and_stay_when_special_tokens_are_left_out(tokenizer: Tokenizer) -> None:

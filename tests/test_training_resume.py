@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     sync, calls = os.fsync, iter(range(99))
 
     def full(descriptor: int) -> None:
-        if next(calls) >= 7:  # one for the metrics, three per checkpoint: the first of the third checkpoint fails
+        if next(calls) >= 8:  # two for the metrics, three per checkpoint: the first of the third checkpoint fails
             raise OSError(28, "No space left on device")
         sync(descriptor)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from minimind_lite.device import pick_device
-from minimind_lite.files import write_text
+from minimind_lite.files import read_json, write_text
 
 from .kit.data_files import data_path
 from .kit.errors import CourseError
@@ -81,7 +81,7 @@ class Chapter:
         Numbers (also torch's and NumPy's), strings, and lists of them. A number that is not finite is refused.
         """
         path = self.output() / RESULTS
-        before = json.loads(path.read_text(encoding="utf-8")).get("figures", {}) if path.is_file() else {}
+        before = read_json(path).get("figures", {}) if path.is_file() else {}
         new = {name: _plain(name, value) for name, value in figures.items()}
         self.figures |= new
         result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": before | new}

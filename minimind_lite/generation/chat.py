@@ -66,7 +66,11 @@ def fit_history(tokenizer: Tokenizer, messages: list[Message], room: int, thinki
 
 @dataclass
 class Chat:
-    """One conversation in a terminal: the model and its settings, where the text goes, and what was said so far."""
+    """One conversation in a terminal: the model and its settings, where the text goes, and what was said so far.
+
+    messages may hold an earlier conversation, which is continued; ``system`` then goes before it if it has no system
+    turn of its own.
+    """
 
     model: Transformer
     tokenizer: Tokenizer
@@ -81,7 +85,10 @@ class Chat:
         # At most half of the context goes to an answer; the rest is for what was said before.
         self.context = self.model.config.max_position_embeddings
         self.max_new_tokens = min(self.max_new_tokens, self.context // 2)
-        self.reset()
+        if not self.messages:
+            self.reset()
+        elif self.system and self.messages[0]["role"] != "system":
+            self.messages = [{"role": "system", "content": self.system}, *self.messages]
 
     def reset(self) -> None:
         """Forget everything but the system turn."""

@@ -139,6 +139,8 @@ def generate(
     Raises GenerationError for a prompt that is empty, holds unknown ids or fills the model's context; warns when a
     prompt leaves less room than ``max_new_tokens``, and then stops with "length" at the context's end.
     """
+    if batch_size < 1:
+        raise GenerationError(f"batch_size must be at least 1, not {batch_size}")
     if generators is None:
         generators = [row_generator(sampling.seed, first_row + index) for index in range(len(prompts))]
     rows = _rows(model, tokenizer, prompts, max_new_tokens, stop, eos_ids, generators)
@@ -222,6 +224,12 @@ def _rows(
     """Check everything that can be wrong before the first matrix is multiplied."""
     if max_new_tokens < 1:
         raise GenerationError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+    if isinstance(prompts, str):
+        raise GenerationError(
+            "prompts must be a list of lists of token ids, not one text: use [tokenizer.encode(text)]"
+        )
+    if len(generators) != len(prompts):
+        raise GenerationError(f"there are {len(prompts)} prompts and {len(generators)} generators: pass one for each")
     ends = frozenset((tokenizer.eos_id, tokenizer.end_of_text_id) if eos_ids is None else eos_ids)
     rows = []
     for index, (prompt, random) in enumerate(zip(prompts, generators, strict=True)):

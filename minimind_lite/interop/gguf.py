@@ -83,6 +83,20 @@ class GGUFFile:
             raise GGUFError(f"{self.path.name}: the metadata field {key} is missing; convert the model again")
         return value
 
+    def size(self, key: str, default: int | None = None) -> int:
+        """The metadata value called ``key`` if it is an integer that can be a size or a token id; else GGUFError."""
+        value = self.require(key) if default is None else self.get(key, default)
+        if type(value) is not int or not 0 <= value < 2**31:
+            raise GGUFError(f"{self.path.name}: {key} must be an integer from 0 to {2**31 - 1}, not {str(value)[:60]}")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """The metadata value called ``key`` if it is a finite number above 0. Raises GGUFError."""
+        value = self.require(key) if default is None else self.get(key, default)
+        if type(value) not in (int, float) or not 0 < value < 1e30:
+            raise GGUFError(f"{self.path.name}: {key} must be a finite number above 0, not {str(value)[:60]}")
+        return float(value)
+
     def config(self) -> ModelConfig:
         """The model's configuration, read entirely from the metadata and the tensors' sizes."""
         self._refuse_unsupported()
@@ -95,19 +109,23 @@ class GGUFFile:
             raise GGUFError(f"{self.path.name}: {error}") from error
 
     def _config(self, vocab_size: int, tied: bool) -> ModelConfig:
-        heads = self.require("llama.attention.head_count")
-        ids = {name: self.get(f"tokenizer.ggml.{name}_token_id", 0) for name in ("bos", "eos", "padding")}
+        heads = self.size("llama.attention.head_count")
+        ids = {name: self.size(f"tokenizer.ggml.{name}_token_id", 0) for name in ("bos", "eos", "padding")}
+        layers = self.size("llama.block_count")
+        there = {tensor.name.split(".")[1] for tensor in self._reader.tensors if tensor.name.startswith("blk.")}
+        if layers != len(there):  # checked before a billion of them are built
+            raise ConfigError(f"llama.block_count is {layers}, and the file has tensors of {len(there)} blocks")
         return ModelConfig(
             vocab_size=vocab_size,
-            hidden_size=self.require("llama.embedding_length"),
-            num_hidden_layers=self.require("llama.block_count"),
+            hidden_size=self.size("llama.embedding_length"),
+            num_hidden_layers=layers,
             num_attention_heads=heads,
-            num_key_value_heads=self.get("llama.attention.head_count_kv", heads),
-            intermediate_size=self.require("llama.feed_forward_length"),
-            head_dim=self.get("llama.attention.key_length", 0),
-            max_position_embeddings=self.require("llama.context_length"),
-            rms_norm_eps=self.require("llama.attention.layer_norm_rms_epsilon"),
-            rope_theta=self.get("llama.rope.freq_base", 10_000.0),
+            num_key_value_heads=self.size("llama.attention.head_count_kv", heads),
+            intermediate_size=self.size("llama.feed_forward_length"),
+            head_dim=self.size("llama.attention.key_length", 0),
+            max_position_embeddings=self.size("llama.context_length"),
+            rms_norm_eps=self.number("llama.attention.layer_norm_rms_epsilon"),
+            rope_theta=self.number("llama.rope.freq_base", 10_000.0),
             tie_word_embeddings=tied,
             bos_token_id=ids["bos"],
             eos_token_id=ids["eos"],
@@ -128,6 +146,11 @@ class GGUFFile:
                 weight = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
             except NotImplementedError as error:
                 raise GGUFError(f"{self.path.name}: {tensor.name}: {error}; use a Q8_0 or F16 file") from error
+            broken = int((~weight.isfinite()).sum())
+            if broken:
+                raise GGUFError(
+                    f"{self.path.name}: {broken:,} numbers in {tensor.name} are NaN or infinite: it is damaged"
+                )
             part = tensor.name.split(".")[-2]
             yield name, unpermute(weight, heads[part]) if part in heads else weight
 
@@ -144,7 +167,7 @@ class GGUFFile:
         if scaling != "none":
             raise GGUFError(f"{self.path.name}: llama.rope.scaling.type is {scaling!r}; only 'none' can be read here")
         turned, width = (self.get(f"llama.{key}") for key in ("rope.dimension_count", "attention.key_length"))
-        width = width or self.require("llama.embedding_length") // self.require("llama.attention.head_count")
+        width = width or self.size("llama.embedding_length") // max(self.size("llama.attention.head_count"), 1)
         if turned not in (None, width):
             raise GGUFError(f"{self.path.name}: RoPE turns {turned} of a head's {width} dimensions; it must turn all")
         if self.get("llama.expert_count", 0):

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import tokenizers
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 
+from minimind_lite.interop.foreign_template import render_foreign
 from minimind_lite.tokenizer import SPLITS, Tokenizer
 
 CONTROL, USER_DEFINED = 3, 4  # llama.cpp's types for tokens that text is never merged into
@@ -31,38 +30,56 @@ def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
     kind, cut = get("tokenizer.ggml.model"), get("tokenizer.ggml.pre")
     if kind != "gpt2":
         raise ValueError(f"tokenizer.ggml.model is {kind!r}; only byte-level BPE ('gpt2') can be read here")
-    if cut not in _CUTS:
+    if not isinstance(cut, str) or cut not in _CUTS:
         raise ValueError(f"tokenizer.ggml.pre is {cut!r}; the splits known here are {', '.join(_CUTS)}")
-    tokens, merges = get("tokenizer.ggml.tokens"), get("tokenizer.ggml.merges")
-    if not tokens or not merges:
-        raise ValueError("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing; convert the model again")
+    tokens, merges = _texts(get, "tokenizer.ggml.tokens"), _texts(get, "tokenizer.ggml.merges")
+    broken = next((merge for merge in merges if merge.count(" ") != 1), None)
+    if broken is not None:
+        raise ValueError(f"tokenizer.ggml.merges holds {broken[:40]!r}, which is not two tokens with a space between")
     vocab = {token: index for index, token in enumerate(tokens)}
-    backend = tokenizers.Tokenizer(models.BPE(vocab, [tuple(merge.split(" ")) for merge in merges]))
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
+    try:
+        backend = tokenizers.Tokenizer(models.BPE(vocab, pairs))
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"tokenizer.ggml.merges do not fit tokenizer.ggml.tokens: {error}") from error
     backend.pre_tokenizer = pre_tokenizers.Sequence(_CUTS[cut])
     backend.decoder = decoders.ByteLevel()
     types = get("tokenizer.ggml.token_type") or []
+    if not isinstance(types, list):
+        raise ValueError(f"tokenizer.ggml.token_type is {types!r}, not a list of numbers")
     for token, token_type in zip(tokens, types, strict=False):
         if token_type in (CONTROL, USER_DEFINED):
             backend.add_tokens([AddedToken(token, special=token_type == CONTROL, normalized=False)])
     return Tokenizer(backend, default_system=_default_system(get("tokenizer.chat_template")))
 
 
-def _default_system(template: str | None) -> str | None:
+def _texts(get: Callable[[str], Any], key: str) -> list[str]:
+    """The list of strings called ``key``, which must be there."""
+    value = get(key)
+    if not value:
+        raise ValueError(f"{key} is missing; convert the model again")
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{key} is not a list of strings; convert the model again")
+    return value
+
+
+def _default_system(template: object) -> str | None:
     """The system text that a ChatML template adds to a conversation without one; None if it adds nothing.
 
-    Found by rendering one question with it, in Jinja's sandbox: a template is a program, and this one is not trusted.
+    Found by rendering one question with it, within limits: a template is a program, and this one is not trusted.
     """
     if template is None:
         return None
+    if not isinstance(template, str):
+        raise ValueError(f"tokenizer.chat_template is a {type(template).__name__}, not text")
     question = [{"role": "user", "content": "Q"}]
     try:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        text = environment.from_string(template).render(messages=question, add_generation_prompt=True)
-    except TemplateError as error:
+        text = render_foreign(template, {"messages": question, "add_generation_prompt": True})
+    except ValueError as error:
         raise ValueError(f"tokenizer.chat_template cannot be rendered: {error}") from error
     system = r"(?:<\|im_start\|>system\n(.*?)<\|im_end\|>\n)?"
     turns = r"<\|im_start\|>user\nQ<\|im_end\|>\n<\|im_start\|>assistant\n"
     match = re.fullmatch(system + turns, text, re.DOTALL)
     if match is None:
-        raise ValueError(f"tokenizer.chat_template is not ChatML: one question becomes {text!r}")
+        raise ValueError(f"tokenizer.chat_template is not ChatML: one question becomes {text[:200]!r}")
     return match[1]

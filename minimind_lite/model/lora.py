@@ -24,24 +24,37 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from minimind_lite.config import ConfigError
-from minimind_lite.files import write_text, written_whole
-from minimind_lite.model.pretrained import load_pretrained, save_pretrained
+from minimind_lite.files import UnreadableFile, read_json, write_text
+from minimind_lite.model.pretrained import (
+    PretrainedError,
+    load_pretrained,
+    read_tensors,
+    save_pretrained,
+    write_tensors,
+)
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.settings import Checked, Count, Positive, ShareBelow1
 from minimind_lite.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-# PEFT's features beyond plain LoRA: any other value of one would compute a different function.
-_PLAIN = {
+# PEFT's features beyond plain LoRA: any other value of one would compute a different function from the same matrices.
+_PLAIN: dict[str, Any] = {
     "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "bias": "none", "lora_bias": False,
     "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "trainable_token_indices": None,
 }  # fmt: skip
+# The rest of PEFT's LoraConfig. Only these may be anything: they say where the matrices are (which the weights say
+# too), or where the adapter came from. A key that is neither here nor below must be absent, null, false or empty.
+_ANYTHING = {
+    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+    "megatron_config", "megatron_core", "qalora_group_size", "init_lora_weights", "loftq_config", "runtime_config",
+}  # fmt: skip
+# How A and B start. The other ways (PiSSA, OLoRA, CorDA, EVA, LoftQ …) also change the base, which is not in the file.
+_PLAIN_STARTS = (True, False, "gaussian", "orthogonal")
 # Matches the projections of every dense layer, and of every expert that is made of linear layers.
 ATTENTION_AND_MLP = r".*\.(self_attn|mlp)\..*_proj"
 
@@ -238,21 +251,36 @@ def save_adapter(model: nn.Module, folder: str | Path, name: str = "adapter") ->
         "r": config.rank, "lora_alpha": config.alpha, "lora_dropout": config.dropout,
         "target_modules": list(layers), "init_lora_weights": True, **_PLAIN,
     }  # fmt: skip
-    with written_whole(folder / WEIGHTS) as part:
-        save_file(weights, part, metadata={"format": "pt", "base_sha256": base_digest(model)})
+    # alpha is noted with the matrices too: a kill between the two files leaves an old config that would load silently
+    metadata = {"base_sha256": base_digest(model), "lora_alpha": repr(float(config.alpha))}
+    write_tensors(folder / WEIGHTS, weights, metadata)
     write_text(folder / CONFIG, json.dumps(description, indent=2) + "\n")
 
 
-def load_adapter(model: nn.Module, folder: str | Path, name: str = "adapter", *, check_base: bool = True) -> None:
+def load_adapter(
+    model: nn.Module,
+    folder: str | Path,
+    name: str = "adapter",
+    *,
+    check_base: bool = True,
+    check_values: bool = True,
+) -> None:
     """Load the adapter in a folder, ours or PEFT's, into ``model`` and make it active; nothing becomes trainable.
 
-    check_base: reject an adapter that was trained on other weights (PEFT's do not record which). Raises LoRAError,
-    naming every difference; the model is then unchanged.
+    check_base: reject an adapter that was trained on other weights (PEFT's do not record which). check_values: reject
+    matrices that changed since they were saved, NaN and infinity, and a config of another rank or alpha than was saved
+    with them. Raises LoRAError, naming every difference; the model is then unchanged.
     """
     folder = Path(folder)
     check_name(model, name)
     config = _read_config(folder / CONFIG)
-    weights, digest = _read_weights(folder / WEIGHTS)
+    weights, metadata = _read_weights(folder / WEIGHTS, check_values)
+    digest, alpha = metadata.get("base_sha256"), repr(float(config.alpha))
+    if check_values and metadata.get("lora_alpha", alpha) != alpha:
+        raise LoRAError(
+            f"{folder}: {CONFIG} has lora_alpha {alpha}, and {WEIGHTS} was saved with {metadata['lora_alpha']}: the "
+            "two files do not belong together, save the adapter again (check_values=False uses it all the same)"
+        )
     problems = _problems(weights, model, config.rank)
     if not problems and check_base and digest not in (None, here := base_digest(model)):
         problems = [
@@ -285,30 +313,58 @@ def _read_config(path: Path) -> LoRAConfig:
     if not path.is_file():
         raise LoRAError(f"{path} does not exist: an adapter's folder holds {CONFIG} and {WEIGHTS}")
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if values.get("peft_type") != "LORA":
-            raise LoRAError(f"{path}: peft_type is {values.get('peft_type')!r}; only 'LORA' can be read")
-        for feature, plain in _PLAIN.items():
-            if values.get(feature) and values[feature] != plain:
-                raise LoRAError(f"{path}: {feature} is {values[feature]!r}; only plain LoRA can be read")
-        return LoRAConfig(int(values["r"]), float(values["lora_alpha"]), float(values.get("lora_dropout") or 0))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        values = read_json(path)
+    except UnreadableFile as error:
+        raise LoRAError(f"{path} does not describe an adapter ({error}); save it again") from error
+    if values.get("peft_type") != "LORA":
+        raise LoRAError(f"{path}: peft_type is {values.get('peft_type')!r}; only 'LORA' can be read")
+    _refuse_other_features(path, values)
+    rank, alpha, dropout = values.get("r"), values.get("lora_alpha"), values.get("lora_dropout") or 0
+    if type(rank) is not int:
+        raise LoRAError(f"{path} does not describe an adapter (r must be an integer, not {rank!r}); save it again")
+    for name, value in (("lora_alpha", alpha), ("lora_dropout", dropout)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
+            shown = repr(value)[:60]
+            raise LoRAError(
+                f"{path} does not describe an adapter ({name} must be a number, not {shown}); save it again"
+            )
+    try:
+        return LoRAConfig(rank, float(alpha), float(dropout))  # type: ignore[arg-type]
+    except ConfigError as error:
         raise LoRAError(f"{path} does not describe an adapter ({error}); save it again") from error
 
 
-def _read_weights(path: Path) -> tuple[dict[tuple[str, str], Tensor], str | None]:
-    """(layer, "A" or "B") → matrix, and the digest of the base, if the file has one."""
+def _refuse_other_features(path: Path, values: dict[str, Any]) -> None:
+    """Reject everything that would load without complaint and compute something else."""
+    for key, value in values.items():
+        if key not in _ANYTHING and value and value != _PLAIN.get(key):
+            raise LoRAError(f"{path}: {key} is {str(value)[:60]!r}; only plain LoRA can be read")
+    start = values.get("init_lora_weights")
+    start = True if start is None else start
+    if not isinstance(start, bool | str) or start not in _PLAIN_STARTS:
+        raise LoRAError(
+            f"{path}: init_lora_weights is {str(start)[:60]!r}, which also changes the base's own weights, and those "
+            "are not in the adapter: write it as plain LoRA with PEFT's "
+            "save_pretrained(…, path_initial_model_for_weight_conversion=…)"
+        )
+
+
+def _read_weights(path: Path, check_values: bool) -> tuple[dict[tuple[str, str], Tensor], dict[str, str]]:
+    """(layer, "A" or "B") → matrix, and the file's metadata."""
     if not path.is_file():
         raise LoRAError(f"{path} does not exist: an adapter's folder holds {CONFIG} and {WEIGHTS}")
     try:
-        with safe_open(path, "pt") as file:
-            keys, digest = list(file.keys()), (file.metadata() or {}).get("base_sha256")
-            unknown = [key for key in keys if not _KEY.fullmatch(key)]
-            if unknown or not keys:
-                raise LoRAError(f"{path} holds tensors that are not LoRA matrices: {', '.join(unknown[:5])}")
-            return {_KEY.fullmatch(key).groups(): file.get_tensor(key) for key in keys}, digest  # type: ignore
-    except SafetensorError as error:
-        raise LoRAError(f"{path} is damaged or cut short ({error}); copy or save it again") from error
+        tensors, metadata = read_tensors(path, check_values)
+    except PretrainedError as error:
+        raise LoRAError(str(error)) from error
+    unknown = [key for key in tensors if not _KEY.fullmatch(key)]
+    if unknown or not tensors:
+        raise LoRAError(f"{path} holds tensors that are not LoRA matrices: {', '.join(unknown[:5])}")
+    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point()]
+    if whole:
+        raise LoRAError(f"{path}: {whole[0]} is of type {tensors[whole[0]].dtype}, which is no matrix of an adapter")
+    weights = {(found[1], found[2]): tensors[key] for key in tensors if (found := _KEY.fullmatch(key))}
+    return weights, metadata
 
 
 def _problems(weights: dict[tuple[str, str], Tensor], model: nn.Module, rank: int) -> list[str]:

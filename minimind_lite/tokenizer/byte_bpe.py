@@ -37,6 +37,8 @@ def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) 
     Deterministic; too little text gives fewer entries. Raises ValueError if bytes and special tokens alone need more.
     Source: Sennrich et al. 2016 (arXiv 1508.07909), section 3.2; on bytes: Radford et al. 2019 (GPT-2), section 2.2.
     """
+    if isinstance(texts, str):
+        raise ValueError("texts must be many texts, such as a list; this is one str: write [text]")
     smallest = len(SPECIAL_TOKENS) + 256
     if vocab_size < smallest:
         raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and bytes alone take {smallest}")

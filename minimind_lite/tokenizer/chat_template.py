@@ -44,6 +44,7 @@ def conversation_pieces(
     thinking: bool | None = None,
     continue_final_message: bool = False,
     default_system: str | None = None,
+    tools: Sequence[Mapping[str, Any]] | str | None = None,
 ) -> list[Piece]:
     """The conversation as pieces, in order; `Tokenizer.render` explains the arguments. Raises ValueError."""
     if not messages:
@@ -53,6 +54,8 @@ def conversation_pieces(
     pieces: list[Piece] = []
     if default_system is not None and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": default_system}, *messages]
+    if tools:
+        messages = _with_tools(messages, tools)
     for index, message in enumerate(messages):
         pieces += _turn(message, index)
     if continue_final_message:
@@ -60,6 +63,16 @@ def conversation_pieces(
             raise ValueError("continue_final_message needs an assistant's message at the end and no generation prompt")
         del pieces[-2:]  # the end of the turn and its newline
     return pieces + (_prompt(thinking) if add_generation_prompt else [])
+
+
+def _with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | str) -> list[Message]:
+    """``messages`` with the tools on their system turn, which is made if there is none."""
+    first = messages[0]
+    if first["role"] != "system":
+        return [{"role": "system", "content": "", "tools": tools}, *messages]
+    if first.get("tools"):
+        raise ValueError("tools are given twice: as an argument and in the system turn")
+    return [{**first, "tools": tools}, *messages[1:]]
 
 
 def _prompt(thinking: bool | None) -> list[Piece]:
@@ -176,18 +189,32 @@ def tokenizer_config(default_system: str | None) -> dict[str, Any]:
 def jinja_template(default_system: str | None = None) -> str:
     """The same layout as a Jinja template for `tokenizer_config.json`; `{% generation %}` marks the training targets.
 
-    It takes ``messages``, ``add_generation_prompt`` and ``enable_thinking`` (our ``thinking``). Jinja cannot parse
-    JSON: ``tools`` and ``tool_calls`` must be lists here.
+    It takes ``messages``, ``add_generation_prompt``, ``enable_thinking`` (our ``thinking``) and ``tools``, which are
+    written as if the system turn held them; without a system turn one is made. Tools in both places, and
+    ``documents``, raise an exception. Jinja cannot parse JSON: ``tools`` and ``tool_calls`` must be lists here.
     """
-    system = (
-        "{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\n' + "
-        + json.dumps(default_system, ensure_ascii=False)
-        + " + '<|im_end|>\\n' }}{% endif %}"
-    )
-    return (system if default_system is not None else "") + _JINJA.replace(
-        "TOOLS_INTRODUCTION", json.dumps("\n\n" + TOOLS_INTRODUCTION)
-    )
+    system = "" if default_system is None else json.dumps(default_system, ensure_ascii=False)
+    when = "tools" if default_system is None else "true"
+    opening = _JINJA_OPENING.replace("WHEN", when).replace("DEFAULT_SYSTEM", system or "''")
+    return (opening + _JINJA).replace("TOOLS_INTRODUCTION", json.dumps("\n\n" + TOOLS_INTRODUCTION))
 
+
+_JINJA_OPENING = """\
+{%- if documents %}
+    {{- raise_exception('this model has no place for documents: put their text into a message') }}
+{%- endif %}
+{%- if tools and messages[0].role == 'system' and messages[0].tools %}
+    {{- raise_exception('tools are given twice: as an argument and in the system turn') }}
+{%- endif %}
+{%- if WHEN and messages[0].role != 'system' %}
+    {{- '<|im_start|>system\\n' + DEFAULT_SYSTEM }}
+    {%- if tools %}
+        {{- TOOLS_INTRODUCTION }}
+        {%- for tool in tools %}{{- (tool | tojson) + '\\n' }}{%- endfor %}
+    {%- endif %}
+    {{- '<|im_end|>\\n' }}
+{%- endif %}
+"""
 
 _JINJA = """\
 {%- for message in messages %}
@@ -217,9 +244,10 @@ _JINJA = """\
         {{- '<tool_response>\\n' + content + '\\n</tool_response><|im_end|>' }}
     {%- else %}
         {{- content }}
-        {%- if message.tools %}
+        {%- set listed = tools if tools and loop.first and message.role == 'system' else message.tools %}
+        {%- if listed %}
             {{- TOOLS_INTRODUCTION }}
-            {%- for tool in message.tools %}{{- (tool | tojson) + '\\n' }}{%- endfor %}
+            {%- for tool in listed %}{{- (tool | tojson) + '\\n' }}{%- endfor %}
         {%- endif %}
         {{- '<|im_end|>' }}
     {%- endif %}

@@ -6,15 +6,17 @@ all, so what a user or a record says can never open or close a turn.
 
 import hashlib
 import json
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import tokenizers
 
-from minimind_lite.files import write_text
+from minimind_lite.files import read_json, write_text
 from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe, without_special_tokens
 from minimind_lite.tokenizer.chat_template import (
     END_OF_TEXT,
@@ -28,6 +30,16 @@ from minimind_lite.tokenizer.chat_template import (
 
 _BYTE_OF = byte_alphabet()
 _CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
+
+
+def _as_id(token: SupportsIndex) -> int:
+    """A token id as a plain int; integers of numpy and torch are taken too, everything else is a ValueError."""
+    try:
+        return operator.index(token)
+    except TypeError:
+        raise ValueError(
+            f"a token id must be an integer, not {type(token).__name__} {str(token)[:40]}: ids are one row (1-d)"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -84,12 +96,20 @@ class Tokenizer:
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist; give a folder with tokenizer.json, or the file itself")
         config_file = file.with_name("tokenizer_config.json")
+        config: dict[str, Any] = read_json(config_file) if config_file.is_file() else {}
+        system = config.get("default_system", default_system)
+        if system is not None and not isinstance(system, str):
+            raise ValueError(f"{config_file}: default_system must be text or null, not {type(system).__name__}")
         try:
-            backend = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
-            config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {}
+            read_json(file)  # says where it is broken; the library below would not, and may recurse into it
+            backend = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8-sig"))
+            return cls(backend, system)
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"{file.parent} does not hold a readable tokenizer: {error}") from error
-        return cls(backend, config.get("default_system", default_system))
+        except BaseException as error:  # a panic in Rust is a BaseException of its own
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ValueError(f"{file.parent} does not hold a readable tokenizer: {error}") from error
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, for transformers' AutoTokenizer, each all or nothing."""
@@ -102,7 +122,9 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for many texts at once."""
+        """`encode` for many texts at once. Raises ValueError for a single str, which would be taken apart."""
+        if isinstance(texts, str):
+            raise ValueError("texts must be many texts, such as a list; this is one str: use encode(text)")
         try:
             encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError as error:  # how the library rejects a lone surrogate
@@ -119,22 +141,24 @@ class Tokenizer:
             ids += [self._vocabulary[_CHARACTER_OF[stray]]] if 0x80 <= stray <= 0xFF else self.encode(run)
         return ids
 
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+    def decode(self, ids: Iterable[SupportsIndex], skip_special_tokens: bool = False) -> str:
         """Text of ``ids``; bytes that do not form a whole character become U+FFFD.
 
         skip_special_tokens: leave out ChatML's and spare tokens; think, answer and tool tags stay: they are content.
         """
-        kept = (token for token in ids if not (skip_special_tokens and token in self._hidden))
+        if isinstance(ids, str | bytes):
+            raise ValueError(f"ids must be token ids, not {type(ids).__name__}: decode turns ids into text")
+        kept = (token for token in map(_as_id, ids) if not (skip_special_tokens and token in self._hidden))
         return b"".join(map(self.token_bytes, kept)).decode("utf-8", errors="replace")
 
-    def token_bytes(self, token_id: int) -> bytes:
+    def token_bytes(self, token_id: SupportsIndex) -> bytes:
         """The exact bytes of one token; a Chinese character may span several tokens."""
         try:
-            return self._bytes[token_id]
+            return self._bytes[_as_id(token_id)]
         except KeyError:
             raise ValueError(f"token id {token_id} is not in the vocabulary: 0..{self.vocab_size - 1}") from None
 
-    def token_label(self, token_id: int) -> str:
+    def token_label(self, token_id: SupportsIndex) -> str:
         """One token in readable form, for figures: ``␣the``, ``湖``, ``\\n``, ``<0xE6>`` for a byte of a character."""
         text = self.token_bytes(token_id).decode("utf-8", errors="surrogateescape")
         text = text.replace(" ", "␣").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
@@ -146,6 +170,7 @@ class Tokenizer:
         add_generation_prompt: bool = False,
         thinking: bool | None = None,
         continue_final_message: bool = False,
+        tools: Sequence[Mapping[str, Any]] | str | None = None,
     ) -> Rendered:
         """A conversation as token ids and a loss mask: 1 on what the assistant says, <|im_end|> included.
 
@@ -153,10 +178,11 @@ class Tokenizer:
         thinking: in that turn, True opens a think block, False writes an empty one, None leaves it to the model. A
         message whose ``reasoning_content`` is "" shows in training what False asks for: that block is not a target.
         continue_final_message: leave the last assistant turn unfinished, without <|im_end|>.
+        tools: functions the model may call, written as if the system turn held them; one is made if there is none.
         Raises ValueError, naming the message, for an unknown role, content that is not text, or unreadable tools.
         """
         pieces = conversation_pieces(
-            messages, add_generation_prompt, thinking, continue_final_message, self.default_system
+            messages, add_generation_prompt, thinking, continue_final_message, self.default_system, tools
         )
         ids: list[int] = []
         loss_mask: list[int] = []

@@ -1,11 +1,12 @@
 """Is my loss normal? The band in which other seeds' losses fall, as measured by `make evidence`."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from minimind_lite.files import read_json
 
 Row = Mapping[str, Any]
 
@@ -21,7 +22,7 @@ def recipe(settings: Any) -> dict[str, Any]:
 
 def expected_band(stage: str, settings: Any, file: Path = FILE) -> dict[str, Any] | None:
     """``{"steps", "low", "high", "seeds"}`` for a stage at these settings; None if they have not been measured."""
-    bands = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    bands = read_json(file) if file.is_file() else {}
     band = bands.get(stage)
     return band if band and band["recipe"] == recipe(settings) else None
 

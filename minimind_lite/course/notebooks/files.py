@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 
-from minimind_lite.files import repository_root, write_text
+from minimind_lite.files import read_json, repository_root, write_text
 
 from ..kit.errors import CourseError
 
@@ -36,8 +36,9 @@ def _is_called(path: Path, name: str) -> bool:
 def read(path: Path) -> Any:
     """The notebook at ``path`` in format 4.5; CourseError if it is not a notebook."""
     try:
+        read_json(path)  # says more clearly than nbformat what is wrong with a file that is no JSON object
         return nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise CourseError(f"{path.name} is not a notebook that can be read: {str(error)[:200]}") from error
 
 

@@ -1,8 +1,9 @@
 """Three held-out questions for the model that the course has just trained, chosen by position, not by hand."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from minimind_lite.data.records import read_records
 
 from ..kit.data_files import data_path
 
@@ -18,8 +19,8 @@ class Answer:
 
 def pick_questions(path: Path) -> list[tuple[str, str]]:
     """(question, expected answer): the file's first Chinese one, its first English one, and the one in its middle."""
-    rows = [json.loads(line)["conversations"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    pairs = [(row[-2]["content"], row[-1]["content"]) for row in rows if len(row) == 2]
+    turns = [record.messages for record in read_records(path, "conversation")]
+    pairs = [(asked["content"], said["content"]) for asked, said in (two for two in turns if len(two) == 2)]
     chinese = [pair for pair in pairs if not pair[0].isascii()]
     english = [pair for pair in pairs if pair[0].isascii()]
     chosen = chinese[:1] + english[:1] + pairs[len(pairs) // 2 :]

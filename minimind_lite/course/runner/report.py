@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from minimind_lite.device import pick_device
-from minimind_lite.files import repository_root, write_text
+from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
 from ..kit.paths import stage_of
-from ..notebooks.files import tagged
+from ..notebooks.files import read, tagged
 from . import state
 from .page import ChapterView, page
 from .plan import Plan
@@ -83,12 +81,18 @@ def write_report(report: Report, home: Path) -> None:
 
 
 def _figures(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))["figures"]) if path.is_file() else {}
+    """The figures that a chapter recorded. Raises UnreadableFile for a results.json that holds none."""
+    if not path.is_file():
+        return {}
+    figures = read_json(path).get("figures")
+    if not isinstance(figures, dict):
+        raise UnreadableFile(f"{path}: has no object called figures; run the chapter again")
+    return figures
 
 
 def title_of(path: Path) -> str:
     """The chapter's title: its first heading."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         if cell.source.startswith("# ") and cell.cell_type == "markdown":
             return str(cell.source.splitlines()[0].removeprefix("# ").strip())
     return path.stem
@@ -98,7 +102,7 @@ def main_plot(executed: Path) -> str:
     """The chapter's main picture as a data: URL: from the cell tagged ``main-plot``, else the last one; or ""."""
     if not executed.is_file():
         return ""
-    notebook = nbformat.read(executed, as_version=4)
+    notebook = read(executed)
     chosen = tagged(notebook, "main-plot")
     for cell in ([chosen] if chosen else []) + notebook.cells[::-1]:
         for output in cell.get("outputs", []):

@@ -1,0 +1,38 @@
+"""Chat templates from GGUF files: ours is read, and one that loops or explodes is an error within two seconds."""
+
+import time
+
+import pytest
+
+from minimind_lite.interop.foreign_template import LONGEST_TEMPLATE
+from minimind_lite.interop.gguf_tokenizer import _default_system
+from minimind_lite.tokenizer import jinja_template
+
+LOOP = "{% for i in range(99999) %}"
+HOSTILE = {
+    "nested loops": LOOP * 4 + "{% endfor %}" * 4,
+    "a huge string": "{{ 'a' * 10**10 }}",
+    "a huge power": "{{ 9 ** (9 ** 9) }}",
+    "a wide format": "{{ '%1000000000d' % 1 }}",
+    "doubling": "{% set n = namespace(s='aaaa') %}" + LOOP + "{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
+    "endless text": LOOP + "{{ 'a' }}" + "{% endfor %}",
+    "deep recursion": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+    "deep nesting": "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
+    "a huge template": "a" * (LONGEST_TEMPLATE + 1),
+    "a type error": "{{ 1 + 'a' }}",
+    "a missing key": "{{ messages[7].content.upper() }}",
+    "an exception": "{{ raise_exception('no') }}",
+}
+
+
+@pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_template_is_a_prompt_error(template: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"tokenizer\.chat_template"):
+        _default_system(template)
+    assert time.monotonic() - start < 5  # one second of its own, and the start of a process on a busy machine
+
+
+@pytest.mark.parametrize("system", [None, "Be brief.\nNow."])
+def test_our_own_template_is_read(system: str | None) -> None:
+    assert _default_system(jinja_template(system)) == system
