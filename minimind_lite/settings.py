@@ -6,7 +6,7 @@ every value is a text that is read as its field's type.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
@@ -34,6 +34,7 @@ class ConfigError(ValueError):
     """A setting that cannot work; the message says which, why, and what would work."""
 
 
+@dataclass(frozen=True)
 class Checked:
     """The base of every dataclass of settings.
 

@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,8 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             if package in ("", "minimind_lite"):
                 raise
             typer.secho(
-                f"error: this command needs the package {package}, which the base installation does not include; "
-                "install the course packages with: pip install 'minimind-lite[course]'", fg="red", err=True,
-            )  # fmt: skip
+                f"error: this command needs the package {package}: {_how_to_install(package)}", fg="red", err=True
+            )
             raise typer.Exit(1) from None
         except Exception as error:
             if not _on_purpose(error):
@@ -57,6 +58,17 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+def _how_to_install(package: str) -> str:
+    """What brings a package (an importable name) that is missing."""
+    try:
+        wanted = requires("minimind-lite") or []
+    except PackageNotFoundError:  # the package is on the path, but was never installed
+        wanted = []
+    if any(re.split(r"[^\w.-]", line)[0].replace("-", "_") == package and "extra ==" in line for line in wanted):
+        return "install the course's packages, in the repository, with: pip install -e '.[course]'"
+    return f"install it with: pip install {package}"
 
 
 def _on_purpose(error: Exception) -> bool:

@@ -104,7 +104,8 @@ class LoRALinear(nn.Linear):
     def change(self, name: str) -> Tensor:
         """What the adapter adds to the weight: (out_features, in_features)."""
         config = self.configs[name]
-        return config.alpha / config.rank * (self.lora_B[name] @ self.lora_A[name])
+        product: Tensor = self.lora_B[name] @ self.lora_A[name]
+        return config.alpha / config.rank * product
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.linear(x, self.weight, self.bias)

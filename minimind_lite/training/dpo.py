@@ -88,7 +88,8 @@ def stored_reference(model: Transformer, pairs: Pairs, path: Path, identity: Map
     try:
         with safe_open(path, framework="pt") as file:
             if file.metadata() == stamp:
-                return file.get_tensor("logprobs")
+                stored: Tensor = file.get_tensor("logprobs")
+                return stored
         logger.warning("%s belongs to another base or other pairs; the reference is computed again", path)
     except FileNotFoundError:
         pass

@@ -62,4 +62,4 @@ def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: 
     wanted = copies * own.header["tokens"] * share / (1 - share)
     every = max(1, round(replay.header["tokens"] / max(wanted, 1)))
     replayed = [replay[i] for i in range(0, len(replay), every)] if share else []
-    return [own[i] for i in range(len(own))] * copies + replayed
+    return [own[i] for i in range(len(own))] * int(copies) + replayed

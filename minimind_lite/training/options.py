@@ -12,6 +12,7 @@ from minimind_lite.settings import Checked, ConfigError, Count, Natural, NotNega
 from minimind_lite.training.callbacks import Callback
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Resume = Literal["strict", "if_unfinished", "never"]
 
 # Changing these does not change what is learned, so a run may be continued with other values (for `epochs` and
@@ -21,13 +22,14 @@ _FREE = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
 class FromSettings(Checked):
     """A dataclass of options that can be filled from a larger one."""
 
     @classmethod
     def from_settings(cls, settings: object, **changes: Any) -> Self:
         """Copy every field that ``settings`` has under the same name, then apply ``changes``."""
-        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        names = {field.name for field in fields(cls)}
         return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)} | changes)
 
 
@@ -58,7 +60,7 @@ class TrainConfig(FromSettings):
     eval_batches: Natural = 0  # micro-batches in an evaluation, always the same ones; 0 means all of them
     save_every: Natural = 0  # steps between checkpoints; 0 means none
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda if there is one, else cpu
+    device: Device = "auto"  # auto: cuda if there is one, else cpu
     num_workers: Natural = 0  # processes that prepare batches
     trackers: tuple[str, ...] = ()  # accelerate's: "tensorboard", "wandb", "swanlab", …
     progress: bool = True  # show a progress bar

@@ -98,7 +98,7 @@ def _register_engine() -> None:
     """Register papermill's own engine with a listener that is told about each cell."""
     from papermill.engines import NBClientEngine, papermill_engines
 
-    class ListeningEngine(NBClientEngine):
+    class ListeningEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, listener: Listener, **more: Any) -> Any:
             headings, plain_start = _headings(nb_man.nb.cells), nb_man.cell_start
