@@ -1,99 +1,31 @@
 """What a model looks like: one frozen dataclass, and the named presets.
 
 Field names are Hugging Face's, so a config here and a `config.json` there say the same thing in the same words.
-A setting that cannot work is rejected at once, not an hour later when a shape does not fit. Settings from the command
-line (``-p NAME=VALUE``) are parsed here too, for every dataclass of options.
+A setting that cannot work is rejected at once, not an hour later when a shape does not fit.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from minimind_lite.settings import Checked, Count, Natural, NotNegative, Positive
+from minimind_lite.settings import ConfigError as ConfigError
 
 BalancePer = Literal["sequence", "batch"]
 
 
-class ConfigError(ValueError):
-    """A setting that cannot work; the message says which, why, and what would work."""
-
-
-Settings = TypeVar("Settings")
-
-
-def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") -> Settings:
-    """The dataclass ``base`` with every change that is not None; error messages call it ``owner``.
-
-    An integer is accepted for a float, and "0.9,0.95" for a tuple. Raises ConfigError for a name that ``base`` does not
-    have (listing those it has), or for a value whose type differs from the field's current value.
-    """
-    known = settable(base)
-    unknown = sorted(set(changes) - set(known))
-    if unknown:
-        owner = owner or type(base).__name__
-        raise ConfigError(f"{owner} has no setting called {', '.join(unknown)}; it has: {', '.join(known)}")
-    wanted = {name: _as_type(name, value, getattr(base, name)) for name, value in changes.items() if value is not None}
-    return replace(base, **wanted)  # type: ignore[type-var]
-
-
-def settable(settings: Any) -> list[str]:
-    """The names of the fields that can be written as NAME=VALUE, of a dataclass or one of its objects."""
-    return [field.name for field in fields(settings) if not field.metadata.get("python_only")]
-
-
-def _as_type(name: str, value: Any, example: Any) -> Any:
-    """``value`` if it has the example's type; an integer is accepted for a float."""
-    if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(example, tuple) and isinstance(value, str | int | float):
-        return tuple(_parse_value(part.strip()) for part in str(value).split(",") if part.strip())
-    if type(value) is not type(example):
-        raise ConfigError(
-            f"{name} must be of type {type(example).__name__}, as in {name}={example!r}; "
-            f"it is {value!r}, of type {type(value).__name__}"
-        )
-    return value
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["total_steps=100", "preset=nano"]`` as names and values, read as papermill's ``-p`` reads them.
-
-    Raises ConfigError for anything that is not NAME=VALUE.
-
-    >>> parse_settings(["total_steps=100", "rate=1e-3", "preset=nano", "resume=False", "limit=None"])
-    {'total_steps': 100, 'rate': 0.001, 'preset': 'nano', 'resume': False, 'limit': None}
-    """
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise ConfigError(f"-p {pair!r} must look like NAME=VALUE, as in -p total_steps=100")
-        found[name] = _parse_value(value)
-    return found
-
-
-def _parse_value(text: str) -> Any:
-    if text in ("True", "False", "None"):
-        return {"True": True, "False": False, "None": None}[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 @dataclass(frozen=True)
-class YarnScaling:
+class YarnScaling(Checked):
     """YaRN: stretch RoPE to longer texts without training (Peng et al. 2023, arXiv 2309.00071)."""
 
-    factor: float = 16.0  # how many times longer than the original length
-    original_max_position_embeddings: int = 2048  # the length the model was trained at
-    beta_fast: float = 32.0  # dimensions that turn more often than this over the original length stay as they are
-    beta_slow: float = 1.0  # dimensions that turn less often than this are slowed down by the whole factor
-    attention_factor: float = 1.0  # multiplies cos and sin; the paper proposes 0.1·ln(factor) + 1, MiniMind keeps 1
+    factor: Positive = 16.0  # how many times longer than the original length
+    original_max_position_embeddings: Count = 2048  # the length the model was trained at
+    beta_fast: Positive = 32.0  # dimensions that turn more often than this over the original length stay as they are
+    beta_slow: Positive = 1.0  # dimensions that turn less often than this are slowed down by the whole factor
+    attention_factor: Positive = 1.0  # multiplies cos and sin; the paper proposes 0.1·ln(factor) + 1, MiniMind keeps 1
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """Shape and constants of a decoder-only transformer.
 
     The three kinds of attention in one picture, for 4 query heads::
@@ -103,50 +35,42 @@ class ModelConfig:
                                         k k k k                   k   k                      k
     """
 
-    vocab_size: int = 6400  # rows of the embedding; a tokenizer may use fewer, never more
-    hidden_size: int = 512  # width of the residual stream
-    num_hidden_layers: int = 8  # how many blocks
-    num_attention_heads: int = 8  # query heads
-    num_key_value_heads: int = 2  # key/value heads; each serves heads / kv_heads query heads
-    intermediate_size: int = 1408  # width inside SwiGLU
-    head_dim: int = 0  # width of one head; 0 means hidden_size / num_attention_heads
-    max_position_embeddings: int = 32768  # longest context, prompt and answer together; the RoPE table grows as needed
-    rms_norm_eps: float = 1e-5  # keeps RMSNorm from dividing by zero
-    rope_theta: float = 1e6  # RoPE's base: the larger it is, the slower the slow dimensions turn
+    vocab_size: Count = 6400  # rows of the embedding; a tokenizer may use fewer, never more
+    hidden_size: Count = 512  # width of the residual stream
+    num_hidden_layers: Count = 8  # how many blocks
+    num_attention_heads: Count = 8  # query heads
+    num_key_value_heads: Count = 2  # key/value heads; each serves heads / kv_heads query heads
+    intermediate_size: Count = 1408  # width inside SwiGLU
+    head_dim: Natural = 0  # width of one head; 0 means hidden_size / num_attention_heads
+    max_position_embeddings: Count = 32768  # longest context, prompt and answer together; RoPE's table grows as needed
+    rms_norm_eps: Positive = 1e-5  # keeps RMSNorm from dividing by zero
+    rope_theta: Positive = 1e6  # RoPE's base: the larger it is, the slower the slow dimensions turn
     rope_scaling: YarnScaling | None = None  # YaRN, for inference on longer texts
     qk_norm: bool = False  # RMSNorm on every query and key head (Qwen3, MiniMind v3)
     tie_word_embeddings: bool = True  # one matrix embeds the input tokens and scores the output tokens
-    initializer_range: float = 0.02  # standard deviation of the initial weights
-    num_experts: int = 0  # routed experts in each MLP, each intermediate_size wide; 0 means a dense MLP
-    num_experts_per_tok: int = 0  # experts a token is sent to (top-k)
-    num_shared_experts: int = 0  # experts that every token visits
+    initializer_range: NotNegative = 0.02  # standard deviation of the initial weights
+    num_experts: Natural = 0  # routed experts in each MLP, each intermediate_size wide; 0 means a dense MLP
+    num_experts_per_tok: Natural = 0  # experts a token is sent to (top-k)
+    num_shared_experts: Natural = 0  # experts that every token visits
     norm_topk_prob: bool = True  # rescale the chosen experts' weights to sum to 1
-    router_aux_loss_coef: float = 0.1  # how much the balance loss of each MoE layer counts in training
+    router_aux_loss_coef: NotNegative = 0.1  # how much the balance loss of each MoE layer counts in training
     router_balance_per: BalancePer = "sequence"  # where loads should be equal: in each sequence, or over a batch
-    pad_token_id: int = 0  # <|endoftext|>
-    bos_token_id: int = 1  # <|im_start|>
-    eos_token_id: int = 2  # <|im_end|>
+    pad_token_id: Natural = 0  # <|endoftext|>
+    bos_token_id: Natural = 1  # <|im_start|>
+    eos_token_id: Natural = 2  # <|im_end|>
 
     def __post_init__(self) -> None:
-        if self.head_dim == 0 and self.num_attention_heads > 0:
+        super().__post_init__()
+        if self.head_dim == 0:
             if self.hidden_size % self.num_attention_heads:
                 raise ConfigError(
                     f"hidden_size {self.hidden_size} is not divisible by num_attention_heads "
                     f"{self.num_attention_heads}; give head_dim, or a hidden_size that is a multiple of the heads"
                 )
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
-        self._check_sizes()
         self._check_attention()
         self._check_tokens()
         self._check_experts()
-
-    def _check_sizes(self) -> None:
-        for name in (
-            "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-            "intermediate_size", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta",
-        ):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
 
     def _check_attention(self) -> None:
         if self.num_attention_heads % self.num_key_value_heads:
@@ -159,7 +83,7 @@ class ModelConfig:
 
     def _check_tokens(self) -> None:
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-            if not 0 <= getattr(self, name) < self.vocab_size:
+            if getattr(self, name) >= self.vocab_size:
                 raise ConfigError(
                     f"{name} {getattr(self, name)} is outside the vocabulary: ids run 0..{self.vocab_size - 1}"
                 )
@@ -172,10 +96,6 @@ class ModelConfig:
             raise ConfigError(
                 f"num_experts_per_tok {self.num_experts_per_tok} must lie between 1 and num_experts {self.num_experts}"
             )
-        if not self.router_aux_loss_coef >= 0:
-            raise ConfigError(f"router_aux_loss_coef must be 0 or more, not {self.router_aux_loss_coef}")
-        if self.router_balance_per not in ("sequence", "batch"):
-            raise ConfigError(f"router_balance_per must be sequence or batch, not {self.router_balance_per!r}")
 
 
 def default_intermediate_size(hidden_size: int, ratio: float = 8 / 3) -> int:

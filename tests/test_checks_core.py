@@ -47,6 +47,10 @@ def recurse(x: Tensor) -> Tensor:
     return recurse(x)
 
 
+def torch_does_not_have_this(x: Tensor) -> Tensor:
+    raise NotImplementedError("no kernel for this")
+
+
 def change(x: Tensor) -> Tensor:
     return x.mul_(2)
 
@@ -65,6 +69,8 @@ def change(x: Tensor) -> Tensor:
         (lambda x: None, "does its last line say `return"),
         (lambda x: object(), "it returned a object"),
         (torch.zeros(3), "without brackets behind its name"),
+        (None, "was not run, or it stopped with an error (a syntax error, perhaps)"),
+        (lambda x: torch_does_not_have_this(x), "NotImplementedError: no kernel for this"),
     ],
 )
 def test_what_goes_wrong_is_said_and_nothing_is_raised(function: Any, words: str) -> None:
@@ -200,7 +206,7 @@ def test_the_far_side_answers_with_data() -> None:
     request = codec.dumps(("call", (torch.ones(2),), {}))
     assert codec.loads(answer(lambda x: x + 1, request))["value"].tolist() == [2, 2]
     assert codec.loads(answer(lambda x: object(), request))["error"] == "Unreadable"
-    assert codec.loads(answer(None, request))["error"] == "NotCallable"
+    assert codec.loads(answer(None, request))["error"] == "NotDefined"
 
 
 def test_a_task_has_one_check() -> None:

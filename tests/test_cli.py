@@ -123,7 +123,7 @@ def test_tuples_can_be_given_and_nonsense_is_refused() -> None:
     assert (config.betas, options.rank, config.learning_rate) == ((0.8, 0.9), 2, 1.0)
     for pair, words in (
         ("total_steps=None", "means nothing here"), ("device=gpu", "must be one of auto, cpu, cuda, mps"),
-        ("model=x", "no setting called model"), ("rank=many", "rank must be of type int"),
+        ("model=x", "no setting called model"), ("rank=many", "rank must be a whole number, 1 or more, not 'many'"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
             stage_settings([pair], STAGES["pretrain" if "model" in pair else "lora"].options)

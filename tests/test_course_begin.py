@@ -87,7 +87,7 @@ def test_none_takes_the_profiles_value_and_a_number_replaces_it(tmp_path: Path) 
 
 @pytest.mark.parametrize("value", ["100", 1.5, True])
 def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path, value: object) -> None:
-    with pytest.raises(ConfigError, match=r"total_steps must be of type int"):
+    with pytest.raises(ConfigError, match=r"total_steps must be a whole number, 1 or more"):
         course.begin("08_pretrain", output_dir=tmp_path, total_steps=value)
 
 

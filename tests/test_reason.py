@@ -203,10 +203,10 @@ def test_the_control_learns_direct_answers_alone(tmp_path: Path, base: Path, sum
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tag_weight": 0.0}, "tag_weight must be above 0"),
-        ({"off_share": -0.1}, "0 or more and 1 at most together"),
-        ({"off_share": 0.6, "replay_share": 0.5, "replay": "x"}, "0 or more and 1 at most together"),
-        ({"replay_share": 1.0, "replay": "x"}, "not all replay"),
+        ({"tag_weight": 0.0}, "tag_weight must be a number, above 0"),
+        ({"off_share": -0.1}, "off_share must be a number, 0 or more and at most 1"),
+        ({"off_share": 0.6, "replay_share": 0.5, "replay": "x"}, "together 1.1: they are shares of one whole"),
+        ({"replay_share": 1.0, "replay": "x"}, "replay_share must be a number, 0 or more and below 1"),
         ({"replay_share": 0.1}, "replay_share needs replay"),
     ],
 )

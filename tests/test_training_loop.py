@@ -214,9 +214,9 @@ def test_two_epochs_of_neighbouring_seeds_are_not_the_same_order() -> None:
 
 
 def test_callbacks_and_held_out_data_are_checked_before_anything_else(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="callbacks must be a list of Callback"):
+    with pytest.raises(ConfigError, match="callbacks must be "):
         RunOptions(callbacks=[print])  # type: ignore[list-item]
-    with pytest.raises(ConfigError, match="measure must be a function"):
+    with pytest.raises(ConfigError, match="measure must be "):
         RunOptions(measure=3)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"nowhere\.jsonl: there is no such file"):
         StageRun(tmp_path / "base", tmp_path / "out", TrainConfig(), RunOptions(eval_data=tmp_path / "nowhere.jsonl"))

@@ -75,13 +75,16 @@ def test_settings_with_the_same_names_are_copied() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
-        ({"learning_rate": math.nan}, "learning_rate must be above 0"),
-        ({"micro_batch_size": 0}, "micro_batch_size must be above 0"),
-        ({"save_every": -1}, "save_every must be 0 or more"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number, above 0"),
+        ({"learning_rate": math.nan}, "above 0, not nan"),
+        ({"micro_batch_size": 0}, "micro_batch_size must be a whole number, 1 or more"),
+        ({"micro_batch_size": 2.5}, "whole number, 1 or more, not 2.5"),
+        ({"micro_batch_size": True}, "whole number, 1 or more, not True"),
+        ({"save_every": -1}, "save_every must be a whole number, 0 or more"),
         ({"epochs": 0.0}, "give total_steps, or epochs"),
-        ({"warmup_ratio": 2.0}, "shares"),
-        ({"precision": "int4"}, "auto, fp32, bf16 or fp16"),
+        ({"warmup_ratio": 2.0}, "at most 1"),
+        ({"betas": (0.9, 1.0)}, "2 values, each a number, 0 or more and below 1"),
+        ({"precision": "int4"}, "one of auto, fp32, bf16, fp16"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes: dict, said: str) -> None:

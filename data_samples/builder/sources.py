@@ -77,6 +77,6 @@ def read_json(folder: Path, package: Package, wanted: Callable[[str], bool]) -> 
             path = member.name.removeprefix("package/")
             if member.isfile() and wanted(path):
                 stream = archive.extractfile(member)
-                assert stream is not None  # because isfile() is true
+                assert stream is not None  # noqa: S101  isfile() is true
                 found[path] = json.loads(stream.read().decode("utf-8"))
     return dict(sorted(found.items()))

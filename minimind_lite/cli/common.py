@@ -1,10 +1,13 @@
 """What all `minimind` commands share: how they are created and how they report errors."""
 
+import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,13 @@ def _use_utf8() -> None:
         as_utf8(stream)
 
 
+def finite(value: float) -> float:
+    """The callback of an option with a range: NaN would pass every comparison with its ends."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Print an error the library raised on purpose as a single message and exit 1; a bug keeps its traceback."""
 
@@ -37,9 +47,8 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             if package in ("", "minimind_lite"):
                 raise
             typer.secho(
-                f"error: this command needs the package {package}, which the base installation does not include; "
-                "install the course packages with: pip install 'minimind-lite[course]'", fg="red", err=True,
-            )  # fmt: skip
+                f"error: this command needs the package {package}: {_how_to_install(package)}", fg="red", err=True
+            )
             raise typer.Exit(1) from None
         except Exception as error:
             if not _on_purpose(error):
@@ -49,6 +58,17 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+def _how_to_install(package: str) -> str:
+    """What brings a package (an importable name) that is missing."""
+    try:
+        wanted = requires("minimind-lite") or []
+    except PackageNotFoundError:  # the package is on the path, but was never installed
+        wanted = []
+    if any(re.split(r"[^\w.-]", line)[0].replace("-", "_") == package and "extra ==" in line for line in wanted):
+        return "install the course's packages, in the repository, with: pip install -e '.[course]'"
+    return f"install it with: pip install {package}"
 
 
 def _on_purpose(error: Exception) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from minimind_lite.cli.common import clean_errors, new_app
+from minimind_lite.cli.common import clean_errors, finite, new_app
 from minimind_lite.cli.train import Changes
 
 course_app = new_app("Run the chapters, see your progress, keep them current. Example: minimind course run --to 03")
@@ -113,7 +113,9 @@ def badges(
 @clean_errors
 def grade(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Learners' notebooks.")],
-    timeout: Annotated[float, typer.Option(help="Time limit for each submission, in seconds.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, callback=finite, help="Time limit for each submission, in seconds.")
+    ] = 300.0,
     output: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.json.")] = Path("build/grades"),
 ) -> None:
     """Run each submission in a fresh kernel, check its tasks from outside, and write the grades as CSV and JSON."""

@@ -25,9 +25,9 @@ def chat(
     folder: Annotated[Path, typer.Argument(help="A trained model's folder.")],
     adapter: Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter trained on this model.")] = None,
     system: Annotated[str | None, typer.Option(help="A system turn to start with.")] = None,
-    temperature: Annotated[float, typer.Option(help="0 always picks the most likely token.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")] = 0.9,
-    max_new_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0, help="0 always picks the most likely token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling; 1 is off.")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer, in tokens.")] = 256,
 ) -> None:
     """Chat with a model in the terminal."""
     from minimind_lite.device import pick_device
@@ -73,4 +73,4 @@ def build() -> None:
     from minimind_lite.files import repository_root
 
     script = repository_root() / "data_samples" / "builder" / "build.py"
-    raise typer.Exit(subprocess.run([sys.executable, str(script)], check=False).returncode)
+    raise typer.Exit(subprocess.run([sys.executable, str(script)], check=False).returncode)  # noqa: S603  our script

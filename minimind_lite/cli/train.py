@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,8 @@ from minimind_lite.cli.common import clean_errors, new_app
 train_app = new_app("Train without the notebooks. Example: minimind train pretrain DATA TOKENIZER runs/pretrain")
 
 Changes = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a setting; repeatable.")]
+
+Resume = Literal["strict", "if_unfinished", "never"]  # as in training/options.py, which would import torch
 
 # What each stage's command does, and an example; the stages themselves are in training/registry.py.
 HELP: dict[str, tuple[str, str]] = {
@@ -73,7 +75,7 @@ def tokenizer(
 
 def _explained(settings: Any) -> Iterator[str]:
     """One line per setting that -p can change: name, default, and the comment beside it in the source."""
-    from minimind_lite.config import settable
+    from minimind_lite.settings import settable
 
     comments = {
         hit[1]: hit[2]
@@ -109,20 +111,21 @@ def loop_defaults() -> Any:
 def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
     """Sort ``NAME=VALUE`` pairs into the loop's settings and the stage's own: (TrainConfig, options).
 
-    Raises ConfigError for a name that neither has, or a value of the wrong type.
+    Raises ConfigError for a name that neither has, or a value that its field refuses.
     """
-    from minimind_lite.config import ConfigError, parse_settings, settable, with_changes
+    from minimind_lite.settings import ConfigError, parse_settings, read_settings, settable, with_changes
 
     given, own = parse_settings(pairs), settable(options)
     known = {*settable(loop_defaults()), *own}
     if given.keys() - known:
         names = ", ".join(sorted(given.keys() - known))
         raise ConfigError(f"there is no setting called {names}; the settings are: {', '.join(sorted(known))}")
-    empty = [name for name, value in given.items() if value is None]
+    empty = [name for name, value in given.items() if value == "None"]
     if empty:
         raise ConfigError(f"-p {empty[0]}=None means nothing here: give a value, or leave the setting out")
-    loop = with_changes(loop_defaults(), {n: v for n, v in given.items() if n not in own})
-    return loop, with_changes(options(), {n: v for n, v in given.items() if n in own})
+    of_loop = read_settings({n: v for n, v in given.items() if n not in own}, type(loop_defaults()))
+    of_stage = read_settings({n: v for n, v in given.items() if n in own}, options)
+    return with_changes(loop_defaults(), of_loop), with_changes(options(), of_stage)
 
 
 def _stage_command(name: str) -> Callable[..., None]:
@@ -132,7 +135,7 @@ def _stage_command(name: str) -> Callable[..., None]:
         output: Annotated[Path, typer.Argument(help="Where to write the result.")],
         eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
         strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
-        resume: Annotated[str, typer.Option(help="strict, if_unfinished or never.")] = "strict",
+        resume: Annotated[Resume, typer.Option(help="What to do with an earlier run in OUTPUT.")] = "strict",
         changes: Changes = None,
     ) -> None:
         import torch
@@ -143,7 +146,7 @@ def _stage_command(name: str) -> Callable[..., None]:
 
         stage = STAGES[name]
         config, options = stage_settings(changes or (), stage.options)
-        stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))  # type: ignore[arg-type]
+        stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))
         rank, ranks = processes()
         if rank == 0:
             typer.echo(f"trained: {output}")

@@ -84,9 +84,10 @@ class Chapter:
         before = read_json(path).get("figures", {}) if path.is_file() else {}
         new = {name: _plain(name, value) for name, value in figures.items()}
         self.figures |= new
-        result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": before | new}
+        figures = before | new
+        result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": figures}
         write_text(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-        return result["figures"]  # type: ignore[return-value]
+        return figures
 
 
 def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT_OUTPUT, **parameters: Any) -> Chapter:

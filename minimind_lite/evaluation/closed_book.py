@@ -27,7 +27,7 @@ class Answer:
 class ExactMatch:
     """The share of right answers with its 95 % confidence interval."""
 
-    answers: list[Answer]
+    answers: Sequence[Answer]
 
     @property
     def share(self) -> float:

@@ -32,7 +32,7 @@ class ReasonedAnswer(Answer):
 class ReasonedAnswers(ExactMatch):
     """The answers to many questions; ``share`` and ``interval`` refer to the right ones."""
 
-    answers: list[ReasonedAnswer]  # type: ignore[assignment]
+    answers: Sequence[ReasonedAnswer]
 
     @property
     def well_formed(self) -> float:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minimind_lite.config import ConfigError
+from minimind_lite.settings import Checked, Natural, NotNegative, Positive, Share, ShareAbove0
 
 NEARLY_ZERO = 1e-5  # below this temperature the softmax is a one-hot vector in fp32, so greedy decoding gives the same
 
@@ -23,27 +23,15 @@ class GenerationError(ValueError):
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Checked):
     """How the next token is drawn. The defaults draw from the model's own distribution, unfiltered."""
 
-    temperature: float = 1.0  # divides the logits: below 1 sharper, above 1 flatter; 0 is greedy
-    top_k: int = 0  # only the k likeliest tokens; 0 is off
-    top_p: float = 1.0  # only the likeliest tokens that together reach this probability (nucleus); 1 is off
-    min_p: float = 0.0  # only tokens at least this share as likely as the likeliest; 0 is off
-    repetition_penalty: float = 1.0  # above 1: tokens of the prompt and of the answer so far become less likely
-    seed: int | None = None  # None draws one from torch's global generator
-
-    def __post_init__(self) -> None:
-        for name, valid, expected in (
-            ("temperature", 0 <= self.temperature < math.inf, "at or above 0 (0 is greedy)"),
-            ("top_k", isinstance(self.top_k, int) and self.top_k >= 0, "a whole number at or above 0 (0 is off)"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1 (1 is off)"),
-            ("min_p", 0 <= self.min_p <= 1, "between 0 (off) and 1"),
-            ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "above 0 (1 is off)"),
-            ("seed", self.seed is None or (isinstance(self.seed, int) and self.seed >= 0), "at or above 0, or None"),
-        ):
-            if not valid:
-                raise ConfigError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+    temperature: NotNegative = 1.0  # divides the logits: below 1 sharper, above 1 flatter; 0 is greedy
+    top_k: Natural = 0  # only the k likeliest tokens; 0 is off
+    top_p: ShareAbove0 = 1.0  # only the likeliest tokens that together reach this probability (nucleus); 1 is off
+    min_p: Share = 0.0  # only tokens at least this share as likely as the likeliest; 0 is off
+    repetition_penalty: Positive = 1.0  # above 1: tokens of the prompt and of the answer so far become less likely
+    seed: Natural | None = None  # None draws one from torch's global generator
 
     @property
     def greedy(self) -> bool:

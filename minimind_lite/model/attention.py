@@ -174,4 +174,5 @@ class Attention(nn.Module):
         if cache is not None:  # keys are stored already turned: their position never changes
             keys, values = cache.update(self.layer_index, keys, values)
         mixed = attend(queries, keys, values, attention_mask)
-        return self.o_proj(rearrange(mixed, "batch heads seq dim -> batch seq (heads dim)"))
+        y: Tensor = self.o_proj(rearrange(mixed, "batch heads seq dim -> batch seq (heads dim)"))
+        return y

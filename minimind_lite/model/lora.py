@@ -36,6 +36,7 @@ from minimind_lite.model.pretrained import (
     write_tensors,
 )
 from minimind_lite.model.transformer import Transformer
+from minimind_lite.settings import Checked, Count, Positive, ShareBelow1
 from minimind_lite.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -63,20 +64,16 @@ class LoRAError(ValueError):
 
 
 @dataclass(frozen=True)
-class LoRAConfig:
+class LoRAConfig(Checked):
     """What an adapter looks like. Raises ConfigError for a value that cannot work."""
 
-    rank: int = 8  # rows of A: how many directions the change of a matrix may have
-    alpha: float = 16.0  # the change is scaled by alpha / rank, so its size does not grow with the rank
-    dropout: float = 0.0  # share of the adapter's inputs that are zeroed in training
+    rank: Count = 8  # rows of A: how many directions the change of a matrix may have
+    alpha: Positive = 16.0  # the change is scaled by alpha / rank, so its size does not grow with the rank
+    dropout: ShareBelow1 = 0.0  # share of the adapter's inputs that are zeroed in training
     target: str = ATTENTION_AND_MLP  # a regular expression for the whole name of a linear layer
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"rank must be 1 or more, alpha above 0 and dropout from 0 to below 1; "
-                f"they are {self.rank}, {self.alpha} and {self.dropout}"
-            )
+        super().__post_init__()
         try:
             re.compile(self.target)
         except re.error as error:
@@ -107,7 +104,8 @@ class LoRALinear(nn.Linear):
     def change(self, name: str) -> Tensor:
         """What the adapter adds to the weight: (out_features, in_features)."""
         config = self.configs[name]
-        return config.alpha / config.rank * (self.lora_B[name] @ self.lora_A[name])
+        product: Tensor = self.lora_B[name] @ self.lora_A[name]
+        return config.alpha / config.rank * product
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.linear(x, self.weight, self.bias)

@@ -124,4 +124,5 @@ def load_entropy(loads: Tensor) -> Tensor:
     loads: (..., experts), summing to 1. Returns (...). It shows a collapse in one number; the entropy of single
     tokens' probabilities would measure how sure the router is, which is a different thing.
     """
-    return torch.special.entr(loads).sum(dim=-1) / torch.log(torch.tensor(float(loads.shape[-1])))
+    entropy: Tensor = torch.special.entr(loads).sum(dim=-1)
+    return entropy / torch.log(torch.tensor(float(loads.shape[-1])))

@@ -49,7 +49,8 @@ class Block(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, attention_mask, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        y: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return y
 
 
 class Decoder(nn.Module):
@@ -118,7 +119,8 @@ class Transformer(nn.Module):
                 x = checkpoint(block, x, cos, sin, attention_mask, use_reentrant=False)
             else:
                 x = block(x, cos, sin, attention_mask, cache)
-        return self.model.norm(x)
+        y: Tensor = self.model.norm(x)
+        return y
 
     def forward(
         self,
@@ -163,7 +165,8 @@ class Transformer(nn.Module):
 
     def _embed(self, input_ids: Tensor) -> Tensor:
         try:
-            return self.model.embed_tokens(input_ids)
+            embedded: Tensor = self.model.embed_tokens(input_ids)
+            return embedded
         except IndexError as error:
             raise ValueError(
                 f"token ids run from {int(input_ids.min())} to {int(input_ids.max())}, but this model's vocabulary is "

@@ -8,7 +8,7 @@ import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,12 @@ from minimind_lite.model.losses import Loss, balanced, kl_divergence, next_token
 from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
+from minimind_lite.settings import Count, Positive, Share
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
+
+Direction = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,10 @@ class DistillOptions(StageOptions):
     """What distillation adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
     student: str = "half"  # half: every second layer of the teacher; or a preset's name: fresh weights; or a folder
-    alpha: float = 0.5  # weight of the labels; 1 is the control, labels alone: the teacher is never run
-    temperature: float = 1.5  # both distributions are softened by it
-    direction: str = "forward"  # forward: KL(teacher ‖ student); reverse: KL(student ‖ teacher)
-    chunk_size: int = 256  # trained positions whose logits are in memory at a time
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha is the labels' share of the loss, from 0 to 1, not {self.alpha}")
-        if self.temperature <= 0 or self.chunk_size < 1:
-            raise ConfigError("temperature and chunk_size must be above 0")
-        if self.direction not in ("forward", "reverse"):
-            raise ConfigError(f"direction must be forward or reverse, not {self.direction!r}")
+    alpha: Share = 0.5  # weight of the labels; 1 is the control, labels alone: the teacher is never run
+    temperature: Positive = 1.5  # both distributions are softened by it
+    direction: Direction = "forward"  # forward: KL(teacher ‖ student); reverse: KL(student ‖ teacher)
+    chunk_size: Count = 256  # trained positions whose logits are in memory at a time
 
 
 @dataclass

@@ -11,20 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minimind_lite.config import ConfigError
 from minimind_lite.data.packing import pad_documents
 from minimind_lite.data.preferences import Pair, Pairs, read_pairs
 from minimind_lite.files import written_whole
 from minimind_lite.model.losses import Loss, PreferenceLoss, balanced, pair_logprobs, preference_loss
 from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.transformer import Transformer
+from minimind_lite.settings import Positive
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
 
@@ -35,15 +35,8 @@ logger = logging.getLogger(__name__)
 class DPOOptions(StageOptions):
     """What preference training adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
-    beta: float = 0.1  # penalty for drifting from the reference: the lower, the further the model may go
+    beta: Positive = 0.1  # penalty for drifting from the reference: the lower, the further the model may go
     loss_type: PreferenceLoss = "sigmoid"  # the paper's; sigmoid_norm and ipo use log-probabilities per token
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.beta > 0:
-            raise ConfigError(f"beta must be above 0, not {self.beta}: at 0 no pair has any weight")
-        if self.loss_type not in get_args(PreferenceLoss):
-            raise ConfigError(f"loss_type must be one of {', '.join(get_args(PreferenceLoss))}, not {self.loss_type!r}")
 
 
 def dpo_loss(model: Any, batch: dict[str, Tensor], options: DPOOptions) -> Loss:
@@ -97,7 +90,8 @@ def stored_reference(model: Transformer, pairs: Pairs, path: Path, identity: Map
     try:
         with safe_open(path, framework="pt") as file:
             if file.metadata() == stamp:
-                return file.get_tensor("logprobs")
+                stored: Tensor = file.get_tensor("logprobs")
+                return stored
         logger.warning("%s belongs to another base or other pairs; the reference is computed again", path)
     except FileNotFoundError:
         pass

@@ -225,7 +225,7 @@ class Trainer(RunState):
             parameter.grad.div_(divisor)
         if not items:
             self.optimizer.zero_grad()  # nothing to learn from: without gradients AdamW leaves the weights alone
-        return float(norm) / divisor
+        return float(norm) / float(divisor)
 
     def _sum(self, parts: Iterable[Tensor | int]) -> float:
         """The sum over micro-batches and processes, as a number."""
@@ -286,7 +286,8 @@ class Trainer(RunState):
             "data": {"examples": len(self.train_data)},
             "processes": self.accelerator.num_processes,
         }
-        return json.loads(json.dumps(recipe | self.identity, default=str))
+        plain: dict[str, Any] = json.loads(json.dumps(recipe | self.identity, default=str))
+        return plain
 
     def _save(self) -> None:
         """Write a checkpoint of everything that the next step depends on; the main process writes, the others wait."""

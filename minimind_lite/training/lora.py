@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from minimind_lite.config import ConfigError
 from minimind_lite.data.documents import Document, TokenStore
 from minimind_lite.data.packing import Documents, PackedDataset
 from minimind_lite.model.lora import LoRAConfig, add_adapter, save_adapter
+from minimind_lite.settings import ShareBelow1
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
 
@@ -18,13 +18,7 @@ class LoRAOptions(LoRAConfig, StageOptions):
     """An adapter's shape, and what it is trained on. Raises ConfigError for a value that cannot work."""
 
     replay: str = ""  # conversations that the base can already answer, mixed in so that it keeps answering them
-    replay_share: float = 0.5  # their share of the mixture's tokens
-
-    def __post_init__(self) -> None:
-        LoRAConfig.__post_init__(self)
-        StageOptions.__post_init__(self)
-        if not 0 <= self.replay_share < 1:
-            raise ConfigError(f"replay_share must be at least 0 and below 1, not {self.replay_share}")
+    replay_share: ShareBelow1 = 0.5  # their share of the mixture's tokens
 
 
 def run_lora(
@@ -68,4 +62,4 @@ def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: 
     wanted = copies * own.header["tokens"] * share / (1 - share)
     every = max(1, round(replay.header["tokens"] / max(wanted, 1)))
     replayed = [replay[i] for i in range(0, len(replay), every)] if share else []
-    return [own[i] for i in range(len(own))] * copies + replayed
+    return [own[i] for i in range(len(own))] * int(copies) + replayed

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minimind_lite.config import ConfigError, ModelConfig
+from minimind_lite.config import ModelConfig
 from minimind_lite.model.losses import Loss, balanced
 from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
+from minimind_lite.settings import Count, NotNegative, Positive, Share
 from minimind_lite.training.loop import processes
 from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.policy_gradient import Objective, clipped_loss, gae, k3, value_loss
@@ -34,20 +35,13 @@ from minimind_lite.training.stage import StageResult
 class PPOOptions(RolloutOptions):
     """PPO's own settings."""
 
-    group_size: int = 2  # answers to each prompt; PPO needs no more than one
-    updates_per_rollout: int = 2  # steps that learn from the same answers
-    clip: float = 0.2  # how far the ratio may move from 1
-    value_clip: float = 0.2  # how far a value may move from the one at the rollout
-    value_weight: float = 0.5  # weight of the value loss, which is added to the policy's
-    discount: float = 1.0  # what a reward one token later is worth
-    lam: float = 0.95  # GAE: 0 trusts the critic, 1 trusts only the rewards
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (0 <= self.discount <= 1 and 0 <= self.lam <= 1):
-            raise ConfigError("discount and lam must be between 0 and 1")
-        if self.clip <= 0 or self.value_clip <= 0 or self.value_weight < 0:
-            raise ConfigError("clip and value_clip must be above 0, value_weight 0 or more")
+    group_size: Count = 2  # answers to each prompt; PPO needs no more than one
+    updates_per_rollout: Count = 2  # steps that learn from the same answers
+    clip: Positive = 0.2  # how far the ratio may move from 1
+    value_clip: Positive = 0.2  # how far a value may move from the one at the rollout
+    value_weight: NotNegative = 0.5  # weight of the value loss, which is added to the policy's
+    discount: Share = 1.0  # what a reward one token later is worth
+    lam: Share = 0.95  # GAE: 0 trusts the critic, 1 trusts only the rewards
 
 
 class ActorCritic(nn.Module):

@@ -22,6 +22,7 @@ from minimind_lite.data.packing import PackedDataset
 from minimind_lite.data.reasoning import REASONING_TAGS
 from minimind_lite.data.records import Kind
 from minimind_lite.model.losses import next_token_loss
+from minimind_lite.settings import Positive, Share, ShareBelow1
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
@@ -31,21 +32,16 @@ from minimind_lite.training.stage import StageResult, StageRun
 class ReasonOptions(StageOptions):
     """What this stage adds to the loop's settings. Raises ConfigError for a value that cannot work."""
 
-    tag_weight: float = 10.0  # how much more than another token a tag counts
-    off_share: float = 0.0  # share of the blocks with thinking switched off: the same records, answered directly
+    tag_weight: Positive = 10.0  # how much more than another token a tag counts
+    off_share: Share = 0.0  # share of the blocks with thinking switched off: the same records, answered directly
     replay: str = ""  # conversations of an earlier stage, mixed in to prevent forgetting
-    replay_share: float = 0.0  # their share of the blocks
+    replay_share: ShareBelow1 = 0.0  # their share of the blocks
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.tag_weight > 0:
-            raise ConfigError(f"tag_weight must be above 0, not {self.tag_weight}")
-        if (
-            min(self.off_share, self.replay_share) < 0
-            or self.off_share + self.replay_share > 1
-            or self.replay_share == 1
-        ):
-            raise ConfigError("off_share and replay_share must be 0 or more and 1 at most together, and not all replay")
+        if self.off_share + self.replay_share > 1:
+            raise ConfigError(f"off_share and replay_share are together {self.off_share + self.replay_share:g}: "
+                              "they are shares of one whole, 1 at most")  # fmt: skip
         if self.replay_share and not self.replay:
             raise ConfigError("replay_share needs replay: the file of conversations to mix in")
 

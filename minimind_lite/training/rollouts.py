@@ -31,6 +31,7 @@ from minimind_lite.generation.engine import generate
 from minimind_lite.generation.sampling import SamplingConfig, row_generator
 from minimind_lite.model.losses import Loss, token_logprobs
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
+from minimind_lite.settings import Count, Finite, Natural, NotNegative, Positive
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.loop import NothingLearned, processes
 from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
@@ -44,25 +45,18 @@ logger = logging.getLogger(__name__)
 class RolloutOptions(FromSettings):
     """How answers are drawn and scored. Raises ConfigError for a value that cannot work."""
 
-    group_size: int = 8  # answers to each prompt
-    updates_per_rollout: int = 1  # steps that learn from the same answers
-    temperature: float = 1.0  # of sampling, and so of every log-probability
-    max_new_tokens: int = 72  # maximum length of an answer
-    max_digits: int = 0  # only prompts with at most this many digits in all (23+59 has 4); 0 takes every prompt
-    kl_weight: float = 0.02  # how hard the reference model pulls back; 0 uses none
-    correct_weight: float = 1.0  # the weights of the three rewards
-    format_weight: float = 0.1  # of a thought and an answer in their tags
-    length_weight: float = 0.1  # of a thought that is not too long
+    group_size: Count = 8  # answers to each prompt
+    updates_per_rollout: Count = 1  # steps that learn from the same answers
+    temperature: Positive = 1.0  # of sampling, and so of every log-probability
+    max_new_tokens: Count = 72  # maximum length of an answer
+    max_digits: Natural = 0  # only prompts with at most this many digits in all (23+59 has 4); 0 takes every prompt
+    kl_weight: NotNegative = 0.02  # how hard the reference model pulls back; 0 uses none
+    correct_weight: Finite = 1.0  # the weights of the three rewards
+    format_weight: Finite = 0.1  # of a thought and an answer in their tags
+    length_weight: Finite = 0.1  # of a thought that is not too long
     custom_rewards: Rewards = field(
         default=(), metadata={"python_only": True}
     )  # (function, weight) pairs instead of the three
-
-    def __post_init__(self) -> None:
-        for name in ("group_size", "updates_per_rollout", "max_new_tokens", "temperature"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}: rollouts are sampled")
-        if self.kl_weight < 0 or self.max_digits < 0:
-            raise ConfigError("kl_weight and max_digits must be 0 or more")
 
     @property
     def rewards(self) -> Rewards:

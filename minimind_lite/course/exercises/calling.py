@@ -61,6 +61,8 @@ def _stop(thread: threading.Thread) -> None:
 
 def perform(function: Any, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
     """Do the operation here, on copies of the arguments."""
+    if function is None:  # the grader found no such name: the cell that defines it did not get that far
+        return Outcome(error="NotDefined")
     if not callable(function):
         return Outcome(error="NotCallable", text=type(function).__name__)
     own_args, own_kwargs = copy.deepcopy((args, kwargs))

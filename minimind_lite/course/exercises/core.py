@@ -18,7 +18,7 @@ from .task import NotYet, Task, Wrong
 
 SOLVED, WRONG, NOT_YET = "solved", "wrong", "not yet"
 SHOWN = {SOLVED: "solved", WRONG: "not right", NOT_YET: "not yet"}
-STUB = "put your code where it says `raise NotImplementedError`, run that cell, then this one"
+STUB = "put your code where it says `raise NotImplementedError`, run that cell without errors, then this one"
 Body = Callable[[Task], str]
 REGISTRY: dict[str, "Check"] = {}
 

@@ -57,8 +57,8 @@ class Task:
 
     def _run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
         outcome = self.caller.run(operation, args, kwargs, self.seconds)
-        if outcome.error == "NotImplementedError":
-            raise NotYet
+        if outcome.error == "NotImplementedError" and not outcome.text.partition(" (in the line")[0]:
+            raise NotYet  # with words it is torch's or NumPy's, about something that the learner's code asked for
         if outcome.error:
             raise Wrong(_explain(outcome))
         self.last = _describe(outcome.value)
@@ -133,6 +133,9 @@ def _explain(outcome: Outcome) -> str:
                 "If the next cell hangs, restart the kernel")  # fmt: skip
     if outcome.error == "RecursionError":
         return "your function calls itself without an end: which case returns without a further call?"
+    if outcome.error == "NotDefined":
+        return ("there is no function to check: the cell that defines it was not run, or it stopped with an error "
+                "(a syntax error, perhaps), which is then the one to correct")  # fmt: skip
     if outcome.error == "NotCallable":
         return f"the check wants the function itself, without brackets behind its name; it got a {outcome.text}"
     if outcome.error == "Unreadable":

@@ -30,7 +30,7 @@ def expected_band(stage: str, settings: Any, file: Path = FILE) -> dict[str, Any
 def inside(history: Sequence[Row], band: Mapping[str, Any]) -> float:
     """The share of the logged steps whose loss is inside the band."""
     limits = dict(zip(band["steps"], zip(band["low"], band["high"], strict=True), strict=True))
-    found = [
+    found: list[bool] = [
         limits[row["step"]][0] <= row["loss"] <= limits[row["step"]][1] for row in history if row["step"] in limits
     ]
     return sum(found) / len(found)

@@ -12,7 +12,7 @@ from ...data.reasoning import parse_reasoning
 from ...data.records import read_records
 from ...evaluation.reasoning import ReasonedAnswers
 from ...tokenizer import Message
-from ...training.options import Resume, RunOptions, TrainConfig
+from ...training.options import Device, Resume, RunOptions, TrainConfig
 from ...training.sft import SFTOptions, run_sft
 from ...training.stage import StageResult
 
@@ -33,7 +33,7 @@ def mostly_at_once(conversations: Sequence[list[Message]]) -> list[list[Message]
 
 
 def cold_start(
-    data: Path, base: Path, folder: Path, settings: Any, *, device: str = "auto", resume: Resume = "if_unfinished"
+    data: Path, base: Path, folder: Path, settings: Any, *, device: Device = "auto", resume: Resume = "if_unfinished"
 ) -> StageResult:
     """Teach ``base`` easy sums with thoughts, then the habit of answering at once; leaves ``folder``/cold."""
     sums = easy_sums(data, settings.max_digits)
@@ -41,7 +41,7 @@ def cold_start(
         total_steps=settings.cold_steps, learning_rate=settings.cold_learning_rate,
         embedding_lr_ratio=settings.cold_embedding_lr_ratio, micro_batch_size=settings.cold_micro_batch_size,
         seed=settings.seed, precision=settings.precision, min_lr_ratio=0.03, save_every=100, progress=False,
-        device=device,  # type: ignore[arg-type]
+        device=device,
     )  # fmt: skip
     habit = replace(config, total_steps=settings.habit_steps, learning_rate=settings.habit_learning_rate)
     thoughts = _fine_tune(sums, base, folder / "cold_thoughts", config, settings.block_size, resume)

@@ -48,7 +48,7 @@ def refuse_unknown_parameters(passed: Iterable[str]) -> None:
         from IPython import get_ipython
     except ImportError:
         return
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     if shell is None:
         return
     unknown, known = unknown_parameters(shell.user_ns.get("In", []), list(passed))

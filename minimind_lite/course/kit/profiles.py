@@ -5,12 +5,13 @@ and ``ARTIFACT`` if a later chapter needs a file of its own. A notebook reads ``
 no sizes itself.
 """
 
+import ast
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from minimind_lite.config import with_changes
+from minimind_lite.settings import read_settings, settable, with_changes
 
 from .discovery import chapter_part
 from .errors import CourseError
@@ -60,6 +61,26 @@ def settings_for(chapter: str, profile: str, changes: Mapping[str, Any] | None =
     check_profile(profile)
     sizes = _from_settings(chapter, "SETTINGS", {})
     return with_changes(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
+
+
+def read_parameters(chapter: str, profile: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    """A chapter's parameters from the command line, as the types of its settings; "None" takes the profile's value.
+
+    Raises ConfigError for a value that the settings refuse. What is no setting is read as papermill would read it.
+    """
+    settings = settings_for(chapter, profile)
+    own = settable(settings)
+    read = read_settings({n: text for n, text in texts.items() if n in own and text != "None"}, type(settings))
+    with_changes(settings, read, chapter)
+    return {name: read[name] if name in read else _guessed(text) for name, text in texts.items()}
+
+
+def _guessed(text: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
 
 
 def expected_minutes(chapter: str, profile: str) -> float | None:

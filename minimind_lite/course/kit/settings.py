@@ -4,14 +4,16 @@ A chapter's own ``settings.py`` uses one of them as it is, or derives its own fr
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from minimind_lite.settings import Checked, Count, Finite, Natural, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """What every chapter has."""
 
-    seed: int = 0  # `course.begin` seeds Python, NumPy and torch with it
+    seed: Natural = 0  # `course.begin` seeds Python, NumPy and torch with it
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class ModelSettings(Settings):
     """The chapters that build one layer (02–05) and the whole model (07)."""
 
     preset: str = "nano"  # a name from minimind_lite.config.PRESETS
-    steps: int = 200  # length of the chapter's small experiments
+    steps: Count = 200  # length of the chapter's small experiments
 
 
 @dataclass(frozen=True)
@@ -27,60 +29,60 @@ class TrainingSettings(Settings):
     """What every training chapter has; names as in training.config.TrainConfig."""
 
     preset: str = "nano"
-    block_size: int = 256  # tokens in one packed row
-    micro_batch_size: int = 4  # rows in one forward pass
-    gradient_accumulation_steps: int = 1  # forward passes in one optimizer step
-    total_steps: int = 1000  # optimizer steps
-    learning_rate: float = 1e-3  # its peak
-    embedding_lr_ratio: float = 20.0  # the embeddings' peak is this many times as high
-    warmup_ratio: float = 0.05  # share of the steps spent warming up
-    min_lr_ratio: float = 0.1  # the cosine ends at this share of the peak
-    weight_decay: float = 0.1
-    max_grad_norm: float = 1.0
-    log_every: int = 10
-    eval_every: int = 150
-    eval_batches: int = 16  # micro-batches in an evaluation during training
-    save_every: int = 100
-    precision: str = "fp32"  # fp32, fp16 or bf16
+    block_size: Count = 256  # tokens in one packed row
+    micro_batch_size: Count = 4  # rows in one forward pass
+    gradient_accumulation_steps: Count = 1  # forward passes in one optimizer step
+    total_steps: Count = 1000  # optimizer steps
+    learning_rate: Positive = 1e-3  # its peak
+    embedding_lr_ratio: NotNegative = 20.0  # the embeddings' peak is this many times as high
+    warmup_ratio: Share = 0.05  # share of the steps spent warming up
+    min_lr_ratio: Share = 0.1  # the cosine ends at this share of the peak
+    weight_decay: NotNegative = 0.1
+    max_grad_norm: NotNegative = 1.0
+    log_every: Natural = 10
+    eval_every: Natural = 150
+    eval_batches: Natural = 16  # micro-batches in an evaluation during training
+    save_every: Natural = 100
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
 
 
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     """Chapter 10, and the chapters that continue from its model."""
 
-    total_steps: int = 800
-    learning_rate: float = 3e-3
-    embedding_lr_ratio: float = 6.0
-    eval_questions: int = 500  # held-out questions that are asked
-    max_new_tokens: int = 64  # maximum length of an answer
+    total_steps: Count = 800
+    learning_rate: Positive = 3e-3
+    embedding_lr_ratio: NotNegative = 6.0
+    eval_questions: Count = 500  # held-out questions that are asked
+    max_new_tokens: Count = 64  # maximum length of an answer
 
 
 @dataclass(frozen=True)
 class PracticeSettings(SFTSettings):
     """Chapters 15 and 15b: a supervised cold start, then practice on sums (the options of GRPO, PPO)."""
 
-    cold_steps: int = 750  # small steps on worked sums, before the practice
-    habit_steps: int = 90  # then these, on sums mostly answered at once
-    habit_learning_rate: float = 3e-4
-    cold_learning_rate: float = 2.5e-3
-    cold_embedding_lr_ratio: float = 6.0
-    cold_micro_batch_size: int = 1
-    max_digits: int = 4  # in a question: sums of two numbers of up to two digits
-    micro_batch_size: int = 16  # questions per step
-    group_size: int = 8  # answers to each
-    total_steps: int = 24
-    learning_rate: float = 3e-4
-    embedding_lr_ratio: float = 1.0
-    min_lr_ratio: float = 0.3
-    weight_decay: float = 0.0
-    kl_weight: float = 0.02  # how hard the starting model pulls back
-    format_weight: float = 0.0  # the chapter rewards right answers and nothing else
-    length_weight: float = 0.0
-    eval_questions: int = 140  # held-out sums of that kind that are asked
-    max_new_tokens: int = 56
-    log_every: int = 1
-    eval_every: int = 0
-    save_every: int = 10
+    cold_steps: Count = 750  # small steps on worked sums, before the practice
+    habit_steps: Count = 90  # then these, on sums mostly answered at once
+    habit_learning_rate: Positive = 3e-4
+    cold_learning_rate: Positive = 2.5e-3
+    cold_embedding_lr_ratio: NotNegative = 6.0
+    cold_micro_batch_size: Count = 1
+    max_digits: Natural = 4  # in a question: sums of two numbers of up to two digits
+    micro_batch_size: Count = 16  # questions per step
+    group_size: Count = 8  # answers to each
+    total_steps: Count = 24
+    learning_rate: Positive = 3e-4
+    embedding_lr_ratio: NotNegative = 1.0
+    min_lr_ratio: Share = 0.3
+    weight_decay: NotNegative = 0.0
+    kl_weight: NotNegative = 0.02  # how hard the starting model pulls back
+    format_weight: Finite = 0.0  # the chapter rewards right answers and nothing else
+    length_weight: Finite = 0.0
+    eval_questions: Count = 140  # held-out sums of that kind that are asked
+    max_new_tokens: Count = 56
+    log_every: Natural = 1
+    eval_every: Natural = 0
+    save_every: Natural = 10
 
 
 # What the larger profiles, and the tests, change in every chapter of a kind.

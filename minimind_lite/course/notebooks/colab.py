@@ -96,7 +96,7 @@ def _is_met(requirement: Requirement) -> bool:
 def install_on_colab(root: Path) -> None:
     """Install the course beside Colab's own torch: itself without dependencies, then only what is missing."""
     pip = [sys.executable, "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, "--no-deps", "-e", str(root)], check=True)
+    subprocess.run([*pip, "--no-deps", "-e", str(root)], check=True)  # noqa: S603  our own folder
     missing = missing_requirements()
     if not missing:
         return
@@ -104,7 +104,7 @@ def install_on_colab(root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "kept.txt"
         pins.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        subprocess.run([*pip, "-c", str(pins), *missing], check=True)
+        subprocess.run([*pip, "-c", str(pins), *missing], check=True)  # noqa: S603  pyproject's packages
 
 
 def setup(chapter: str) -> None:

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 
 from ..kit.errors import CourseError
 from ..kit.parameters import assigned_names
+from ..kit.paths import stage_of
+from ..kit.profiles import read_parameters
 from ..notebooks.cleaning import clean_text
 from ..notebooks.files import read, tagged
 
@@ -72,8 +74,13 @@ def declared_parameters(path: Path) -> list[str]:
     return assigned_names(cell.source) if cell is not None else []
 
 
-def check_parameters(paths: list[Path], parameters: dict[str, Any]) -> dict[Path, dict[str, Any]]:
-    """For each chapter, those of ``parameters`` that it declares; CourseError for one that no chapter declares."""
+def check_parameters(
+    paths: list[Path], parameters: Mapping[str, str], profile: str = "quick"
+) -> dict[Path, dict[str, Any]]:
+    """For each chapter, those of ``parameters`` that it declares, as the types of its settings.
+
+    Raises CourseError for one that no chapter declares, ConfigError for a value that a chapter's settings refuse.
+    """
     declared = {path: declared_parameters(path) for path in paths}
     known = sorted({name for names in declared.values() for name in names} - {"profile", "output_dir"})
     for name in parameters:
@@ -81,14 +88,17 @@ def check_parameters(paths: list[Path], parameters: dict[str, Any]) -> dict[Path
             raise CourseError(f"{name} has an option of its own: --{name.replace('_', '-')}")
         if name not in known:
             raise CourseError(f"unknown parameter {name!r}; the chapters asked for have: {', '.join(known) or 'none'}")
-    return {path: {n: v for n, v in parameters.items() if n in names} for path, names in declared.items()}
+    return {
+        path: read_parameters(stage_of(path.stem), profile, {n: v for n, v in parameters.items() if n in names})
+        for path, names in declared.items()
+    }
 
 
 def _register_engine() -> None:
     """Register papermill's own engine with a listener that is told about each cell."""
     from papermill.engines import NBClientEngine, papermill_engines
 
-    class ListeningEngine(NBClientEngine):
+    class ListeningEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, listener: Listener, **more: Any) -> Any:
             headings, plain_start = _headings(nb_man.nb.cells), nb_man.cell_start

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minimind_lite.config import parse_settings
 from minimind_lite.files import repository_root
+from minimind_lite.settings import parse_settings
 
 from ..kit.errors import CourseError
 from ..kit.paths import DEFAULT_OUTPUT, resolve_output, stage_of
@@ -54,7 +54,8 @@ def make_plan(
     output_dir: str | Path = DEFAULT_OUTPUT,
     folder: Path | None = None,
 ) -> Plan:
-    """Check all that can be checked before running. Raises CourseError for an unknown profile, chapter or parameter.
+    """Check all that can be checked before running. Raises CourseError for an unknown profile, chapter or parameter,
+    ConfigError for a value that a chapter's settings refuse.
 
     The executed copies and the report are stored beside the artifacts: in ``build/course`` for the default folder.
     """
@@ -69,4 +70,5 @@ def make_plan(
     chapters = every[start : end + 1]
     artifacts = resolve_output(output_dir)
     home = artifacts.parent if artifacts.name == "artifacts" else artifacts
-    return Plan(profile, artifacts, home, chapters, every, check_parameters(chapters, parse_settings(parameters)))
+    given = check_parameters(chapters, parse_settings(parameters), profile)
+    return Plan(profile, artifacts, home, chapters, every, given)

@@ -116,11 +116,11 @@ def commit() -> str:
     """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git."""
     git = ["git", "-C", str(repository_root())]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False).returncode
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603  git
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False)  # noqa: S603  git
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head + ("-dirty" if changed else "")
+    return head.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
 def device_name() -> str:

@@ -38,7 +38,7 @@ def check_may_look(task: Task) -> str:
 
 def _split(x: Tensor, heads: int) -> Tensor:
     """(batch, seq, heads · dim) → (batch, heads, seq, dim)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def _grouped(x: Tensor, weights: list[Tensor], heads: int, kv_heads: int, change: str = "") -> Tensor:
@@ -110,7 +110,10 @@ def check_repaired_heads(task: Task) -> str:
     q, k, v = task.randn(3, 2, 3, 6, 4).unbind(0)
     later = [torch.cat([one[:, :, :4], task.randn(2, 3, 2, 4)], dim=2) for one in (k, v)]
     got, other = task.call(q, k, v), task.call(q, *later)
-    join = lambda x: x.transpose(1, 2).flatten(2)  # noqa: E731
+
+    def join(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(2)
+
     right = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     known = {
         "the heads' parts are in the wrong order within a token: all of head 0, then all of head 1, …":

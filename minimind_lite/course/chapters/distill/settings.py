@@ -6,6 +6,9 @@ half must learn to work together again.
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count, Natural, Positive, Share
+from minimind_lite.training.distill import Direction
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
 
@@ -15,14 +18,14 @@ class DistillSettings(SFTSettings):
     """The options of DistillOptions, with the model of chapter 10 as the teacher."""
 
     student: str = "half"  # every second layer of the teacher; ``preset`` is the teacher's
-    alpha: float = 0.1  # the labels' share of the loss
-    temperature: float = 2.0  # both distributions are softened by it
-    direction: str = "forward"  # of the KL
-    chunk_size: int = 256  # trained positions whose logits are in memory at a time
-    total_steps: int = 150
-    eval_every: int = 30
-    eval_batches: int = 0  # all the held-out questions: the chapter's main picture shows them
-    log_every: int = 5
+    alpha: Share = 0.1  # the labels' share of the loss
+    temperature: Positive = 2.0  # both distributions are softened by it
+    direction: Direction = "forward"  # of the KL
+    chunk_size: Count = 256  # trained positions whose logits are in memory at a time
+    total_steps: Count = 150
+    eval_every: Natural = 30
+    eval_batches: Natural = 0  # all the held-out questions: the chapter's main picture shows them
+    log_every: Natural = 5
 
 
 SETTINGS = by_profile(

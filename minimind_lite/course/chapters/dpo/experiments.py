@@ -198,20 +198,22 @@ def trl_trainer(folder: Path) -> Any:
     """A ``trl.DPOTrainer`` around the model in ``folder``, on the CPU. It insists on data: it gets one dummy pair."""
     warnings.simplefilter("ignore", FutureWarning)  # of transformers about trl
     import datasets
-    import trl
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     turn = {role: [{"role": role, "content": "hello"}] for role in ("user", "assistant")}
     one = {"prompt": turn["user"], "chosen": turn["assistant"], "rejected": turn["assistant"]}
-    arguments = trl.DPOConfig(tempfile.mkdtemp(), report_to=[], use_cpu=True, bf16=False, disable_tqdm=True,
-                              gradient_checkpointing=False, precompute_ref_log_probs=True)  # fmt: skip
-    return trl.DPOTrainer(
-        AutoModelForCausalLM.from_pretrained(folder), args=arguments, train_dataset=datasets.Dataset.from_list([one]),
-        processing_class=AutoTokenizer.from_pretrained(folder),
+    arguments = DPOConfig(tempfile.mkdtemp(), report_to=[], use_cpu=True, bf16=False, disable_tqdm=True,
+                          gradient_checkpointing=False, precompute_ref_log_probs=True)  # fmt: skip
+    return DPOTrainer(
+        AutoModelForCausalLM.from_pretrained(folder),  # nosec B615  a folder on this disk
+        args=arguments, train_dataset=datasets.Dataset.from_list([one]),
+        processing_class=AutoTokenizer.from_pretrained(folder),  # nosec B615  likewise
     )  # fmt: skip
 
 

@@ -7,6 +7,9 @@ the rate is the paper's 1e-6.
 from dataclasses import dataclass
 from typing import Any
 
+from minimind_lite.model.losses import PreferenceLoss
+from minimind_lite.settings import Count, Natural, NotNegative, Positive, Share
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
 
@@ -15,23 +18,23 @@ from ...kit.settings import GPU, SMOKE, SFTSettings
 class DPOSettings(SFTSettings):
     """First the reference is fine-tuned, with numbers of its own, then the preferences are trained."""
 
-    micro_batch_size: int = 8  # pairs
-    total_steps: int = 120
-    learning_rate: float = 2e-4
-    embedding_lr_ratio: float = 1.0
-    warmup_ratio: float = 0.1
-    eval_every: int = 0  # once, at the end
-    eval_batches: int = 0
-    beta: float = 0.1
-    loss_type: str = "sigmoid"  # sigmoid, sigmoid_norm or ipo
-    reference_steps: int = 300  # fine-tuning on both endings; 0: the model of chapter 10 is the reference
-    reference_learning_rate: float = 3e-3
-    reference_embedding_lr_ratio: float = 6.0
-    reference_micro_batch_size: int = 4  # packed rows
-    eval_pairs: int = 120  # held-out pairs that are measured
-    eval_questions: int = 150
-    max_new_tokens: int = 96
-    experiment_steps: int = 12  # length of the chapter's small experiments
+    micro_batch_size: Count = 8  # pairs
+    total_steps: Count = 120
+    learning_rate: Positive = 2e-4
+    embedding_lr_ratio: NotNegative = 1.0
+    warmup_ratio: Share = 0.1
+    eval_every: Natural = 0  # once, at the end
+    eval_batches: Natural = 0
+    beta: Positive = 0.1
+    loss_type: PreferenceLoss = "sigmoid"
+    reference_steps: Natural = 300  # fine-tuning on both endings; 0: the model of chapter 10 is the reference
+    reference_learning_rate: Positive = 3e-3
+    reference_embedding_lr_ratio: NotNegative = 6.0
+    reference_micro_batch_size: Count = 4  # packed rows
+    eval_pairs: Count = 120  # held-out pairs that are measured
+    eval_questions: Count = 150
+    max_new_tokens: Count = 96
+    experiment_steps: Count = 12  # length of the chapter's small experiments
 
     def reference_changes(self) -> dict[str, Any]:
         """What is different while the reference is fine-tuned, under the names that TrainConfig uses."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import Settings
 
@@ -10,8 +12,8 @@ from ...kit.settings import Settings
 class GenerationSettings(Settings):
     """How much is generated, and how often it is timed."""
 
-    max_new_tokens: int = 64
-    repeats: int = 3  # timings are medians of this many
+    max_new_tokens: Count = 64
+    repeats: Count = 3  # timings are medians of this many
 
 
 SETTINGS = by_profile(GenerationSettings(), full={"max_new_tokens": 256}, smoke={"max_new_tokens": 8, "repeats": 1})

@@ -118,7 +118,10 @@ def check_average(task: Task) -> str:
 def check_ratios(task: Task) -> str:
     """Ratios that are 1 before the first step: the planted bug"""
     logits, tokens, temperature = 3 * task.randn(2, 5, 11), task.randint(0, 11, 2, 5), 0.7
-    pick = lambda scores: scores.gather(-1, tokens[..., None])[..., 0]  # noqa: E731
+
+    def pick(scores: Tensor) -> Tensor:
+        return scores.gather(-1, tokens[..., None])[..., 0]
+
     sampled = pick((logits / temperature).log_softmax(-1))
     got = task.call(logits, tokens, sampled, temperature)
     task.equal(got, torch.ones(2, 5), "the policy has not moved, so every ratio must be 1", {

@@ -32,8 +32,9 @@ def trl_grpo_loss(
         _metrics=defaultdict(lambda: defaultdict(list)),
     )  # fmt: skip
     nothing = zeros(len(logprobs), 0, dtype=rollout.input_ids.dtype)
-    return GRPOTrainer._compute_loss(trainer, trainer.model, {
+    loss: Tensor = GRPOTrainer._compute_loss(trainer, trainer.model, {
         "prompt_ids": nothing, "prompt_mask": nothing, "completion_ids": rollout.input_ids,
         "completion_mask": rollout.mask.long(), "advantages": advantages, "old_per_token_logps": rollout.old_logprobs,
         "ref_per_token_logps": rollout.reference_logprobs, "num_items_in_batch": rollout.mask.sum(),
     })  # fmt: skip
+    return loss

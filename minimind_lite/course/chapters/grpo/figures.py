@@ -40,9 +40,11 @@ def clips(objectives: Mapping[str, Objective]) -> Any:
     for axis, advantage, name in zip(axes, (1.0, -1.0), ("good_token", "bad_token"), strict=True):
         for place, (objective, style) in enumerate(objectives.items()):
             logprobs = ratios.log()[None].requires_grad_()
-            clipped_loss(logprobs, torch.zeros(1, 400), torch.full((1, 1), advantage), style).sum().backward()
-            slope = -logprobs.grad[0]  # type: ignore[index]
-            axis.plot(ratios, slope, label=objective, color=(BLUE, ORANGE, PURPLE)[place], linewidth=3 - 0.8 * place)
+            loss = clipped_loss(logprobs, torch.zeros(1, 400), torch.full((1, 1), advantage), style)
+            (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+            axis.plot(
+                ratios, -gradient[0], label=objective, color=(BLUE, ORANGE, PURPLE)[place], linewidth=3 - 0.8 * place
+            )
         axis.set(title=label(name), xlabel=label("ratio"))
     axes[0].set_ylabel(label("push"))
     axes[0].legend()

@@ -6,6 +6,8 @@ of the tokens are replayed conversations.
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count, Natural, NotNegative, Positive, ShareBelow1
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
 
@@ -14,21 +16,21 @@ from ...kit.settings import GPU, SMOKE, SFTSettings
 class LoRASettings(SFTSettings):
     """Two adapters on the model of chapter 10."""
 
-    rank: int = 4
-    alpha: float = 64.0
-    dropout: float = 0.05
-    replay_share: float = 0.5  # of the training tokens: conversations of chapter 10, so that they are not forgotten
-    micro_batch_size: int = 2
-    total_steps: int = 600  # of the identity adapter
-    learning_rate: float = 3e-3
-    embedding_lr_ratio: float = 1.0  # nothing to scale: the embeddings are frozen
-    weight_decay: float = 0.0
-    eval_every: int = 0  # once, at the end
-    medical_steps: int = 300  # of the medical adapter
-    medical_questions: int = 50  # held-out questions that are asked
-    medical_tokens: int = 160  # maximum length of an answer to one
-    disclaimer_characters: int = 20  # the last characters of an expected answer that are its disclaimer
-    experiment_steps: int = 30  # of the chapter's short runs
+    rank: Count = 4
+    alpha: Positive = 64.0
+    dropout: ShareBelow1 = 0.05
+    replay_share: ShareBelow1 = 0.5  # of the training tokens: conversations of chapter 10, lest they be forgotten
+    micro_batch_size: Count = 2
+    total_steps: Count = 600  # of the identity adapter
+    learning_rate: Positive = 3e-3
+    embedding_lr_ratio: NotNegative = 1.0  # nothing to scale: the embeddings are frozen
+    weight_decay: NotNegative = 0.0
+    eval_every: Natural = 0  # once, at the end
+    medical_steps: Count = 300  # of the medical adapter
+    medical_questions: Count = 50  # held-out questions that are asked
+    medical_tokens: Count = 160  # maximum length of an answer to one
+    disclaimer_characters: Count = 20  # the last characters of an expected answer that are its disclaimer
+    experiment_steps: Count = 30  # of the chapter's short runs
 
 
 SETTINGS = by_profile(

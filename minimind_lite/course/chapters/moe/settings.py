@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count, Natural, NotNegative, Positive
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, TrainingSettings
 
@@ -11,11 +13,11 @@ class MoESettings(TrainingSettings):
     """A small dense and a small mixture-of-experts model, trained side by side."""
 
     preset: str = "pico-moe"
-    total_steps: int = 450
-    learning_rate: float = 8e-3
-    embedding_lr_ratio: float = 6.0
-    eval_batches: int = 0  # all held-out blocks: there are few
-    collapse_steps: int = 80  # of each of two short runs, with and without the balance loss
+    total_steps: Count = 450
+    learning_rate: Positive = 8e-3
+    embedding_lr_ratio: NotNegative = 6.0
+    eval_batches: Natural = 0  # all held-out blocks: there are few
+    collapse_steps: Count = 80  # of each of two short runs, with and without the balance loss
 
 
 SETTINGS = by_profile(

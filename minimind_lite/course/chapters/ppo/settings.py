@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count, Share
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import FULL_PRACTICE, PRACTICE, SMOKE_PRACTICE, PracticeSettings
 
@@ -10,12 +12,12 @@ from ...kit.settings import FULL_PRACTICE, PRACTICE, SMOKE_PRACTICE, PracticeSet
 class PPOSettings(PracticeSettings):
     """Two answers per question, and a critic."""
 
-    micro_batch_size: int = 32
-    group_size: int = 2
-    updates_per_rollout: int = 2  # steps that learn from the same answers
-    total_steps: int = 16
-    lam: float = 0.95  # of generalised advantage estimation
-    eval_questions: int = 70
+    micro_batch_size: Count = 32
+    group_size: Count = 2
+    updates_per_rollout: Count = 2  # steps that learn from the same answers
+    total_steps: Count = 16
+    lam: Share = 0.95  # of generalised advantage estimation
+    eval_questions: Count = 70
 
 
 SETTINGS = by_profile(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, TrainingSettings
 
@@ -10,7 +12,7 @@ from ...kit.settings import GPU, SMOKE, TrainingSettings
 class PretrainSettings(TrainingSettings):
     """The training run, and how much of the held-out text is measured."""
 
-    eval_documents: int = 1000  # at most so many held-out documents are measured
+    eval_documents: Count = 1000  # at most so many held-out documents are measured
 
 
 SETTINGS = by_profile(

@@ -40,12 +40,15 @@ def check_switched_prompt(task: Task) -> str:
 def _tagged(task: Task) -> tuple[Tensor, Tensor, Tensor]:
     """(ids, mask, inside): a turn with an empty thought that was given, a turn with a thought; inside = in a block."""
     think, over, answer, done = TAGS
-    words = lambda: task.randint(20, 90, 2 + task.number(0, 3)).tolist()  # noqa: E731
+
+    def words() -> list[int]:
+        return [int(one) for one in task.randint(20, 90, 2 + task.number(0, 3))]
+
     parts = [(words(), 0, 0), ([think, NEWLINE, over, NEWLINE], 0, 1), ([answer, *words(), done], 1, 1), ([END], 1, 0),
              (words(), 0, 0), ([think, *words(), over], 1, 1), ([NEWLINE], 1, 0), ([answer, *words(), done], 1, 1),
              ([END], 1, 0), ([NEWLINE], 0, 0)]  # fmt: skip
-    columns = [torch.tensor([row[one] for ids, *row in parts for _ in ids]) for one in (0, 1)]
-    return torch.tensor([token for ids, *_ in parts for token in ids]), *columns  # type: ignore[return-value]
+    mask, inside = (torch.tensor([row[one] for ids, *row in parts for _ in ids]) for one in (0, 1))
+    return torch.tensor([token for ids, *_ in parts for token in ids]), mask, inside
 
 
 @check("14.weights", points=2)

@@ -6,6 +6,8 @@ so nothing is replayed.
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count, Natural, NotNegative, Positive, Share, ShareBelow1
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
 
@@ -14,21 +16,21 @@ from ...kit.settings import GPU, SMOKE, SFTSettings
 class ReasonSettings(SFTSettings):
     """Thoughts, and a control trained on as many positions with answers alone."""
 
-    micro_batch_size: int = 1  # small steps: many updates from few tokens
-    total_steps: int = 1600
-    learning_rate: float = 1e-3
-    embedding_lr_ratio: float = 12.0
-    min_lr_ratio: float = 0.02
-    tag_weight: float = 10.0  # how many times a tag's token counts in the loss
-    off_share: float = 0.05  # share of the blocks with thinking switched off
-    replay_share: float = 0.1  # share of the blocks with conversations of chapter 10
-    log_every: int = 20
-    eval_every: int = 0  # once, at the end
-    eval_batches: int = 0
-    save_every: int = 400
-    eval_questions: int = 300  # held-out sums
-    max_new_tokens: int = 96
-    experiment_steps: int = 160  # length of the chapter's small experiments
+    micro_batch_size: Count = 1  # small steps: many updates from few tokens
+    total_steps: Count = 1600
+    learning_rate: Positive = 1e-3
+    embedding_lr_ratio: NotNegative = 12.0
+    min_lr_ratio: Share = 0.02
+    tag_weight: Positive = 10.0  # how many times a tag's token counts in the loss
+    off_share: Share = 0.05  # share of the blocks with thinking switched off
+    replay_share: ShareBelow1 = 0.1  # share of the blocks with conversations of chapter 10
+    log_every: Natural = 20
+    eval_every: Natural = 0  # once, at the end
+    eval_batches: Natural = 0
+    save_every: Natural = 400
+    eval_questions: Count = 300  # held-out sums
+    max_new_tokens: Count = 96
+    experiment_steps: Count = 160  # length of the chapter's small experiments
 
 
 SETTINGS = by_profile(

@@ -50,7 +50,10 @@ def _conversation(turns: list[Turn], learned: str = "answer end") -> tuple[list[
 
 def _some_turns(task: Task) -> list[Turn]:
     """A system turn first; a user who says the word "assistant"; a newline inside an answer; an empty answer."""
-    words = lambda: task.randint(20, 90, 2 + task.number(0, 3)).tolist()  # noqa: E731
+
+    def words() -> list[int]:
+        return [int(one) for one in task.randint(20, 90, 2 + task.number(0, 3))]
+
     return [(SYSTEM, words()), (USER, words() + ASSISTANT + [NEWLINE]), (ASSISTANT, [*words(), NEWLINE, *words()]),
             (USER, words()), (ASSISTANT, []), (USER, words()), (ASSISTANT, words())]  # fmt: skip
 

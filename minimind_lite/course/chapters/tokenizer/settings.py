@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import Settings
 
@@ -10,10 +12,10 @@ from ...kit.settings import Settings
 class TokenizerSettings(Settings):
     """How large the vocabulary is, and how much text it is learned from."""
 
-    vocab_size: int = 5120  # entries, specials and the 256 bytes included
-    max_token_bytes: int = 9  # keeps unspaced Chinese from becoming whole sentences in one token
-    max_characters: int = 4_000_000  # how much text the trained tokenizer sees at most
-    own_merges: int = 300  # merges of the byte-pair encoding that the chapter writes itself
+    vocab_size: Count = 5120  # entries, specials and the 256 bytes included
+    max_token_bytes: Count = 9  # keeps unspaced Chinese from becoming whole sentences in one token
+    max_characters: Count = 4_000_000  # how much text the trained tokenizer sees at most
+    own_merges: Count = 300  # merges of the byte-pair encoding that the chapter writes itself
 
 
 SETTINGS = by_profile(

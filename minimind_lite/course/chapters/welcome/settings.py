@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from minimind_lite.settings import Count, Natural, NotNegative, Positive
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import SMOKE, TrainingSettings
 
@@ -11,16 +13,16 @@ class WelcomeSettings(TrainingSettings):
     """All stages at toy size."""
 
     preset: str = "pico"
-    vocab_size: int = 1024
-    total_steps: int = 150  # pretraining
-    sft_steps: int = 120
-    learning_rate: float = 8e-3
-    sft_learning_rate: float = 5e-3
-    embedding_lr_ratio: float = 1.0
-    max_new_tokens: int = 32
-    log_every: int = 2
-    eval_every: int = 0
-    save_every: int = 0
+    vocab_size: Count = 1024
+    total_steps: Count = 150  # pretraining
+    sft_steps: Count = 120
+    learning_rate: Positive = 8e-3
+    sft_learning_rate: Positive = 5e-3
+    embedding_lr_ratio: NotNegative = 1.0
+    max_new_tokens: Count = 32
+    log_every: Natural = 2
+    eval_every: Natural = 0
+    save_every: Natural = 0
 
 
 SETTINGS = by_profile(WelcomeSettings(), smoke=SMOKE | {"vocab_size": 512, "sft_steps": 4, "max_new_tokens": 8})

@@ -73,14 +73,14 @@ class SubmissionKernel:
         return value if isinstance(value, str) else ""
 
     def _ask(self, source: str, expressions: dict[str, str], seconds: float) -> dict[str, Any]:
-        assert self.client is not None
+        assert self.client is not None  # noqa: S101  for mypy
         message = self.client.execute(source, silent=not source, store_history=False, allow_stdin=False,
                                       user_expressions=expressions)  # fmt: skip
         return self._reply(message, seconds)
 
     def _reply(self, message: str, seconds: float) -> dict[str, Any]:
         """The reply to a message. A call that takes too long is interrupted; after that the submission is given up."""
-        assert self.client is not None
+        assert self.client is not None  # noqa: S101  for mypy
         limit = min(time.monotonic() + seconds, self.deadline)
         interrupted = False
         while True:
