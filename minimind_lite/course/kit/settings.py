@@ -20,7 +20,6 @@ class Settings(Checked):
 class ModelSettings(Settings):
     """The chapters that build one layer (02–05) and the whole model (07)."""
 
-    preset: str = "nano"  # a name from minimind_lite.config.PRESETS
     steps: Count = 200  # length of the chapter's small experiments
 
 
@@ -28,7 +27,7 @@ class ModelSettings(Settings):
 class TrainingSettings(Settings):
     """What every training chapter has; names as in training.config.TrainConfig."""
 
-    preset: str = "nano"
+    preset: str = "nano"  # a name from minimind_lite.config.PRESETS
     block_size: Count = 256  # tokens in one packed row
     micro_batch_size: Count = 4  # rows in one forward pass
     gradient_accumulation_steps: Count = 1  # forward passes in one optimizer step
@@ -90,7 +89,7 @@ GPU: dict[str, Any] = {"block_size": 512, "eval_every": 250, "eval_batches": 0, 
                        "embedding_lr_ratio": 1.0}  # fmt: skip
 SMOKE: dict[str, Any] = {"preset": "pico", "block_size": 128, "micro_batch_size": 2, "total_steps": 4, "log_every": 1,
                          "eval_every": 2, "eval_batches": 2, "save_every": 2}  # fmt: skip
-SMOKE_MODEL: dict[str, Any] = {"preset": "pico", "steps": 3}
+SMOKE_MODEL: dict[str, Any] = {"steps": 3}
 PRACTICE: dict[str, Any] = {"block_size": 512, "save_every": 20}
 FULL_PRACTICE: dict[str, Any] = PRACTICE | {
     "preset": "minimind2-small", "max_digits": 0, "learning_rate": 3e-6, "cold_learning_rate": 1e-5,

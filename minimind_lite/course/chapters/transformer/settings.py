@@ -10,9 +10,10 @@ from ...kit.settings import SMOKE_MODEL, ModelSettings
 class TransformerSettings(ModelSettings):
     """A small experiment, and a published model."""
 
+    preset: str = "nano"  # a name from minimind_lite.config.PRESETS
     load_smollm2: bool = True  # let SmolLM2-135M answer, if its package is installed
 
 
-SETTINGS = by_profile(TransformerSettings(), smoke=SMOKE_MODEL | {"load_smollm2": False})
+SETTINGS = by_profile(TransformerSettings(), smoke=SMOKE_MODEL | {"preset": "pico", "load_smollm2": False})
 MINUTES = Minutes(quick=1.0, colab=0.5, full=0.5)
 BUILDS = "`model/transformer.py`"  # in the README's table of chapters
