@@ -83,4 +83,4 @@ def test_every_stage_shows_its_help(base: Environment) -> None:
 
 
 def test_the_course_says_what_it_needs(base: Environment) -> None:
-    assert "pip install 'minimind-lite[course]'" in base.run("minimind", "course", "status", ok=False)
+    assert "pip install -e '.[course]'" in base.run("minimind", "course", "status", ok=False)

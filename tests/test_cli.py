@@ -138,3 +138,11 @@ def test_a_missing_gpu_is_said(tmp_path: Path) -> None:
 def test_the_base_is_not_overwritten(tmp_path: Path) -> None:
     code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path, tmp_path)
     assert code == 1 and "use another one for the result" in text
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", '{"text": " "}\n', '{"txt": "a"}\n'])
+def test_a_tokenizer_of_no_text_is_a_failure(tmp_path: Path, content: str) -> None:
+    (tmp_path / "texts.jsonl").write_text(content)
+    done = CliRunner().invoke(app, ["train", "tokenizer", str(tmp_path / "texts.jsonl"), str(tmp_path / "out")])
+    assert done.exit_code == 1 and "texts.jsonl: there is no text to learn from" in done.output
+    assert not (tmp_path / "out").exists()

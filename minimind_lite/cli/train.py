@@ -65,11 +65,24 @@ def tokenizer(
     vocab_size: Annotated[int, typer.Option(help="Entries, including special tokens and the 256 bytes.")] = 6400,
 ) -> None:
     """Train a tokenizer on the texts of DATA."""
-    from minimind_lite.data.records import read_records
+    from minimind_lite.data.records import DataError, read_records
+    from minimind_lite.files import owned
     from minimind_lite.tokenizer import Tokenizer
 
-    trained = Tokenizer.train((record.text for record in read_records(data, "text")), vocab_size)
-    trained.save(output)
+    records, seen = read_records(data, "text"), 0
+
+    def texts() -> Iterator[str]:
+        nonlocal seen
+        for record in records:
+            seen += bool(record.text.strip())
+            yield record.text
+
+    with owned(output):
+        trained = Tokenizer.train(texts(), vocab_size)
+        if not seen:
+            first = f"; the first of {len(records.skipped)} bad lines: {records.skipped[0]}" if records.skipped else ""
+            raise DataError(f"{data}: there is no text to learn from{first}")
+        trained.save(output)
     typer.echo(f"{trained.vocab_size} entries in {output}")
 
 
