@@ -5,8 +5,10 @@ import logging
 
 import pytest
 
+from minimind_lite.data.documents import conversation_documents
 from minimind_lite.data.exams import read_exam
 from minimind_lite.data.records import DataError, parse_line, read_records
+from minimind_lite.tokenizer import Tokenizer
 
 USER, REPLY = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
 SYSTEM = {"role": "system", "content": ""}
@@ -53,6 +55,17 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("conversation", {"conversations": [USER, USER, REPLY]}, "turns 0 and 1 are both user turns"),
         ("conversation", {"conversations": [USER, SYSTEM, REPLY]}, "turn 1 is a system turn"),
         ("conversation", {"conversations": [USER, REPLY | {"tool_calls": "[{"}]}, "tool_calls: must hold"),
+        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": "5"}]}, "tool_calls: must be a list"),
+        ("conversation", {"conversations": [SYSTEM | {"tools": "5"}, USER, REPLY]}, "tools: must be a list"),
+        ("conversation", {"conversations": [SYSTEM | {"tools": [3]}, USER, REPLY]}, "tools: must be a list"),
+        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": [{"name": "f"}]}]}, "lacks 'arguments'"),
+        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": [{"name": 1, "arguments": {}}]}]}, "name must"),
+        ("conversation", {"conversations": [USER, REPLY | {"content": "\\ud800"}]}, "message 1 holds half of a surr"),
+        ("conversation", {"conversations": [USER, REPLY | {"content": None, "tool_calls": ""}]}, "[1].content"),
+        ("text", '{"text": "\\udfff"}', "half of a surrogate pair"),
+        ("text", '{"text": "a", "id": ' + "9" * 5000 + "}", "more than 4,300 digits"),
+        ("text", '{"text": ' + "[" * 9999 + "]" * 9999 + "}", "nested deeper"),
+        ("reasoning", {"conversations": [USER, REPLY | {"content": "<think>hm"}]}, "no <answer> block"),
         ("preference", {"chosen": [USER, REPLY], "rejected": [USER, REPLY]}, "expresses no preference"),
         ("preference", {"chosen": [USER, REPLY], "rejected": [USER | {"content": "?"}, REPLY]}, "share every turn"),
     ],
@@ -66,15 +79,86 @@ def test_a_bad_line_is_named_by_file_line_and_field(tmp_path, kind, line, says):
     assert "without --strict" in str(error.value)
 
 
-def test_bad_lines_are_skipped_counted_and_limited(tmp_path, caplog):
-    path = write(tmp_path / "some.jsonl", ['{"text": "a"}', "{", '{"text": ""}', '{"text": "b"}'])
-    reader = read_records(path, "text", max_bad=2)
+def test_bad_lines_are_skipped_and_counted_by_reason(tmp_path, caplog):
+    bad = ["{", '{"text": ""}', '{"txt": 1}', '{"text": 12345}', '{"text": 1}']
+    path = write(tmp_path / "some.jsonl", ['{"text": "a"}', *bad, '{"text": "b"}'])
+    reader = read_records(path, "text")
     with caplog.at_level(logging.WARNING):
         assert [record.text for record in reader] == ["a", "b"]
-    assert len(reader.skipped) == 2 and "line 2" in str(reader.skipped[0])
-    assert "skipped 2 bad lines" in caplog.text
-    with pytest.raises(DataError, match="over the limit of 1"):
-        list(read_records(path, "text", max_bad=1))
+    assert len(reader.skipped) == 5 and "line 2" in str(reader.skipped[0])
+    assert "skipped 5 bad lines; the first: " in caplog.text
+    assert "2: Input should be a valid string" in caplog.text and "1: Field required" in caplog.text
+    assert [record.text for record in reader] == ["a", "b"] and len(reader.skipped) == 5  # counted anew
+
+
+def test_the_limit_is_a_share_of_the_file_and_can_be_raised(tmp_path):
+    def file(bad: int, good: int):
+        return write(tmp_path / "f.jsonl", ["{"] * bad + ['{"text": "a"}'] * good)
+
+    assert len(list(read_records(file(20, 5), "text"))) == 5  # a handful is always allowed
+    with pytest.raises(DataError, match=r"21 of 26 lines are bad, over the limit of 5%.*--max-bad 0\.5"):
+        list(read_records(file(21, 5), "text"))
+    assert len(list(read_records(file(50, 950), "text"))) == 950
+    with pytest.raises(DataError, match="51 of 1000"):
+        list(read_records(file(51, 949), "text"))
+    assert len(list(read_records(file(51, 949), "text", max_bad_share=0.06))) == 949
+    with pytest.raises(DataError, match="1000 of 1000"):  # the wrong file is not read to its end
+        list(read_records(file(5000, 0), "text"))
+    assert not list(read_records(file(5000, 0), "text", max_bad_share=1))
+
+
+def test_a_preference_file_with_a_few_identical_pairs_is_used(tmp_path):
+    same = {"chosen": [USER, REPLY], "rejected": [USER, REPLY]}
+    pair = {"chosen": [USER, REPLY], "rejected": [USER, {"role": "assistant", "content": "no"}]}
+    lines = [json.dumps(same if number % 143 == 0 else pair) for number in range(16_000)]
+    reader = read_records(write(tmp_path / "p.jsonl", lines), "preference")
+    assert len(list(reader)) == 16_000 - 112
+    assert "112: chosen and rejected are identical" in reader.summary()
+
+
+def test_plain_turns_among_reasoning_are_ordinary_answers(tmp_path, caplog):
+    tagged = [USER, REPLY | {"content": "<think>\nhm\n</think>\n<answer>\nhello\n</answer>"}]
+    lines = [json.dumps({"conversations": [USER, REPLY] if number % 10 == 0 else tagged}) for number in range(100)]
+    path = write(tmp_path / "r.jsonl", lines)
+    with caplog.at_level(logging.INFO):
+        read = [record.messages for record in read_records(path, "reasoning")]
+    assert read[0] == [USER, REPLY] and len(read) == 100
+    assert "10 conversations have no think or answer tags" in caplog.text
+    direct = [record.messages[1] for record in read_records(path, "reasoning_off")]
+    assert direct[0] == REPLY | {"reasoning_content": ""}
+    assert direct[1] == {"role": "assistant", "content": "<answer>\nhello\n</answer>", "reasoning_content": ""}
+
+
+def test_markers_in_plain_text_are_borders_of_texts(tmp_path, caplog):
+    lines = ["<|im_start|>First.<|im_end|> <|im_start|>user\nSecond.<|im_end|>", "No marker. ", "<|endoftext|>"]
+    path = write(tmp_path / "t.jsonl", [json.dumps({"text": line}) for line in lines])
+    with caplog.at_level(logging.INFO):
+        assert [record.text for record in read_records(path, "text")] == ["First.", "user\nSecond.", "No marker. "]
+    assert "2 texts held" in caplog.text
+
+
+PUBLISHED = {  # the liberties that MiniMind's files take, in words of our own
+    "no tools": [{"role": "system", "content": "", "tools": ""}, USER, REPLY | {"tool_calls": "", "reasoning_content": ""}],
+    "calls without words": [USER, {"role": "assistant", "content": None, "tool_calls": '[{"name": "now", "arguments": {}}]'},
+                            {"role": "tool", "content": "12:00"}, REPLY],
+    "no content at all": [USER, {"role": "assistant", "tool_calls": [{"name": "now", "arguments": "{}"}]},
+                          {"role": "tool", "content": "12:00"}, REPLY],
+    "lists": [{"role": "system", "content": "You help.", "tools": [{"name": "now"}]}, USER,
+              {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "now", "arguments": {"a": 1}}}]},
+              {"role": "tool", "content": "12:00"}, REPLY | {"reasoning_content": "It is noon."}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_the_published_files_hold_is_read_and_rendered(tmp_path, name):
+    path = write(tmp_path / "v3.jsonl", [json.dumps({"conversations": PUBLISHED[name]})] * 20)
+    tokenizer = Tokenizer.train(["hello, it is 12:00 now"] * 5, vocab_size=300)
+    reader = read_records(path, "conversation", strict=True)
+    documents = list(conversation_documents((record.messages for record in reader), tokenizer, 400))
+    assert len(documents) == 20 and not reader.reasons
+    text = tokenizer.decode(documents[0].ids.tolist())
+    assert text.count("<tool_call>") == ("calls" in name or name in ("no content at all", "lists"))
+    assert ("# Tools" in text) == (name == "lists")
 
 
 def test_a_missing_file_an_empty_folder_and_an_unknown_kind_are_refused(tmp_path):
@@ -106,6 +190,9 @@ def test_both_exam_layouts_are_read(tmp_path):
         ("id,question,A,B,C,answer\n", "line 1: no column d"),
         ("id,question,A,B,C,D,answer\n0,q,1,2,3,4,E\n", "line 2, column answer: 'E'"),
         ("id,question,A,B,C,D,answer\n0,q,1,,3,4,A\n", "line 2, column B: empty"),
+        ("id,question,A,B,C,D,answer\n0,q\n", "line 2, column A: empty"),
+        ("id,question,A,B,C,D,answer\n0," + "q" * 200_000, "not CSV: field larger"),
+        ("\x00", "no column question"),
     ],
 )
 def test_a_bad_exam_is_named_by_line_and_column(tmp_path, text, says):

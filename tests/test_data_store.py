@@ -1,5 +1,7 @@
 """The token file: what goes in comes out, and a bad file is refused."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from minimind_lite.data.documents import (
     TokenStore,
     conversation_documents,
     text_documents,
+    token_store,
 )
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.tokenizer import Tokenizer
@@ -55,6 +58,72 @@ def test_a_truncated_file_is_noticed(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(StoreError, match=r"not a token file|cut short"):
         TokenStore.open(path, FINGERPRINT)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_changed_body_is_noticed_wherever_it_was_changed(tmp_path, masked):
+    path = tmp_path / "t.bin"
+    TokenStore.write(path, documents(masked), FINGERPRINT)
+    whole = path.read_bytes()
+    for at in (1024, 1100, len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(StoreError, match="its content was changed"):
+            TokenStore.open(path, FINGERPRINT)
+    path.write_bytes(whole)
+    assert len(TokenStore.open(path, FINGERPRINT)) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokens": -2},
+        {"tokens": 10**12},
+        {"tokens": 61.0},
+        {"documents": "4"},
+        {"masked": 1},
+        {"sha256": None},
+        {"bytes": 0},
+    ],
+)
+def test_a_damaged_header_is_a_store_error(tmp_path, change):
+    path = tmp_path / "t.bin"
+    header = TokenStore.write(path, documents(False), FINGERPRINT).header
+    body = path.read_bytes()[1024:]
+    for text in (json.dumps(header | change), "[]", "null", "{", "[" * 1000):
+        path.write_bytes(b"MMLTOK02" + text.encode().ljust(1016) + body)
+        with pytest.raises(StoreError, match="its header is damaged"):
+            TokenStore.open(path, FINGERPRINT)
+    path.write_bytes(b"MMLTOK02" + json.dumps(header).encode().ljust(1016) + body)
+    assert len(TokenStore.open(path, FINGERPRINT)) == 4
+
+
+def test_a_damaged_cache_is_made_anew_and_one_that_cannot_be_read_is_left_alone(
+    tmp_path, tokenizer, caplog, monkeypatch
+):
+    data = tmp_path / "t.jsonl"
+    data.write_text('{"text": "hello world"}\n' * 3)
+    store = token_store(data, "text", tokenizer, tmp_path / "tokens")
+    good = store.path.read_bytes()
+    store.path.write_bytes(good[:-1] + b"x")
+    assert token_store(data, "text", tokenizer, tmp_path / "tokens").path.read_bytes() == good
+    assert "It is made anew" in caplog.text
+    with monkeypatch.context() as patched:
+        patched.setattr("minimind_lite.data.documents._body_digest", lambda _: (_ for _ in ()).throw(OSError(5, "EIO")))
+        with pytest.raises(OSError, match="EIO"):
+            token_store(data, "text", tokenizer, tmp_path / "tokens")
+    assert store.path.read_bytes() == good
+
+
+def test_a_store_is_another_for_another_length_or_limit(tmp_path, tokenizer):
+    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "how are you today?"}]
+    data = tmp_path / "c.jsonl"
+    data.write_text(json.dumps({"conversations": turns}))
+    made = [
+        token_store(data, "conversation", tokenizer, tmp_path, max_length=length, max_bad_share=share)
+        for length, share in ((40, 0.05), (12, 0.05), (40, 0.5))
+    ]
+    assert len({store.path for store in made}) == 3
+    assert [len(store[0]) for store in made] == [len(made[0][0]), 12, len(made[0][0])]
 
 
 def test_a_missing_file_and_documents_that_do_not_fit_are_refused(tmp_path):

@@ -18,6 +18,7 @@ train_app = new_app("Train without the notebooks. Example: minimind train pretra
 
 Changes = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Change a setting; repeatable.")]
 
+MaxBad = Annotated[float, typer.Option(min=0, max=1, help="Share of a file's lines that may be bad; they are skipped.")]
 Resume = Literal["strict", "if_unfinished", "never"]  # as in training/options.py, which would import torch
 
 # What each stage's command does, and an example; the stages themselves are in training/registry.py.
@@ -63,13 +64,14 @@ def tokenizer(
     data: Annotated[Path, typer.Argument(help='A JSON Lines file of {"text": …}, or a folder of them.')],
     output: Annotated[Path, typer.Argument(help="Where to write the tokenizer.")],
     vocab_size: Annotated[int, typer.Option(help="Entries, including special tokens and the 256 bytes.")] = 6400,
+    max_bad: MaxBad = 0.05,
 ) -> None:
     """Train a tokenizer on the texts of DATA."""
     from minimind_lite.data.records import DataError, read_records
     from minimind_lite.files import owned
     from minimind_lite.tokenizer import Tokenizer
 
-    records, seen = read_records(data, "text"), 0
+    records, seen = read_records(data, "text", max_bad_share=max_bad), 0
 
     def texts() -> Iterator[str]:
         nonlocal seen
@@ -148,6 +150,7 @@ def _stage_command(name: str) -> Callable[..., None]:
         output: Annotated[Path, typer.Argument(help="Where to write the result.")],
         eval_data: Annotated[Path | None, typer.Option(help="Held-out data of the same kind.")] = None,
         strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
+        max_bad: MaxBad = 0.05,
         resume: Annotated[Resume, typer.Option(help="What to do with an earlier run in OUTPUT.")] = "strict",
         changes: Changes = None,
     ) -> None:
@@ -159,7 +162,8 @@ def _stage_command(name: str) -> Callable[..., None]:
 
         stage = STAGES[name]
         config, options = stage_settings(changes or (), stage.options)
-        stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))
+        run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
+        stage.run(data, base, output, config, options, run)
         rank, ranks = processes()
         if rank == 0:
             typer.echo(f"trained: {output}")

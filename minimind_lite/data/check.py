@@ -4,7 +4,6 @@
 the ``dev``, ``val`` and ``test`` questions of exams (CSV) are held out from each other.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 from minimind_lite.data.exams import read_exam
 from minimind_lite.data.records import DataError, Kind, read_records
-from minimind_lite.files import sha256_of
+from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
 
 MANIFEST = "MANIFEST.json"
 _KINDS: dict[str, Kind] = {"text": "text", "conversations": "conversation", "chosen": "preference"}
@@ -85,7 +84,8 @@ def check_folder(path: str | Path) -> Report:
     """
     folder = Path(path)
     found = [file for suffix in ("*.jsonl", "*.csv") for file in folder.rglob(suffix)]
-    names = sorted(name for name in (file.relative_to(folder).as_posix() for file in found) if "builder/" not in name)
+    paths = [file.relative_to(folder) for file in found]
+    names = sorted(path.as_posix() for path in paths if "builder" not in path.parts[:-1])
     if not names:
         raise DataError(
             f"{folder}: no .jsonl or .csv file here; check the path, or build the samples: minimind data build"
@@ -110,13 +110,16 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     path = folder / name
     kind, items = "unknown", Items()
     try:
-        kind = "exam" if path.suffix == ".csv" else _kind_of(path)
-        if kind == "exam":
+        if path.suffix == ".csv":
+            kind = "exam"
             items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
         else:
-            reader = read_records(path, kind, max_bad=10**9)  # type: ignore[arg-type]
+            kind = records = _kind_of(path)
+            reader = read_records(path, records, max_bad_share=1)
             items = [_parts(record.model_dump(exclude_none=True)) for record in reader]
             problems += [str(error) for error in reader.skipped]
+            if reader.reasons.total() > len(reader.skipped):
+                problems.append(f"{path}: {reader.reasons.total() - len(reader.skipped)} more bad lines")
     except (DataError, UnicodeDecodeError) as error:
         problems.append(str(error))
     text = "".join(part for item in items for part in item)
@@ -129,9 +132,10 @@ def _kind_of(path: Path) -> str:
     with path.open("rb") as lines:
         first = next((line for line in lines if line.strip()), b"")
     try:
-        keys = list(json.loads(first))
-    except ValueError:
-        keys = []
+        record = parse_json(first, f"{path}, line 1")
+    except UnreadableFile as error:
+        raise DataError(str(error)) from None
+    keys = record if isinstance(record, dict) else {}
     for key, kind in _KINDS.items():
         if key in keys:
             return kind
@@ -170,18 +174,23 @@ def _check_manifest(report: Report) -> None:
     path = report.folder / MANIFEST
     if not path.exists():
         return  # not the sample data
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    entries, limits = manifest["files"], manifest["limits"]
+    try:
+        manifest = read_json(path)
+        entries = {name: (entry["sha256"], int(entry["records"])) for name, entry in manifest["files"].items()}
+        limits = {name: int(manifest["limits"][name]) for name in ("file_bytes", "total_bytes")}
+    except (UnreadableFile, KeyError, TypeError, ValueError, AttributeError) as error:
+        report.problems.append(f"{path} is not the manifest of sample data ({error}); rebuild it: minimind data build")
+        return
     wrong = [
         f"{name}: {'the file is missing' if name in entries else f'it is not in {MANIFEST}'}"
         for name in sorted(set(entries) ^ {file.name for file in report.files})
     ]
     for file in (file for file in report.files if file.name in entries):
-        entry = entries[file.name]
-        if sha256_of(report.folder / file.name) != entry["sha256"]:
+        digest, records = entries[file.name]
+        if sha256_of(report.folder / file.name) != digest:
             wrong.append(f"{file.name}: its SHA-256 differs from the one in {MANIFEST}")
-        if len(file.items) != entry["records"]:
-            wrong.append(f"{file.name}: {len(file.items)} records, but {MANIFEST} states {entry['records']}")
+        if len(file.items) != records:
+            wrong.append(f"{file.name}: {len(file.items)} records, but {MANIFEST} states {records}")
         if file.size > limits["file_bytes"]:
             wrong.append(f"{file.name}: {file.size:,} bytes; the limit for a file is {limits['file_bytes']:,}")
     if report.total_bytes > limits["total_bytes"]:

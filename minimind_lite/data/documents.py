@@ -6,7 +6,8 @@ A pretraining document is ``<|endoftext|> text <|endoftext|>``: the first one le
 On disk documents are a ``TokenStore``: tokenize once, then read them as if they were in memory. Layout of the file: a
 header of 1024 bytes (magic, then JSON), the tokens as uint16, the document boundaries as int64, and, for conversations,
 one mask byte per token. The header names the tokenizer's fingerprint, so a file made with another tokenizer is rejected
-rather than trained on, and the sizes, so a truncated file is noticed as soon as it is opened.
+rather than trained on, and the size and the SHA-256 of what follows, so a file that was cut short or changed is noticed
+when it is opened (two seconds per gigabyte; an hour of training on other tokens costs more).
 """
 
 import hashlib
@@ -21,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minimind_lite.data.records import DataError, Kind, data_files, read_records
-from minimind_lite.files import sha256_of, written_whole
+from minimind_lite.data.records import MAX_BAD_SHARE, DataError, Kind, data_files, read_records
+from minimind_lite.files import parse_json, sha256_of, written_whole
 from minimind_lite.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-_MAGIC = b"MMLTOK01"
+_MAGIC = b"MMLTOK02"
 _HEADER_BYTES = 1024
 
 
@@ -92,7 +93,7 @@ class StoreError(DataError):
 
 
 class TokenStore:
-    """A memory-mapped list of documents: ``len(store)``, ``store[i]`` -> Document. Opening reads only the header."""
+    """A memory-mapped list of documents: ``len(store)``, ``store[i]`` -> Document."""
 
     def __init__(self, path: Path, header: dict[str, Any]):
         self.path, self.header = path, header
@@ -112,13 +113,18 @@ class TokenStore:
         path = Path(path)
         with written_whole(path) as part, part.open("wb") as file:
             header = _write_body(file, documents) | {"tokenizer": tokenizer_fingerprint}
+            file.flush()
+            header["sha256"] = _body_digest(part)
             file.seek(0)
             file.write(_MAGIC + json.dumps(header).encode().ljust(_HEADER_BYTES - len(_MAGIC)))
         return cls.open(path, tokenizer_fingerprint)
 
     @classmethod
     def open(cls, path: str | Path, tokenizer_fingerprint: str) -> "TokenStore":
-        """Open a file made with this tokenizer. Raises StoreError if it is missing, foreign or truncated."""
+        """Open a file made with this tokenizer.
+
+        Raises StoreError if it is missing, foreign, cut short or changed; OSError if it cannot be read.
+        """
         path = Path(path)
         if not path.is_file():
             raise StoreError(f"{path}: there is no such token file; tokenize the data first")
@@ -126,7 +132,7 @@ class TokenStore:
             head = file.read(_HEADER_BYTES)
         if len(head) < _HEADER_BYTES or not head.startswith(_MAGIC):
             raise StoreError(f"{path}: not a token file of this library; delete it and tokenize again")
-        header = json.loads(head[len(_MAGIC) :])
+        header = _checked_header(path, head[len(_MAGIC) :])
         if header["tokenizer"] != tokenizer_fingerprint:
             raise StoreError(
                 f"{path}: made with another tokenizer ({header['tokenizer'][:12]}, not {tokenizer_fingerprint[:12]}), "
@@ -137,6 +143,8 @@ class TokenStore:
                 f"{path}: {path.stat().st_size:,} bytes instead of {header['bytes']:,}: it was cut short or changed; "
                 "delete it and tokenize again"
             )
+        if _body_digest(path) != header["sha256"]:
+            raise StoreError(f"{path}: its content was changed (its SHA-256 differs); delete it and tokenize again")
         return cls(path, header)
 
     def __len__(self) -> int:
@@ -147,6 +155,30 @@ class TokenStore:
             raise IndexError(f"document {index} of {len(self)}")
         here = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
         return Document(self.tokens[here], None if self.mask is None else self.mask[here])
+
+
+def _body_digest(path: Path) -> str:
+    """Hex SHA-256 of everything after the header."""
+    with path.open("rb") as file:
+        file.seek(_HEADER_BYTES)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked_header(path: Path, text: bytes) -> dict[str, Any]:
+    """The header, if its fields have the right types and its sizes add up. Raises StoreError."""
+    try:
+        header: dict[str, Any] = parse_json(text, str(path))
+        tokens, documents, size = (header[name] for name in ("tokens", "documents", "bytes"))
+        texts = header["tokenizer"], header["sha256"]
+        right = all(type(one) is int and one >= 0 for one in (tokens, documents, size))
+        right = right and type(header["masked"]) is bool
+        offset = _HEADER_BYTES + 2 * tokens
+        whole = offset + (-offset) % 8 + 8 * (documents + 1) + tokens * header["masked"]
+        if not right or size != whole or not all(isinstance(one, str) for one in texts):
+            raise ValueError("its sizes do not add up")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: its header is damaged ({error}); delete it and tokenize again") from None
+    return header
 
 
 def _mapped(path: Path, dtype: Any, offset: int, count: int) -> NDArray[Any]:
@@ -173,14 +205,23 @@ def _write_body(file: Any, documents: Iterable[Document]) -> dict[str, Any]:
 
 
 def token_store(
-    path: str | Path, kind: Kind, tokenizer: Tokenizer, cache: Path, *, max_length: int = 0, strict: bool = False
+    path: str | Path,
+    kind: Kind,
+    tokenizer: Tokenizer,
+    cache: Path,
+    *,
+    max_length: int = 0,
+    strict: bool = False,
+    max_bad_share: float = MAX_BAD_SHARE,
 ) -> TokenStore:
     """The records of ``path`` as tokens on disk, stored in ``cache`` under a name derived from all they depend on.
 
-    max_length: conversations are cut to this many tokens; cuts are logged. strict: stop at the first bad line instead
-    of skipping it. Raises DataError.
+    max_length: conversations are cut to this many tokens; cuts are logged. strict, max_bad_share: see RecordReader.
+    Raises DataError.
     """
     digest = hashlib.sha256(f"{tokenizer.fingerprint} {tokenizer.default_system} {kind} {max_length}".encode())
+    if max_bad_share != MAX_BAD_SHARE:  # what a looser limit let through, the usual one may refuse
+        digest.update(f" {max_bad_share}".encode())
     for file in data_files(path):
         digest.update(bytes.fromhex(sha256_of(file)))
     store = cache / f"{kind}-{digest.hexdigest()[:16]}.tokens"
@@ -189,12 +230,18 @@ def token_store(
             pass
     try:
         return TokenStore.open(store, tokenizer.fingerprint)
-    except StoreError:  # not there yet, or damaged
-        return TokenStore.write(store, _documents(path, kind, tokenizer, max_length, strict), tokenizer.fingerprint)
+    except StoreError as error:
+        if store.is_file():
+            logger.warning("%s. It is made anew", error)
+    documents = _documents(path, kind, tokenizer, max_length, strict, max_bad_share)
+    return TokenStore.write(store, documents, tokenizer.fingerprint)
 
 
-def _documents(path: str | Path, kind: Kind, tokenizer: Tokenizer, max_length: int, strict: bool) -> Iterator[Document]:
-    records, counts, documents = read_records(path, kind, strict=strict), ConversationCounts(), 0
+def _documents(
+    path: str | Path, kind: Kind, tokenizer: Tokenizer, max_length: int, strict: bool, max_bad_share: float
+) -> Iterator[Document]:
+    records = read_records(path, kind, strict=strict, max_bad_share=max_bad_share)
+    counts, documents = ConversationCounts(), 0
     if kind == "text":
         made = text_documents((record.text for record in records), tokenizer)
     else:

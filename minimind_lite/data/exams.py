@@ -34,21 +34,30 @@ def read_exam(path: str | Path) -> list[ExamQuestion]:
 
 
 def _read_file(file: Path) -> list[ExamQuestion]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as handle:
+            return _read_rows(file, csv.DictReader(handle))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{file}: not CSV: {error}") from None
+
+
+def _read_rows(file: Path, rows: "csv.DictReader[str]") -> list[ExamQuestion]:
     subject = file.stem
     for split in ("_dev", "_val", "_test"):
         subject = subject.removesuffix(split)
-    with file.open(encoding="utf-8-sig", newline="") as handle:
-        rows = csv.DictReader(handle)
-        columns = {(name or "").strip().lower(): name for name in rows.fieldnames or []}
-        missing = [name for name in ("question", "a", "b", "c", "d") if name not in columns]
-        if missing:
-            raise DataError(f"{file}, line 1: no column {', '.join(missing)}; an exam has question, A, B, C, D, answer")
-        return [_question(file, number, row, columns, subject) for number, row in enumerate(rows, start=2)]
+    columns = {(name or "").strip().lower(): name for name in rows.fieldnames or []}
+    missing = [name for name in ("question", "a", "b", "c", "d") if name not in columns]
+    if missing:
+        raise DataError(f"{file}, line 1: no column {', '.join(missing)}; an exam has question, A, B, C, D, answer")
+    return [_question(file, number, row, columns, subject) for number, row in enumerate(rows, start=2)]
 
 
 def _question(file: Path, line: int, row: dict[str, str], columns: dict[str, str], subject: str) -> ExamQuestion:
     def cell(name: str) -> str:
-        return (row.get(columns.get(name, name)) or "").strip()
+        value = row.get(columns.get(name, name))
+        return value.strip() if isinstance(value, str) else ""
 
     for name in ("question", "a", "b", "c", "d"):
         if not cell(name):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimind_lite.data.documents import Document
-from minimind_lite.data.records import DataError, as_dicts, read_records
+from minimind_lite.data.records import MAX_BAD_SHARE, DataError, as_dicts, read_records
 from minimind_lite.tokenizer import Message, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -56,14 +56,17 @@ def answer_document(messages: Sequence[Message], tokenizer: Tokenizer) -> Docume
     return Document(np.asarray(rendered.ids, dtype=np.int32), mask)
 
 
-def read_pairs(path: str | Path, tokenizer: Tokenizer, max_length: int, *, strict: bool = False) -> Pairs:
+def read_pairs(
+    path: str | Path, tokenizer: Tokenizer, max_length: int, *, strict: bool = False,
+    max_bad_share: float = MAX_BAD_SHARE,
+) -> Pairs:  # fmt: skip
     """The preference records of ``path`` as pairs, cut on the right to ``max_length`` tokens.
 
     A pair in which an ending lost every target, or whose endings are identical after the cut, has nothing to compare:
     it is dropped, counted and logged. Raises DataError for a file without records, or when no pair is left.
     """
     pairs, truncated, dropped = [], 0, 0
-    reader = read_records(path, "preference", strict=strict)
+    reader = read_records(path, "preference", strict=strict, max_bad_share=max_bad_share)
     for record in reader:
         endings = [as_dicts(turns) for turns in (record.chosen, record.rejected)]
         whole = [answer_document(turns, tokenizer) for turns in endings]

@@ -30,11 +30,16 @@ def parse_reasoning(text: str) -> Reasoning:
     return Reasoning(None, answers[0].strip() if len(answers) == 1 else None, False)
 
 
+def is_tagged(text: str) -> bool:
+    """Whether the text carries any of the reasoning tags; without them it is an ordinary answer."""
+    return any(tag in text for tag in REASONING_TAGS)
+
+
 def check_reasoning(turns: Sequence[dict[str, Any]]) -> None:
-    """Raise ValueError for the first assistant turn that is not well-formed, saying what is wrong with it."""
+    """Raise ValueError for the first assistant turn that has tags and is not well-formed, saying what is wrong."""
     for index, turn in enumerate(turns):
         text = turn["content"]
-        if turn["role"] != "assistant" or parse_reasoning(text).well_formed:
+        if turn["role"] != "assistant" or not is_tagged(text) or parse_reasoning(text).well_formed:
             continue
         counts = ", ".join(f"{text.count(tag)} {tag}" for tag in REASONING_TAGS)
         missing = "there is no <answer> block: " if "<answer>" not in text else ""
@@ -48,8 +53,13 @@ def without_thoughts(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ``reasoning_content=""`` makes the chat template write an empty think block, which is given and not learned.
     """
     return [
-        turn | {"content": "<answer>" + turn["content"].partition("<answer>")[2].rstrip(), "reasoning_content": ""}
+        turn | {"content": _answer_block(turn["content"]), "reasoning_content": ""}
         if turn["role"] == "assistant"
         else turn
         for turn in turns
     ]
+
+
+def _answer_block(text: str) -> str:
+    """From the answer tag on; all of a text without tags."""
+    return "<answer>" + text.partition("<answer>")[2].rstrip() if is_tagged(text) else text

@@ -1,55 +1,80 @@
 """The course's file formats: what each line must look like, validated, with errors that say where.
 
-A training file of a million lines always has a few bad ones. They are skipped, counted and logged, up to a limit:
-beyond it the file is not "slightly dirty" but the wrong file. With ``strict`` the first bad line stops the run.
-Formats: MiniMind's JSON Lines (text, conversation, preference); `exams.py` reads the multiple-choice files.
+A training file of a million lines always has a few bad ones. They are skipped, counted by reason and logged, up to a
+share of the file (5 % unless you say otherwise): beyond it the file is not "slightly dirty" but the wrong file. With
+``strict`` the first bad line stops the run. Whatever a later step could refuse is tried here, where file and line are
+known. Formats: MiniMind's JSON Lines (text, conversation, preference), with the liberties that its published files
+take; `exams.py` reads the multiple-choice files.
 """
 
-import json
 import logging
+import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from minimind_lite.data.reasoning import check_reasoning, without_thoughts
+from minimind_lite.data.reasoning import check_reasoning, is_tagged, without_thoughts
+from minimind_lite.files import UnreadableFile, parse_json
+from minimind_lite.tokenizer.chat_template import END_OF_TEXT, TURN_END, TURN_START, check_renderable, is_text
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["text", "conversation", "preference", "reasoning", "reasoning_off"]
+MAX_BAD_SHARE = 0.05  # of a file's lines
+FEW = 20  # bad lines that are always allowed: of a file of ten lines, one is already 10 %
+_EARLY = 1000  # lines after which a file that is mostly bad is given up
+_KEPT = 1000  # errors that are kept in full; all are counted
+_MARKER = re.compile("|".join(map(re.escape, (END_OF_TEXT, TURN_START, TURN_END))))
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message names file, line and field, and says what to do."""
 
 
-def _json_text(value: str) -> str:
-    try:
-        json.loads(value)
-    except ValueError as error:
-        raise ValueError(f"must hold JSON as a string, but {error}") from None
-    return value
+def _objects(value: Any) -> Any:
+    """A list of objects or its JSON text, as it is; None for the "" that published files hold where there is none."""
+    if value in (None, ""):
+        return None
+    found = parse_json(value, "must hold JSON as a string") if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("must be a list of objects, or the JSON text of one")
+    return value if found else None
 
 
-JsonText = Annotated[str, AfterValidator(_json_text)]
+Objects = Annotated[list[dict[str, Any]] | str | None, BeforeValidator(_objects)]
 
 
 class MessageRecord(BaseModel):
-    """One turn of a conversation."""
+    """One turn of a conversation. The content may be missing, or null, beside tool calls."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     reasoning_content: str | None = None  # what the assistant thought, as opposed to what it said
-    tools: JsonText | None = None  # on the system turn: the functions it may call
-    tool_calls: JsonText | None = None  # on an assistant turn: the calls it makes
+    tools: Objects = None  # on the system turn: the functions it may call
+    tool_calls: Objects = None  # on an assistant turn: the calls it makes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_without_words(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("content") is None and values.get("tool_calls"):
+            return values | {"content": ""}
+        return values
+
+
+def _whole_characters(text: str) -> str:
+    if not is_text(text):
+        raise ValueError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
+    return text
 
 
 class TextRecord(BaseModel):
     """One document for pretraining or for the tokenizer."""
 
-    text: str = Field(min_length=1)
+    text: Annotated[str, AfterValidator(_whole_characters)] = Field(min_length=1)
 
 
 def _check_turns(messages: list[MessageRecord]) -> list[MessageRecord]:
@@ -64,6 +89,7 @@ def _check_turns(messages: list[MessageRecord]) -> list[MessageRecord]:
             raise ValueError(f"turns {index - 1} and {index} are both {role} turns; join them")
     if "assistant" not in roles:
         raise ValueError("there is no assistant turn, so there is nothing to learn from")
+    check_renderable(as_dicts(messages))
     return messages
 
 
@@ -87,12 +113,20 @@ class ConversationRecord(BaseModel):
 
 
 class ReasoningRecord(ConversationRecord):
-    """A conversation whose assistant turns are ``<think>…</think><answer>…</answer>``; the thought may be missing."""
+    """A conversation whose assistant turns are ``<think>…</think><answer>…</answer>``; the thought may be missing.
+
+    A turn without any of these tags is an ordinary answer: MiniMind's reasoning file mixes in 10,000 of them.
+    """
 
     @model_validator(mode="after")
     def _well_formed(self) -> "ReasoningRecord":
         check_reasoning(self.messages)
         return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no assistant turn carries tags."""
+        return not any(is_tagged(turn.content) for turn in self.conversations if turn.role == "assistant")
 
 
 class ReasoningOffRecord(ReasoningRecord):
@@ -145,51 +179,97 @@ def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:
 class RecordReader:
     """Iterate over the valid records of a JSON Lines file, or of all such files in a folder.
 
-    path: UTF-8 file or folder. kind: which format. strict: stop at the first bad line.
-    max_bad: how many bad lines are skipped before the file is rejected.
-    After an iteration ``skipped`` holds one DataError per bad line. Raises DataError.
+    path: UTF-8 file or folder. kind: which format. strict: stop at the first bad line. max_bad_share: the share of a
+    file's lines that may be bad (FEW lines always may) before the file is rejected: at its end, or after a thousand
+    lines if most of them are bad.
+    Texts are cut at ``<|im_start|>``, ``<|im_end|>`` and ``<|endoftext|>``, which the published corpora hold between
+    their texts: they are neither words nor turns. Raises DataError.
     """
 
-    def __init__(self, path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100):
+    def __init__(
+        self, path: str | Path, kind: Kind, *, strict: bool = False, max_bad_share: float = MAX_BAD_SHARE
+    ) -> None:
         if kind not in _MODELS:
             raise DataError(f"there is no record kind called {kind!r}; the kinds are: {', '.join(_MODELS)}")
         self.files = data_files(path)
-        self.kind, self.strict, self.max_bad = kind, strict, max_bad
-        self.skipped: list[DataError] = []
+        self.kind, self.strict, self.max_bad_share = kind, strict, max_bad_share
+        self._reset()
+
+    def _reset(self) -> None:
+        self.skipped: list[DataError] = []  # the errors of an iteration, the first thousand of them
+        self.reasons: Counter[str] = Counter()  # how many bad lines there were of each kind
+        self.cut = self.plain = 0  # texts that held markers, conversations without tags among reasoning
 
     def __iter__(self) -> Iterator[Any]:
-        self.skipped = []
+        self._reset()
         for file in self.files:
-            with file.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield from self._record(file, number, line)
-        if self.skipped:
-            logger.warning("skipped %d bad lines; the first: %s", len(self.skipped), self.skipped[0])
+            yield from self._records(file)
+        if self.cut:
+            logger.info("%d texts held <|im_start|>, <|im_end|> or <|endoftext|> and were cut there", self.cut)
+        if self.plain:
+            logger.info("%d conversations have no think or answer tags: they are used as they are", self.plain)
+        if self.reasons:
+            logger.warning("skipped %s", self.summary())
 
-    def _record(self, file: Path, number: int, line: bytes) -> Iterator[Any]:
-        try:
-            yield parse_line(line, self.kind, where=f"{file}, line {number}")
-        except DataError as error:
+    def summary(self) -> str:
+        """The bad lines of the last iteration by reason, the most frequent first, and where the first one is."""
+        kinds = "".join(f"\n  {count}: {reason}" for reason, count in self.reasons.most_common(8))
+        return f"{self.reasons.total()} bad lines; the first: {self.skipped[0]}. By reason:{kinds}"
+
+    def _records(self, file: Path) -> Iterator[Any]:
+        seen = bad = 0
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                seen += 1
+                try:
+                    record = parse_line(line, self.kind, where=f"{file}, line {number}")
+                except DataError as error:
+                    bad += 1
+                    self._note(error)
+                    if seen >= _EARLY and bad > max(0.5, self.max_bad_share) * seen:
+                        self._reject(file, bad, seen)
+                else:
+                    yield from self._pieces(record)
+        if bad > max(FEW, self.max_bad_share * seen):
+            self._reject(file, bad, seen)
+
+    def _note(self, error: DataError) -> None:
+        if self.strict:
+            raise DataError(f"{error}. Fix the line, or run without --strict to skip bad lines") from None
+        if len(self.skipped) < _KEPT:
             self.skipped.append(error)
-            if self.strict:
-                raise DataError(f"{error}. Fix the line, or run without --strict to skip bad lines") from None
-            if len(self.skipped) > self.max_bad:
-                raise DataError(
-                    f"{error}. That is bad line number {len(self.skipped)}, over the limit of {self.max_bad}: "
-                    f"is this a file of {self.kind} records? Fix it, or raise the limit (max_bad)"
-                ) from None
+        self.reasons[_reason(error)] += 1
+
+    def _reject(self, file: Path, bad: int, seen: int) -> NoReturn:
+        raise DataError(
+            f"{file}: {bad} of {seen} lines are bad, over the limit of {self.max_bad_share:.0%}: is this a file of "
+            f"{self.kind} records? Fix it, or raise the limit (--max-bad 0.5, in Python max_bad_share=0.5). "
+            f"All in all {self.summary()}"
+        )
+
+    def _pieces(self, record: Any) -> Iterator[Any]:
+        """The record; or, of a text with markers in it, a record for each text between them."""
+        self.plain += isinstance(record, ReasoningRecord) and record.is_plain
+        if isinstance(record, TextRecord) and _MARKER.search(record.text):
+            self.cut += 1
+            yield from (TextRecord(text=text) for part in _MARKER.split(record.text) if (text := part.strip()))
+        else:
+            yield record
+
+
+def _reason(error: DataError) -> str:
+    """An error without its place, and with … for numbers: the same for all lines with the same fault."""
+    return re.sub(r"\d+", "…", re.sub(r"^.*?, line \d+(, (column|field) [^:]*)?: ", "", str(error)))[:200]
 
 
 def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
     """Parse one JSON line into its record; an error starts with ``where``. Raises DataError."""
     try:
-        text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
-        return _MODELS[kind].model_validate(json.loads(text))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}, column {error.colno}: not JSON: {error.msg}") from None
+        return _MODELS[kind].model_validate(parse_json(line, where))
+    except UnreadableFile as error:
+        raise DataError(str(error)) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
@@ -197,6 +277,8 @@ def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
         raise DataError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def read_records(path: str | Path, kind: Kind, *, strict: bool = False, max_bad: int = 100) -> RecordReader:
+def read_records(
+    path: str | Path, kind: Kind, *, strict: bool = False, max_bad_share: float = MAX_BAD_SHARE
+) -> RecordReader:
     """The records of ``path``: see RecordReader."""
-    return RecordReader(path, kind, strict=strict, max_bad=max_bad)
+    return RecordReader(path, kind, strict=strict, max_bad_share=max_bad_share)

@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from minimind_lite.files import parse_json
+
 Message = dict[str, Any]  # "role", "content"; optional "tools" (system), "reasoning_content", "tool_calls" (assistant)
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -73,6 +75,26 @@ def _with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] 
     if first.get("tools"):
         raise ValueError("tools are given twice: as an argument and in the system turn")
     return [{**first, "tools": tools}, *messages[1:]]
+
+
+def check_renderable(messages: Sequence[Message]) -> None:
+    """Try whatever rendering and encoding can refuse, while the caller still knows where the conversation came from.
+
+    Raises ValueError, naming the message: a wrong role or type, unreadable tools or calls, half of a surrogate pair.
+    """
+    pieces = conversation_pieces(messages)
+    if not all(is_text(piece.text) for piece in pieces):
+        broken = next(index for index, message in enumerate(messages) if not is_text(_json(message)))
+        raise ValueError(f"message {broken} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
+
+
+def is_text(text: str) -> bool:
+    """Whether every character can be written as UTF-8: JSON's ``\\ud800`` alone cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _prompt(thinking: bool | None) -> list[Piece]:
@@ -150,7 +172,7 @@ def _parsed(message: Message, field: str, index: int) -> list[dict[str, Any]]:
     """The list in ``field``, which MiniMind v3's files store as a JSON string."""
     value = message.get(field) or []
     try:
-        value = json.loads(value) if isinstance(value, str) else value
+        value = parse_json(value, "its text") if isinstance(value, str) else value
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise ValueError("it must be a list of objects")
         if field == "tool_calls":
@@ -169,6 +191,8 @@ def _check_call(call: dict[str, Any]) -> None:
     for name in ("name", "arguments"):
         if name not in function:
             raise ValueError(f"a call lacks {name!r}")
+    if not isinstance(function["name"], str):
+        raise ValueError(f"a call's name must be text, not {type(function['name']).__name__}")
 
 
 def tokenizer_config(default_system: str | None) -> dict[str, Any]:

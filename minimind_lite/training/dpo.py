@@ -134,8 +134,9 @@ def _pairs(
     So the policy starts out equal to the reference, and every margin at 0.
     """
     accelerator, model = stage.accelerator, stage.model
+    run, longest = stage.run, options.block_size + 1
     pairs = stage.from_main_process(
-        lambda: read_pairs(path, stage.tokenizer, options.block_size + 1, strict=stage.run.strict)
+        lambda: read_pairs(path, stage.tokenizer, longest, strict=run.strict, max_bad_share=run.max_bad_share)
     )
     model.to(accelerator.device)
     stamp = {"base": stage.base_digest, "precision": str(accelerator.mixed_precision)}

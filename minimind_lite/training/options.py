@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from torch import nn
 
+from minimind_lite.data.records import MAX_BAD_SHARE
 from minimind_lite.settings import Checked, ConfigError, Count, Natural, NotNegative, Positive, Share, ShareBelow1
 from minimind_lite.training.callbacks import Callback
 
@@ -92,6 +93,7 @@ class RunOptions(Checked):
 
     eval_data: str | Path | None = None  # held-out data of the stage's kind; its loss is logged as eval_loss
     strict: bool = False  # stop at the first bad line of the data instead of skipping it
+    max_bad_share: Share = MAX_BAD_SHARE  # of a file's lines that may be bad and are skipped; more, and it is refused
     resume: Resume = "strict"  # see training.loop.train
     callbacks: Sequence[Callback] = ()
     measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; adds to its metrics

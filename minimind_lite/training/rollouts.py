@@ -68,6 +68,9 @@ class RolloutOptions(FromSettings):
         )
 
 
+NO_ANSWER = ("", "无")  # what stands in place of an answer in files of bare prompts
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A question for the model, and what a right answer is."""
@@ -77,23 +80,40 @@ class Prompt:
     ids: list[int]  # up to where the assistant's words begin
 
 
-def read_prompts(path: str | Path, tokenizer: Tokenizer, max_digits: int = 0, strict: bool = False) -> list[Prompt]:
+def read_prompts(
+    path: str | Path, tokenizer: Tokenizer, max_digits: int = 0, run: RunOptions = RunOptions(), graded: bool = True
+) -> list[Prompt]:
     """The prompts of a file of conversations; the right answer is the last turn's answer block, or the whole turn.
 
-    A question that contains its own answer (7+0) is left out and counted: copying would solve it. Raises DataError.
+    A question that contains its own answer (7+0) is left out and counted: copying would solve it. So is one whose
+    answer is only a placeholder (the "无" of MiniMind's rlaif.jsonl, or nothing), unless answers are not ``graded`` by
+    it.
+    Raises DataError.
     """
-    prompts, copied = [], 0
-    for record in read_records(path, "conversation", strict=strict):
+    prompts, copied, unanswered = [], 0, 0
+    for record in read_records(path, "conversation", strict=run.strict, max_bad_share=run.max_bad_share):
         *asked, said = record.messages
         question, answer = asked[-1]["content"], parse_reasoning(said["content"]).answer or said["content"].strip()
         if max_digits and sum(map(str.isdigit, question)) > max_digits:
             continue
-        if answer in question:
+        if answer in NO_ANSWER:
+            if graded:
+                unanswered += 1
+                continue
+        elif answer in question:
             copied += 1
             continue
         prompts.append(Prompt(question, answer, tokenizer.render(asked, add_generation_prompt=True).ids))
     if copied:
         logger.info("%s: %d questions contain their own answer and were left out", path, copied)
+    if unanswered:
+        logger.warning("%s: %d prompts have no right answer to compare with and were left out", path, unanswered)
+    if not prompts and unanswered:
+        raise DataError(
+            f"{path}: none of its {unanswered} prompts has a right answer to compare with, only a placeholder such as "
+            "无. Use a file of questions with answers, or score the answers by a reward of your own, in Python: "
+            "custom_rewards"
+        )
     if not prompts:
         raise DataError(f"{path}: no prompt is left (max_digits={max_digits}): is it a file of questions with answers?")
     return prompts
@@ -231,11 +251,12 @@ def reinforce(
         raise ConfigError("updates_per_rollout above 1 needs gradient_accumulation_steps=1: raise micro_batch_size")
     with StageRun(base, output_dir, config, run) as stage:
         model, tokenizer = stage.model, stage.tokenizer
-        prompts = stage.from_main_process(lambda: read_prompts(data, tokenizer, options.max_digits, run.strict))
+        graded = not options.custom_rewards
+        prompts = stage.from_main_process(lambda: read_prompts(data, tokenizer, options.max_digits, run, graded))
         measure = None
         if run.eval_data is not None:
             file = run.eval_data
-            held_out = stage.from_main_process(lambda: read_prompts(file, tokenizer, options.max_digits, run.strict))
+            held_out = stage.from_main_process(lambda: read_prompts(file, tokenizer, options.max_digits, run, graded))
             right = partial(accuracy, tokenizer=tokenizer, prompts=held_out, max_new_tokens=options.max_new_tokens)
             measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
         torch.manual_seed(config.seed)  # for the answers; a resumed run restores the checkpoint's state instead

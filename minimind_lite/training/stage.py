@@ -91,7 +91,13 @@ class StageRun:
         """The records of ``path`` as tokens on disk, under ``tokens/``; see ``data.documents.token_store``."""
         with self.accelerator.main_process_first():
             return token_store(
-                path, kind, self.tokenizer, self.folder / "tokens", max_length=max_length, strict=self.run.strict
+                path,
+                kind,
+                self.tokenizer,
+                self.folder / "tokens",
+                max_length=max_length,
+                strict=self.run.strict,
+                max_bad_share=self.run.max_bad_share,
             )
 
     def conversations(self, data: str | Path, block_size: int) -> tuple[PackedDataset, PackedDataset | None, str]:
