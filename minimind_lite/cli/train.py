@@ -141,6 +141,10 @@ def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
     return with_changes(loop_defaults(), of_loop), with_changes(options(), of_stage)
 
 
+class NothingLearned(RuntimeError):
+    """A run that came to its end without a single thing to learn from."""
+
+
 def _stage_command(name: str) -> Callable[..., None]:
     def command(
         data: Annotated[Path, typer.Argument(help="A JSON Lines file, or a folder of them.")],
@@ -159,13 +163,15 @@ def _stage_command(name: str) -> Callable[..., None]:
 
         stage = STAGES[name]
         config, options = stage_settings(changes or (), stage.options)
-        stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))
+        result = stage.run(data, base, output, config, options, RunOptions(eval_data, strict, resume))
         rank, ranks = processes()
-        if rank == 0:
+        if rank == 0 and not result.training.nothing_learned:
             typer.echo(f"trained: {output}")
         if ranks > 1:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+        if result.training.nothing_learned:
+            raise NothingLearned(f"{data}: {result.training.nothing_learned}")
 
     command.__doc__ = f"{HELP[name][0]} Rerun to continue after a stop. For -p see: minimind train settings {name}"
     return clean_errors(command)
