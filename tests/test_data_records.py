@@ -59,10 +59,10 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("conversation", {"conversations": [SYSTEM | {"tools": "5"}, USER, REPLY]}, "tools: must be a list"),
         ("conversation", {"conversations": [SYSTEM | {"tools": [3]}, USER, REPLY]}, "tools: must be a list"),
         ("conversation", {"conversations": [USER, REPLY | {"tool_calls": [{"name": "f"}]}]}, "lacks 'arguments'"),
-        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": [{"name": 1, "arguments": {}}]}]}, "name must"),
-        ("conversation", {"conversations": [USER, REPLY | {"content": "\\ud800"}]}, "message 1 holds half of a surr"),
+        ("conversation", {"conversations": [USER, REPLY | {"tool_calls": [{"name": 1, "arguments": 1}]}]}, "name must"),
+        ("conversation", {"conversations": [SYSTEM | {"tools": r'[{"a": "\ud800"}]'}, USER, REPLY]}, "message 0 holds"),
         ("conversation", {"conversations": [USER, REPLY | {"content": None, "tool_calls": ""}]}, "[1].content"),
-        ("text", '{"text": "\\udfff"}', "half of a surrogate pair"),
+        ("text", '{"text": "\\udfff"}', "field text: Input should be a valid string"),
         ("text", '{"text": "a", "id": ' + "9" * 5000 + "}", "more than 4,300 digits"),
         ("text", '{"text": ' + "[" * 9999 + "]" * 9999 + "}", "nested deeper"),
         ("reasoning", {"conversations": [USER, REPLY | {"content": "<think>hm"}]}, "no <answer> block"),
@@ -138,13 +138,13 @@ def test_markers_in_plain_text_are_borders_of_texts(tmp_path, caplog):
 
 
 PUBLISHED = {  # the liberties that MiniMind's files take, in words of our own
-    "no tools": [{"role": "system", "content": "", "tools": ""}, USER, REPLY | {"tool_calls": "", "reasoning_content": ""}],
-    "calls without words": [USER, {"role": "assistant", "content": None, "tool_calls": '[{"name": "now", "arguments": {}}]'},
+    "no tools": [SYSTEM | {"tools": ""}, USER, REPLY | {"tool_calls": "", "reasoning_content": ""}],
+    "calls without words": [USER, REPLY | {"content": None, "tool_calls": '[{"name": "now", "arguments": {}}]'},
                             {"role": "tool", "content": "12:00"}, REPLY],
     "no content at all": [USER, {"role": "assistant", "tool_calls": [{"name": "now", "arguments": "{}"}]},
                           {"role": "tool", "content": "12:00"}, REPLY],
     "lists": [{"role": "system", "content": "You help.", "tools": [{"name": "now"}]}, USER,
-              {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "now", "arguments": {"a": 1}}}]},
+              REPLY | {"content": "", "tool_calls": [{"function": {"name": "now", "arguments": {"a": 1}}}]},
               {"role": "tool", "content": "12:00"}, REPLY | {"reasoning_content": "It is noon."}],
 }  # fmt: skip
 

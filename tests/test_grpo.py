@@ -10,7 +10,9 @@ import torch
 from reinforce_kit import Interrupt, config, make_base, make_prompts, make_rollout, many_letters
 from torch import Tensor
 from training_kit import same_weights
+from typer.testing import CliRunner
 
+from minimind_lite.cli import app
 from minimind_lite.config import ConfigError
 from minimind_lite.course.chapters.grpo.experiments import trl_grpo_loss
 from minimind_lite.data.records import DataError
@@ -21,7 +23,7 @@ from minimind_lite.training import grpo
 from minimind_lite.training.callbacks import Callback, read_metrics
 from minimind_lite.training.checkpoint import latest_checkpoint
 from minimind_lite.training.grpo import GRPOLoss, GRPOOptions, run_grpo
-from minimind_lite.training.loop import NothingLearned, Trainer
+from minimind_lite.training.loop import Trainer
 from minimind_lite.training.options import RunOptions
 from minimind_lite.training.policy_gradient import OBJECTIVES, clipped_loss, group_advantages, k3, summed
 from minimind_lite.training.rewards import RewardError, correctness_reward, format_reward, length_reward, score
@@ -175,12 +177,19 @@ def test_a_step_of_dead_groups_changes_no_weight(tmp_path: Path, base: Path, pro
 
     options = GRPOOptions(group_size=3, max_new_tokens=4)
     all_right = replace(options, custom_rewards=[(always_one, 1.0)])
-    with pytest.raises(NothingLearned, match=rf"{prompts.name}: none of the 6 steps .* earned the same reward"):
-        run_grpo(prompts, base, tmp_path, config(weight_decay=0.5, save_every=1), all_right)
-    weights = latest_checkpoint(tmp_path / "checkpoints").state["model"]
-    assert all(torch.equal(weights[name], tensor) for name, tensor in load_pretrained(base).state_dict().items())
-    assert all(row["dead_groups"] == 1 and row["reward"] == 1 for row in read_metrics(tmp_path / "metrics.jsonl"))
-    assert not (tmp_path / "model.safetensors").exists()
+    done = run_grpo(prompts, base, tmp_path, config(weight_decay=0.5), all_right)
+    assert same_weights(done.model, load_pretrained(base))
+    assert all(row["dead_groups"] == 1 and row["reward"] == 1 for row in done.training.history)
+    assert "none of the 6 steps" in done.training.nothing_learned
+    assert "earned the same reward" in done.training.nothing_learned
+
+
+def test_a_command_that_learned_nothing_fails_and_says_why(tmp_path: Path, base: Path, prompts: Path) -> None:
+    settings = ["total_steps=2", "group_size=2", "max_new_tokens=2", "device=cpu", "progress=false"]
+    changes = [part for one in settings for part in ("-p", one)]  # two tokens are never a right answer in its tags
+    done = CliRunner().invoke(app, ["train", "grpo", str(prompts), str(base), str(tmp_path / "out"), *changes])
+    assert done.exit_code == 1 and "trained:" not in done.output
+    assert f"{prompts.name}: none of the 2 steps" in done.output
 
 
 def test_metrics_of_two_prompts_are_the_same_in_one_micro_batch_or_two(

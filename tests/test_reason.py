@@ -41,7 +41,6 @@ def test_a_well_formed_answer_is_parsed() -> None:
 @pytest.mark.parametrize(
     ("text", "answer", "words"),
     [
-        ("90", None, "there is no <answer> block"),
         ("<think>\n1\n</think>\n90", None, "there is no <answer> block"),
         ("<think>\n1\n<answer>\n90\n</answer>", "90", "1 <think>, 0 </think>"),
         ("<think>\n1\n</think>\n<answer>\n90", None, "1 <answer>, 0 </answer>"),
@@ -109,7 +108,7 @@ def test_a_bad_record_is_named_by_file_and_line(tmp_path: Path, base: Path, answ
 
 def test_a_file_of_plain_conversations_is_refused(tmp_path: Path, base: Path) -> None:
     data = write(tmp_path / "chat.jsonl", [record(f"{n}?", "yes") for n in range(101)])
-    with pytest.raises(DataError, match=r"line 101.*is this a file of reasoning records"):
+    with pytest.raises(DataError, match=r"none of 101 conversations has .*is this a file of reasoning records"):
         run_reason(data, base, tmp_path / "out", CONFIG, OPTIONS)
 
 

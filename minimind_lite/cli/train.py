@@ -143,6 +143,10 @@ def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
     return with_changes(loop_defaults(), of_loop), with_changes(options(), of_stage)
 
 
+class NothingLearned(RuntimeError):
+    """A run that came to its end without a single thing to learn from."""
+
+
 def _stage_command(name: str) -> Callable[..., None]:
     def command(
         data: Annotated[Path, typer.Argument(help="A JSON Lines file, or a folder of them.")],
@@ -163,13 +167,15 @@ def _stage_command(name: str) -> Callable[..., None]:
         stage = STAGES[name]
         config, options = stage_settings(changes or (), stage.options)
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
-        stage.run(data, base, output, config, options, run)
+        result = stage.run(data, base, output, config, options, run)
         rank, ranks = processes()
-        if rank == 0:
+        if rank == 0 and not result.training.nothing_learned:
             typer.echo(f"trained: {output}")
         if ranks > 1:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+        if result.training.nothing_learned:
+            raise NothingLearned(f"{data}: {result.training.nothing_learned}")
 
     command.__doc__ = f"{HELP[name][0]} Rerun to continue after a stop. For -p see: minimind train settings {name}"
     return clean_errors(command)

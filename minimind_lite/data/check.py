@@ -128,7 +128,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     return FileReport(name, kind, path.stat().st_size, chinese / max(1, chinese + latin), items)
 
 
-def _kind_of(path: Path) -> str:
+def _kind_of(path: Path) -> Kind:
     with path.open("rb") as lines:
         first = next((line for line in lines if line.strip()), b"")
     try:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from minimind_lite.data.reasoning import check_reasoning, is_tagged, without_thoughts
 from minimind_lite.files import UnreadableFile, parse_json
-from minimind_lite.tokenizer.chat_template import END_OF_TEXT, TURN_END, TURN_START, check_renderable, is_text
+from minimind_lite.tokenizer.chat_template import END_OF_TEXT, TURN_END, TURN_START, check_renderable
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +65,10 @@ class MessageRecord(BaseModel):
         return values
 
 
-def _whole_characters(text: str) -> str:
-    if not is_text(text):
-        raise ValueError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
-    return text
-
-
 class TextRecord(BaseModel):
     """One document for pretraining or for the tokenizer."""
 
-    text: Annotated[str, AfterValidator(_whole_characters)] = Field(min_length=1)
+    text: str = Field(min_length=1)
 
 
 def _check_turns(messages: list[MessageRecord]) -> list[MessageRecord]:
@@ -198,7 +192,7 @@ class RecordReader:
     def _reset(self) -> None:
         self.skipped: list[DataError] = []  # the errors of an iteration, the first thousand of them
         self.reasons: Counter[str] = Counter()  # how many bad lines there were of each kind
-        self.cut = self.plain = 0  # texts that held markers, conversations without tags among reasoning
+        self.cut = self.plain = self.tagged = 0  # texts that held markers; reasoning records without tags, and with
 
     def __iter__(self) -> Iterator[Any]:
         self._reset()
@@ -206,6 +200,11 @@ class RecordReader:
             yield from self._records(file)
         if self.cut:
             logger.info("%d texts held <|im_start|>, <|im_end|> or <|endoftext|> and were cut there", self.cut)
+        if self.plain and not self.tagged:
+            raise DataError(
+                f"{self.files[0]}: none of {self.plain} conversations has think or answer tags: is this a file of "
+                "reasoning records? Plain conversations are for minimind train sft"
+            )
         if self.plain:
             logger.info("%d conversations have no think or answer tags: they are used as they are", self.plain)
         if self.reasons:
@@ -251,7 +250,8 @@ class RecordReader:
 
     def _pieces(self, record: Any) -> Iterator[Any]:
         """The record; or, of a text with markers in it, a record for each text between them."""
-        self.plain += isinstance(record, ReasoningRecord) and record.is_plain
+        if isinstance(record, ReasoningRecord):
+            self.plain, self.tagged = self.plain + record.is_plain, self.tagged + (not record.is_plain)
         if isinstance(record, TextRecord) and _MARKER.search(record.text):
             self.cut += 1
             yield from (TextRecord(text=text) for part in _MARKER.split(record.text) if (text := part.strip()))

@@ -82,9 +82,11 @@ def check_renderable(messages: Sequence[Message]) -> None:
 
     Raises ValueError, naming the message: a wrong role or type, unreadable tools or calls, half of a surrogate pair.
     """
-    pieces = conversation_pieces(messages)
-    if not all(is_text(piece.text) for piece in pieces):
-        broken = next(index for index, message in enumerate(messages) if not is_text(_json(message)))
+    if is_text("".join(piece.text for piece in conversation_pieces(messages))):
+        return
+    for broken, message in enumerate(messages):
+        if is_text("".join(piece.text for piece in _turn(message, broken))):
+            continue
         raise ValueError(f"message {broken} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
 
 

@@ -8,6 +8,7 @@ with several processes only the main one writes files; the others wait for it.
 """
 
 import json
+import logging
 import math
 import os
 import time
@@ -45,9 +46,7 @@ from minimind_lite.training.checkpoint import (
 from minimind_lite.training.optimizer import make_adamw
 from minimind_lite.training.options import Resume, TrainConfig
 
-
-class NothingLearned(RuntimeError):
-    """A run at whose end no step had anything to learn from; the message says how many there were, and why."""
+logger = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
@@ -63,6 +62,7 @@ class TrainResult:
     items: int  # what the loss function counted: trained tokens, or pairs
     seconds: float  # wall time of the steps
     resumed_from: int | None  # the step at which this call continued an earlier run
+    nothing_learned: str = ""  # why no step had anything to learn from, if none had
 
 
 def train(
@@ -86,7 +86,7 @@ def train(
     identity: what a continued run must share besides its settings, such as a tokenizer's fingerprint.
     resume: "strict" continues from the last checkpoint and rejects another recipe; "if_unfinished" continues only an
     unfinished run of the same recipe and starts afresh otherwise; "never" starts afresh.
-    Raises TrainingDiverged, NothingLearned, FolderInUse, CheckpointError (a full disk, a recipe that differs),
+    Raises TrainingDiverged, FolderInUse, CheckpointError (a full disk, a recipe that differs),
     ConfigError.
     """
     trainer = Trainer(model, train_data, config, Path(output_dir), loss_fn, eval_data, measure, collate, identity or {})
@@ -143,15 +143,22 @@ class Trainer(RunState):
             for tracker in self.accelerator.trackers:  # end_training() would end the other processes' group, too
                 tracker.finish()
             self.model.eval()
-        if self.step and not self.items:
-            reason = getattr(self.loss_fn, "nothing_learned", "no example has a token to be trained on")
-            raise NothingLearned(
-                f"none of the {self.step} steps over {len(self.train_data)} examples had anything to learn from: "
-                f"{reason}. The weights are as they were; see {self.output_dir / 'metrics.jsonl'}"
-            )
         if self.accelerator.is_main_process:
             drop_earlier(self.output_dir / "checkpoints", self.output_dir / "metrics.jsonl")
-        return TrainResult(self.history, self.step, self.items, self.seconds, resumed_from)
+        nothing = self._nothing_learned()
+        if nothing:
+            logger.warning("%s", nothing)
+        return TrainResult(self.history, self.step, self.items, self.seconds, resumed_from, nothing)
+
+    def _nothing_learned(self) -> str:
+        """Why no step had anything to learn from; "" if one had."""
+        if self.items or not self.step:
+            return ""
+        reason = getattr(self.loss_fn, "nothing_learned", "no example has a token to be trained on")
+        return (
+            f"none of the {self.step} steps over {len(self.train_data)} examples had anything to learn from: {reason}. "
+            f"The weights are as they were; see {self.output_dir / 'metrics.jsonl'}"
+        )
 
     def _run(self, hooks: Sequence[Callback]) -> None:
         workers = self.config.num_workers

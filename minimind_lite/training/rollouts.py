@@ -33,7 +33,7 @@ from minimind_lite.model.losses import Loss, token_logprobs
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.settings import Count, Finite, Natural, NotNegative, Positive
 from minimind_lite.tokenizer import Tokenizer
-from minimind_lite.training.loop import NothingLearned, processes
+from minimind_lite.training.loop import processes
 from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
 from minimind_lite.training.rewards import Rewards, correctness_reward, format_reward, length_reward, score
 from minimind_lite.training.stage import StageResult, StageRun
@@ -261,13 +261,10 @@ def reinforce(
             measure = lambda _: {"accuracy": right(model)}  # noqa: E731  the module that learns may be more than the model
         torch.manual_seed(config.seed)  # for the answers; a resumed run restores the checkpoint's state instead
         loss_fn = loss_type(tokenizer, options, options.rewards, model)
-        try:
-            return stage.train(
-                model, prompts, _identity(stage, options, prompts), loss_fn=loss_fn, collate=list, measure=measure,
-                module=critic(model) if critic else None,
-            )  # fmt: skip
-        except NothingLearned as error:
-            raise NothingLearned(f"{data}: {error}") from None
+        return stage.train(
+            model, prompts, _identity(stage, options, prompts), loss_fn=loss_fn, collate=list, measure=measure,
+            module=critic(model) if critic else None,
+        )  # fmt: skip
 
 
 def _identity(stage: StageRun, options: RolloutOptions, prompts: Sequence[Prompt]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class StageRun:
     """One run of one stage, from the folder it starts from to the folder it leaves, which it owns meanwhile.
 
     Use it in a ``with`` block. base: a model's folder, or for pretraining a tokenizer's. Raises what loading and the
-    loop raise: PretrainedError, ConfigError, DataError, CheckpointError, TrainingDiverged, NothingLearned, FolderInUse,
+    loop raise: PretrainedError, ConfigError, DataError, CheckpointError, TrainingDiverged, FolderInUse,
     or a tokenizer's error; each names the file.
     """
 
