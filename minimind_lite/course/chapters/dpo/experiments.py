@@ -210,10 +210,10 @@ def trl_trainer(folder: Path) -> Any:
     one = {"prompt": turn["user"], "chosen": turn["assistant"], "rejected": turn["assistant"]}
     arguments = DPOConfig(tempfile.mkdtemp(), report_to=[], use_cpu=True, bf16=False, disable_tqdm=True,
                           gradient_checkpointing=False, precompute_ref_log_probs=True)  # fmt: skip
-    return DPOTrainer(
-        AutoModelForCausalLM.from_pretrained(folder),  # nosec B615  a folder on this disk
+    return DPOTrainer(  # from a folder on this disk; nothing is downloaded
+        AutoModelForCausalLM.from_pretrained(folder),  # nosec B615
         args=arguments, train_dataset=datasets.Dataset.from_list([one]),
-        processing_class=AutoTokenizer.from_pretrained(folder),  # nosec B615  likewise
+        processing_class=AutoTokenizer.from_pretrained(folder),  # nosec B615
     )  # fmt: skip
 
 
