@@ -1,11 +1,13 @@
 """The runner: order, skipping what is unchanged, stopping at a failure, and what both leave behind."""
 
 import asyncio
+import errno
 import io
 import json
 import os
 import shutil
 import signal
+import socket
 import threading
 from pathlib import Path
 from queue import Empty
@@ -23,7 +25,7 @@ from minimind_lite.course.runner.plan import Plan, make_plan
 from minimind_lite.course.runner.progress_bar import CourseProgressBar, minutes
 from minimind_lite.course.runner.report import make_report
 from minimind_lite.course.runner.run import run_course
-from minimind_lite.files import repository_root
+from minimind_lite.files import LOCK, FolderInUse, process_start, repository_root
 
 PLOT = """import matplotlib.pyplot as plt
 figure, axes = plt.subplots(figsize=(3, 2)); axes.plot([1, 2])
@@ -248,6 +250,62 @@ def test_only_what_a_run_of_ours_made_is_removed_and_a_cut_off_run_goes_on(tmp_p
     assert by_hand.exists()  # the same inputs: training may go on from here
     run_course(plan, force=True, console=log())
     assert not by_hand.exists()
+
+
+def test_what_a_run_with_other_inputs_left_is_removed(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    plan = course.plan(last="00")
+    run_course(plan, console=log())
+    left = course.out / "one" / "checkpoint"
+    left.write_text("of a run that failed", encoding="utf-8")
+    state.save(plan.state_file, {"00_one": state.LastRun("failed", 0.0, "other inputs", "quick", {})})
+    run_course(plan, console=log())
+    assert not left.exists()
+
+
+def test_profile_and_parameters_are_inputs(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path, "00_one")
+    asked = [("quick", {}), ("full", {}), ("quick", {"count": 4}), ("quick", {"count": "4"})]
+    hashes = {state.inputs_hash(path, profile, parameters, tmp_path) for profile, parameters in asked}
+    assert len(hashes) == len(asked)
+
+
+def test_a_chapter_whose_results_are_gone_is_stale(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    plan = course.plan(last="00")
+    run_course(plan, console=log())
+    last_runs = state.load(plan.state_file)
+    assert plan.verdict(plan.chapters[0], last_runs) == "done"
+    plan.results(plan.chapters[0]).unlink()
+    assert plan.verdict(plan.chapters[0], last_runs) == "stale"
+
+
+def test_a_state_that_cannot_be_read_just_now_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "chapters.json"
+    assert state.load(file) == {}
+    for damaged in ("[]", "{", '{"a": 3}', '{"a": {"status": "done"}}'):
+        file.write_text(damaged)
+        assert state.load(file) == {}
+        assert "counts as never run" in caplog.text
+        caplog.clear()
+
+    def fails(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(state, "read_json", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        state.load(file)
+
+
+def test_two_runs_of_the_course_cannot_share_a_folder(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    course.out.mkdir()
+    held = {"pid": os.getppid(), "started": process_start(os.getppid()), "host": socket.gethostname()}
+    (course.out / LOCK).write_text(json.dumps(held))
+    with pytest.raises(FolderInUse, match=f"process {os.getppid()}"):
+        run_course(course.plan(last="00"), console=log())
 
 
 def test_the_time_left_follows_what_the_machine_really_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_random_numbers_continue_where_they_were(tmp_path: Path) -> None:
         return total * (0.5 + torch.rand(()) + random.random()), items
 
     random.seed(1)
-    whole, _ = tiny_run(tmp_path / "whole", loss_fn=noisy)
+    whole, all_of_it = tiny_run(tmp_path / "whole", loss_fn=noisy)
     random.seed(1)
     with pytest.raises(KeyboardInterrupt):
         tiny_run(tmp_path / "cut", loss_fn=noisy, callbacks=[Interrupt()])
@@ -110,6 +110,7 @@ def test_random_numbers_continue_where_they_were(tmp_path: Path) -> None:
     resumed, result = tiny_run(tmp_path / "cut", loss_fn=noisy)
     assert result.resumed_from == 10
     assert same_weights(whole, resumed)
+    assert result.items == all_of_it.items > 0 and result.seconds > 0
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one byte changed", "no manifest", "manifest cut short"])

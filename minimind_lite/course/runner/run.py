@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from minimind_lite.files import owned
+
 from ..kit.paths import resolve_output, stage_of
 from ..kit.profiles import expected_minutes
 from . import state
@@ -26,7 +28,15 @@ class CourseRun:
 
 
 def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
-    """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds."""
+    """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds.
+
+    Raises FolderInUse if another run writes into the plan's folder.
+    """
+    with owned(plan.home):
+        return _run_chapters(plan, force, console)
+
+
+def _run_chapters(plan: Plan, force: bool, console: Console | None) -> CourseRun:
     run, last_runs = CourseRun(plan), state.load(plan.state_file)
     with CourseProgressBar(_expected(plan, last_runs), console) as progress:
         for position, path in enumerate(plan.chapters, 1):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import nbformat
 
-from minimind_lite.files import repository_root, write_text
+from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
 from ..kit.paths import stage_of
 from ..kit.profiles import RESULTS, artifact_of
+
+logger = logging.getLogger(__name__)
 
 _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
 
@@ -29,10 +32,16 @@ class LastRun:
 
 
 def load(path: Path) -> dict[str, LastRun]:
-    """How each chapter last ran; empty if there are none, or the file cannot be read."""
+    """How each chapter last ran; empty if there are none. A damaged file counts as none, with a warning.
+
+    Raises OSError for a file that is there and cannot be read: every chapter would run again for nothing.
+    """
     try:
-        return {name: LastRun(**last_run) for name, last_run in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return {name: LastRun(**last_run) for name, last_run in read_json(path).items()}
+    except FileNotFoundError:
+        return {}
+    except (UnreadableFile, TypeError) as error:
+        logger.warning("%s is damaged (%s): every chapter counts as never run", path, error)
         return {}
 
 
