@@ -204,7 +204,7 @@ def test_an_interrupted_run_ends_the_same_and_measures_the_reference_once(
     assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "cut/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("change", ["base", "data", "limit", "damage", "nothing"])
+@pytest.mark.parametrize("change", ["base", "data", "limit", "damage", "one bit", "nothing"])
 def test_a_stale_reference_is_computed_again(
     tmp_path: Path, base: Path, data: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,6 +222,9 @@ def test_a_stale_reference_is_computed_again(
         options = DPOOptions(block_size=30)
     elif change == "damage":
         stored.write_bytes(stored.read_bytes()[:-3])
+    elif change == "one bit":
+        content = stored.read_bytes()
+        stored.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
     with caplog.at_level(logging.WARNING):
         result = run_dpo(data, base, folder, CONFIG, options, run=RunOptions(resume="never"))
     assert ("is computed again" in caplog.text) is (change != "nothing")

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from minimind_lite.data.packing import pad_documents
 from minimind_lite.data.preferences import Pair, Pairs, read_pairs
-from minimind_lite.files import written_whole
 from minimind_lite.model.losses import Loss, PreferenceLoss, balanced, pair_logprobs, preference_loss
 from minimind_lite.model.moe import recorded_routing
+from minimind_lite.model.pretrained import PretrainedError, read_tensors, write_tensors
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.settings import Positive
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
@@ -87,19 +85,16 @@ def stored_reference(model: Transformer, pairs: Pairs, path: Path, identity: Map
     another identity or other pairs, or is damaged, is replaced.
     """
     stamp = dict(identity) | {"pairs": pairs.digest}
-    try:
-        with safe_open(path, framework="pt") as file:
-            if file.metadata() == stamp:
-                stored: Tensor = file.get_tensor("logprobs")
-                return stored
-        logger.warning("%s belongs to another base or other pairs; the reference is computed again", path)
-    except FileNotFoundError:
-        pass
-    except SafetensorError as error:
-        logger.warning("%s is damaged (%s); the reference is computed again", path, error)
+    if path.is_file():
+        try:
+            tensors, metadata = read_tensors(path)
+            if stamp.items() <= metadata.items():
+                return tensors["logprobs"]
+            logger.warning("%s belongs to another base or other pairs; the reference is computed again", path)
+        except (PretrainedError, KeyError) as error:
+            logger.warning("%s; the reference is computed again", error)
     logprobs = reference_logprobs(model, pairs.pairs).contiguous()
-    with written_whole(path) as part:
-        save_file({"logprobs": logprobs}, part, metadata=stamp)
+    write_tensors(path, {"logprobs": logprobs}, stamp)
     return logprobs
 
 
