@@ -2,6 +2,7 @@
 # make test     lint, types, unit and reference tests, the chapters at smoke size
 # make lab      JupyterLab on notebooks/
 # make processors   the numerical tests and the compared cells with the kernels of other processors
+# make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
 # make evidence the training stages with three seeds, into benchmarks/results/
 # make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
@@ -17,8 +18,10 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 PROFILE = quick
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
+# How many mutants `make mutation` draws; 0 takes all.
+SAMPLE = 0
 
-.PHONY: course test lint types unit notebooks processors processors-all lab evidence install site lock hooks dist clean
+.PHONY: course test lint types unit notebooks processors processors-all lab mutation evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)
@@ -53,6 +56,9 @@ processors-all: $(INSTALLED) build/smoke
 
 build/smoke:
 	$(MAKE) notebooks
+
+mutation: $(INSTALLED)
+	$(BIN)/python tools/mutate.py --map --sample $(SAMPLE)
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
