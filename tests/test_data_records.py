@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from minimind_lite.data.check import check_folder
 from minimind_lite.data.documents import conversation_documents
 from minimind_lite.data.exams import read_exam
 from minimind_lite.data.records import DataError, parse_line, read_records
@@ -86,8 +87,9 @@ def test_bad_lines_are_skipped_and_counted_by_reason(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert [record.text for record in reader] == ["a", "b"]
     assert len(reader.skipped) == 5 and "line 2" in str(reader.skipped[0])
-    assert "skipped 5 bad lines; the first: " in caplog.text
-    assert "2: Input should be a valid string" in caplog.text and "1: Field required" in caplog.text
+    assert "skipped 5 bad lines. By reason, each with its first line:\n  2: " in caplog.text
+    assert f"2: {path}, line 5, field text: Input should be a valid string" in caplog.text
+    assert f"1: {path}, line 4, field text: Field required" in caplog.text
     assert [record.text for record in reader] == ["a", "b"] and len(reader.skipped) == 5  # counted anew
 
 
@@ -113,7 +115,7 @@ def test_a_preference_file_with_a_few_identical_pairs_is_used(tmp_path):
     lines = [json.dumps(same if number % 143 == 0 else pair) for number in range(16_000)]
     reader = read_records(write(tmp_path / "p.jsonl", lines), "preference")
     assert len(list(reader)) == 16_000 - 112
-    assert "112: chosen and rejected are identical" in reader.summary()
+    assert f"112: {tmp_path / 'p.jsonl'}, line 1: chosen and rejected are identical" in reader.summary()
 
 
 def test_plain_turns_among_reasoning_are_ordinary_answers(tmp_path, caplog):
@@ -127,6 +129,21 @@ def test_plain_turns_among_reasoning_are_ordinary_answers(tmp_path, caplog):
     direct = [record.messages[1] for record in read_records(path, "reasoning_off")]
     assert direct[0] == REPLY | {"reasoning_content": ""}
     assert direct[1] == {"role": "assistant", "content": "<answer>\nhello\n</answer>", "reasoning_content": ""}
+
+
+def test_the_check_of_a_folder_finds_what_each_stage_would_skip(tmp_path):
+    good = [USER, REPLY | {"content": "<think>\nhm\n</think>\n<answer>\nhello\n</answer>"}]
+    half = [USER, REPLY | {"content": "<think>\nhm\n<answer>\nhello\n</answer>"}]
+    tools = [SYSTEM | {"tools": "5"}, USER, REPLY]
+    write(tmp_path / "reason.jsonl", [json.dumps({"conversations": turns}) for turns in (good, half)])
+    write(tmp_path / "sft.jsonl", [json.dumps({"conversations": turns}) for turns in ([USER, REPLY], tools)])
+    (tmp_path / "rebuilder").mkdir()
+    write(tmp_path / "rebuilder" / "more.jsonl", ["{"])
+    problems = check_folder(tmp_path).problems
+    assert len(problems) == 3
+    assert "reason.jsonl, line 2" in problems[0] and "1 <think>, 0 </think>" in problems[0]
+    assert "more.jsonl, line 1" in problems[1]
+    assert "sft.jsonl, line 2" in problems[2] and "tools" in problems[2]
 
 
 def test_markers_in_plain_text_are_borders_of_texts(tmp_path, caplog):

@@ -114,8 +114,10 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
             kind = "exam"
             items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
         else:
-            kind = records = _kind_of(path)
-            reader = read_records(path, records, max_bad_share=1)
+            found = kind = _kind_of(path)
+            if found == "conversation" and _holds_answers(path):
+                found = "reasoning"  # the stage that reads such a file skips what is not well-formed
+            reader = read_records(path, found, max_bad_share=1)
             items = [_parts(record.model_dump(exclude_none=True)) for record in reader]
             problems += [str(error) for error in reader.skipped]
             if reader.reasons.total() > len(reader.skipped):
@@ -126,6 +128,11 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     chinese = 3 * len(re.findall(r"[\u4e00-\u9fff]", text))
     latin = len(re.findall(r"[A-Za-z]", text))
     return FileReport(name, kind, path.stat().st_size, chinese / max(1, chinese + latin), items)
+
+
+def _holds_answers(path: Path) -> bool:
+    with path.open("rb") as lines:
+        return any(b"</answer>" in line for line in lines)
 
 
 def _kind_of(path: Path) -> Kind:

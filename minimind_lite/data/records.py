@@ -192,6 +192,7 @@ class RecordReader:
     def _reset(self) -> None:
         self.skipped: list[DataError] = []  # the errors of an iteration, the first thousand of them
         self.reasons: Counter[str] = Counter()  # how many bad lines there were of each kind
+        self.firsts: dict[str, DataError] = {}  # the first of each kind
         self.cut = self.plain = self.tagged = 0  # texts that held markers; reasoning records without tags, and with
 
     def __iter__(self) -> Iterator[Any]:
@@ -211,9 +212,10 @@ class RecordReader:
             logger.warning("skipped %s", self.summary())
 
     def summary(self) -> str:
-        """The bad lines of the last iteration by reason, the most frequent first, and where the first one is."""
-        kinds = "".join(f"\n  {count}: {reason}" for reason, count in self.reasons.most_common(8))
-        return f"{self.reasons.total()} bad lines; the first: {self.skipped[0]}. By reason:{kinds}"
+        """The bad lines of the last iteration by reason, the most frequent first, each with the first such line."""
+        common, total = self.reasons.most_common(8), self.reasons.total()
+        kinds = "".join(f"\n  {count}: {self.firsts.get(reason, reason)}" for reason, count in common)
+        return f"{total} bad line{'s' * (total != 1)}. By reason, each with its first line:{kinds}"
 
     def _records(self, file: Path) -> Iterator[Any]:
         seen = bad = 0
@@ -239,7 +241,10 @@ class RecordReader:
             raise DataError(f"{error}. Fix the line, or run without --strict to skip bad lines") from None
         if len(self.skipped) < _KEPT:
             self.skipped.append(error)
-        self.reasons[_reason(error)] += 1
+        reason = _reason(error)
+        self.reasons[reason] += 1
+        if len(self.firsts) < _KEPT:
+            self.firsts.setdefault(reason, error)
 
     def _reject(self, file: Path, bad: int, seen: int) -> NoReturn:
         raise DataError(
