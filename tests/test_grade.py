@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,8 @@ from typer.testing import CliRunner
 
 from minimind_lite.cli import app
 from minimind_lite.course.exercises import masters
-from minimind_lite.course.exercises.grading.report import Grade, grade_file
-from minimind_lite.course.notebooks import files
 from minimind_lite.files import repository_root
-
-NAME = "02_rmsnorm"
-MASTER = repository_root() / "solutions" / f"{NAME}.ipynb"
-RIGHT = "    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight"
-
-
-def submission(folder: Path, cells: dict[str, str], change: Callable[[Any], None] = lambda notebook: None) -> Path:
-    """An exercise with some tasks filled in, {task: source}, and changed by ``change``."""
-    notebook = files.read(masters.exercise_path(MASTER))
-    for task in masters.tasks_of(notebook, NAME):
-        task.solution.source = cells.get(task.check.task, task.solution.source)
-    change(notebook)
-    path = folder / "submission.ipynb"
-    nbformat.write(notebook, path)
-    return path
-
-
-def solutions() -> dict[str, str]:
-    return {task.check.task: task.solution.source for task in masters.tasks_of(files.read(MASTER), NAME)}
-
-
-def statuses(grade: Grade) -> dict[str, str]:
-    return {task.task: task.status for task in grade.tasks}
+from tests.grade_kit import NAME, grade_file, solutions, statuses, submission
 
 
 def test_the_solution_gets_all_points_and_the_stub_none(tmp_path: Path) -> None:
@@ -132,7 +107,7 @@ def test_edited_or_removed_checks_get_nothing_and_their_code_does_not_run(tmp_pa
         notebook.cells.append(nbformat.v4.new_code_cell(f"open({str(mark)!r}, 'w')"))  # a cell that nobody asked for
 
     notebook = submission(tmp_path, solutions(), edit)
-    grade = grade_file(notebook, timeout=120)
+    grade = grade_file(notebook, timeout=120, isolation="none")
     assert list(statuses(grade).values()) == ["edited check"] * 2 + ["solved"] * 3
     assert not mark.exists()
 
@@ -158,7 +133,7 @@ if os.fork() == 0:
         time.sleep(0.1)
 '''
 subprocess.run([sys.executable, "-c", code])"""
-    assert grade_file(submission(tmp_path, {"02.growth": daemon}), timeout=60).status == "graded"
+    assert grade_file(submission(tmp_path, {"02.growth": daemon}), timeout=60, isolation="none").status == "graded"
     time.sleep(0.3)
     before = mark.read_text()
     time.sleep(0.5)
@@ -173,7 +148,7 @@ from minimind_lite.course.kit.paths import resolve_output
 from minimind_lite.course.exercises.solved import progress_file
 places = [os.getcwd(), str(resolve_output()), str(progress_file()), os.path.expanduser("~")]
 json.dump([places, "SECRET_TOKEN" in os.environ], open({str(seen)!r}, "w"))"""
-    grade_file(submission(tmp_path, {"02.growth": look}), timeout=60)
+    grade_file(submission(tmp_path, {"02.growth": look}), timeout=60, isolation="none")
     places, token = json.loads(seen.read_text())
     assert not token
     for place in places:

@@ -18,7 +18,16 @@ from minimind_lite.training.registry import STAGES
 
 ROOT = Path(__file__).parents[1]
 GROUP: Any = typer.main.get_command(app)
-FOREIGN = {"depth": "git clone", "branch": "git clone", "no-deps": "pip", "quiet": "git diff"}  # that our code runs
+BUBBLEWRAP = (
+    "unshare-all", "die-with-parent", "new-session", "cap-drop", "ro-bind", "bind", "dev", "proc", "tmpfs", "chdir",
+)  # fmt: skip
+FOREIGN = {
+    "depth": "git clone",
+    "branch": "git clone",
+    "no-deps": "pip",
+    "quiet": "git diff",
+    **dict.fromkeys(BUBBLEWRAP, "bwrap"),
+}  # that our code runs
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

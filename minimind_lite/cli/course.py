@@ -117,9 +117,12 @@ def grade(
         float, typer.Option(min=1, callback=finite, help="Time limit for each submission, in seconds.")
     ] = 300.0,
     output: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.json.")] = Path("build/grades"),
+    isolation: Annotated[
+        str, typer.Option(help="Where submissions run: bubblewrap, user, none, or auto, the strongest that works.")
+    ] = "auto",
 ) -> None:
     """Run each submission in a fresh kernel, check its tasks from outside, and write the grades as CSV and JSON."""
     from minimind_lite.course.exercises.grading.report import grade_files
 
-    for line in grade_files(files, timeout=timeout, output=output):
+    for line in grade_files(files, timeout=timeout, output=output, isolation=isolation):
         typer.echo(line)

@@ -134,8 +134,8 @@ def _explain(outcome: Outcome) -> str:
     if outcome.error == "RecursionError":
         return "your function calls itself without an end: which case returns without a further call?"
     if outcome.error == "NotDefined":
-        return ("there is no function to check: the cell that defines it was not run, or it stopped with an error "
-                "(a syntax error, perhaps), which is then the one to correct")  # fmt: skip
+        return ("there is no function to check: the cell that defines it was not run, or it stopped with an error, "
+                "which is then the one to correct")  # fmt: skip
     if outcome.error == "NotCallable":
         return f"the check wants the function itself, without brackets behind its name; it got a {outcome.text}"
     if outcome.error == "Unreadable":

@@ -6,5 +6,6 @@ all. Then each check runs here, on freshly drawn inputs, and asks the kernel for
 plain data. So a submission may replace torch, print, the checks or the whole library in its kernel: all it can do is
 return numbers, and they have to be right.
 
-This is not a sandbox: a submission runs with the grader's own permissions. Grade untrusted notebooks in a container.
+``originals`` keeps what is graded by, ``isolation`` decides where the kernel runs and says what that does not hold,
+``keeper`` stands between grader and kernel, and grades are written after every submission.
 """

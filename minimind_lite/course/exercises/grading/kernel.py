@@ -1,4 +1,8 @@
-"""A submission's kernel: started in a scratch folder, queried over its shell channel, killed with all it started."""
+"""A submission's kernel: started isolated in a scratch folder, queried over its shell channel, killed at the end.
+
+Between grader and kernel stands a process of its own session (keeper.py), and the time is kept here: a submission that
+kills or stops its parent, or its whole process group, does so to itself.
+"""
 
 import ast
 import contextlib
@@ -16,6 +20,8 @@ from jupyter_client.manager import KernelManager
 
 from ..calling import Outcome
 from ..codec import LARGEST, dumps, loads
+from .isolation import Isolation
+from .originals import Originals
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV", "WINDIR")
 _ANSWER = "__import__('minimind_lite.course.exercises.remote', fromlist=['answer']).answer(globals().get({0!r}), {1!r})"
@@ -26,19 +32,36 @@ class Lost(Exception):
     """The kernel is gone or does not respond: "crashed" or "timeout"."""
 
 
+class _Manager(KernelManager):
+    """Starts the kernel inside the isolation, and interrupts it by a message, which passes through every wall."""
+
+    isolation: Isolation
+    scratch: Path
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        """See KernelManager."""
+        assert self.kernel_spec is not None  # noqa: S101  for mypy
+        self.kernel_spec.interrupt_mode = "message"
+        return self.isolation.wrap(super().format_kernel_cmd(extra_arguments), self.scratch)
+
+
 class SubmissionKernel:
     """Runs cells and single calls of a submission, all within ``timeout`` seconds. Use it in a ``with`` block."""
 
-    def __init__(self, scratch: Path, timeout: float) -> None:
+    def __init__(self, scratch: Path, originals: Originals, isolation: Isolation, timeout: float) -> None:
         self.scratch, self.deadline = scratch, time.monotonic() + timeout
-        self.manager = KernelManager(kernel_name="python3", connection_file=str(scratch / "kernel.json"))
+        self.course = originals.copy_to(scratch / "course")
+        self.manager = _Manager(kernel_name="python3", connection_file=str(scratch / "kernel.json"))
+        self.manager.isolation, self.manager.scratch = isolation, scratch
+        if os.name == "posix":  # sockets in the scratch folder: they work without a network
+            self.manager.transport, self.manager.ip = "ipc", str(scratch / "socket")
         self.client: BlockingKernelClient | None = None
         self.others: set[psutil.Process] = set()
 
     def __enter__(self) -> "SubmissionKernel":
         _adopt_orphans()
         self.others = set(psutil.Process().children(recursive=True))
-        self.manager.start_kernel(env=_environment(self.scratch), cwd=str(self.scratch),
+        self.manager.start_kernel(env=_environment(self.scratch, self.course), cwd=str(self.scratch),
                                   extra_arguments=["--IPKernelApp.log_level=CRITICAL"])  # fmt: skip
         self.client = self.manager.client()
         self.client.start_channels(iopub=False, stdin=False, hb=False)  # its output is not needed
@@ -51,10 +74,11 @@ class SubmissionKernel:
             self.client.stop_channels()
         with contextlib.suppress(RuntimeError, OSError):
             self.manager.shutdown_kernel(now=True)
-        for process in set(psutil.Process().children(recursive=True)) - self.others:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-                process.wait(5)
+        while started := set(psutil.Process().children(recursive=True)) - self.others:
+            for process in started:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+                    process.wait(5)
         self.manager.cleanup_resources()
 
     def execute(self, source: str) -> str:
@@ -117,12 +141,13 @@ class KernelCaller:
             return Outcome(error="Unreadable", text="the kernel's answer does not have the expected form")
 
 
-def _environment(scratch: Path) -> dict[str, str]:
+def _environment(scratch: Path, course: Path) -> dict[str, str]:
     """A minimal part of the grader's environment: no tokens, and every folder of the course inside ``scratch``."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    kept["PYTHONPATH"] = os.pathsep.join([str(course), *filter(None, [kept.get("PYTHONPATH")])])
     folder = str(scratch)
     names = ("HOME", "USERPROFILE", "TMP", "TEMP", "TMPDIR", "IPYTHONDIR", "MINIMIND_ROOT", "MPLCONFIGDIR")
-    more = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    more = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", "USER": "submission"}
     return kept | dict.fromkeys(names, folder) | more | {"MINIMIND_PROGRESS": str(scratch / "progress.json")}
 
 

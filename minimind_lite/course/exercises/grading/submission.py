@@ -1,5 +1,6 @@
 """A learner's notebook, from which only the cells that they were asked to write are taken."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ...kit.errors import CourseError
 from ...notebooks.files import read
 from ..core import Check
-from ..masters import exercise_path, master_paths, tasks_of, without_hidden
+from ..masters import tasks_of, without_hidden
 
 LARGEST = 20_000_000  # bytes; a larger file is not read
 
@@ -36,8 +37,8 @@ class Submission:
         return [step for step in self.steps if step.check]
 
 
-def read_submission(path: Path) -> Submission:
-    """Put the learner's cells into the notebook that was handed out.
+def read_submission(path: Path, pristine: Mapping[str, Any]) -> Submission:
+    """Put the learner's cells into the notebook that was handed out; ``pristine`` holds those of all sets by name.
 
     Cells are found by their id, or by nbgrader's grade_id if an editor gave new ids. Raises CourseError for a file
     that is not a notebook, or not a set of this course.
@@ -45,7 +46,6 @@ def read_submission(path: Path) -> Submission:
     if path.stat().st_size > LARGEST:
         raise CourseError(f"{path.name} is larger than {LARGEST // 1_000_000} MB")
     cells = _by_name(read(path))
-    pristine = {one.stem: read(exercise_path(one)) for one in master_paths()}
     shared = {name: len(_task_names(one, name) & cells.keys()) for name, one in pristine.items()}
     best = max(shared, key=lambda name: shared[name], default="")
     if not best or not shared[best]:
