@@ -18,6 +18,7 @@ LIMIT: int = 3
 def area(a: float, b: float = 2.0) -> float:
     """More words."""
     logger.info("area %d", 7)
+    open("x", encoding="utf-8")
     if a < 0 and not b:
         raise ValueError(f"a is {a}, not above {0}")
     with torch.random.fork_rng():
@@ -32,6 +33,7 @@ def test_every_kind_of_mistake_is_planted_and_words_are_left_alone() -> None:
         ": 3 -> 4",
         "area: @torch.no_grad() … -> without its decorator",
         "area: 2.0 -> 4.0",
+        "area: open('x', encoding='utf-8') -> pass",
         "area: a < 0 and (not b) -> a < 0 or not b",
         "area: a < 0 -> a <= 0",
         "area: 0 -> 1",
@@ -46,7 +48,7 @@ def test_every_kind_of_mistake_is_planted_and_words_are_left_alone() -> None:
 
 def test_a_mutant_is_the_module_with_one_thing_changed() -> None:
     one = next(one for one in mutants(SOURCE) if one.key == "area: a < 0 -> a <= 0")
-    assert one.line == 11 and "if a <= 0 and (not b):" in one.source
+    assert one.line == 12 and "if a <= 0 and (not b):" in one.source
     for other in mutants(SOURCE):
         compile(other.source, "mutant", "exec")
 
@@ -77,6 +79,23 @@ def test_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdicts["2 * x - 0 * len('')"] == "survived"
     assert mutate.judge(tmp_path, "sums.py", next(iter(mutants("x = 1"))), [], 1) == "no test"
     assert (package / "sums.py").read_text().startswith("def double")  # put back
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it forks")
+def test_a_second_run_judges_only_what_was_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [("model", "a.py", one) for one in list(mutants(SOURCE))[:3]]
+    monkeypatch.setattr(mutate, "HOME", tmp_path)
+    monkeypatch.setattr(mutate, "VERDICTS", tmp_path / "verdicts.jsonl")
+    monkeypatch.setattr(mutate, "chosen_mutants", lambda *_: few)
+    monkeypatch.setattr(mutate, "make_copy", lambda folder: folder)
+    verdicts = iter(["killed", "survived", "timeout"])
+    monkeypatch.setattr(mutate, "judge", lambda *_: next(verdicts))
+    monkeypatch.setattr(mutate, "PRELOADED", ())
+    mutate.run(["model"], 0, 0, 1, {})
+    known = mutate.killed_before()
+    assert known == {mutate.digest("a.py", few[0][2]): "killed", mutate.digest("a.py", few[2][2]): "timeout"}
+    monkeypatch.setattr(mutate, "judge", lambda *_: "killed now")  # the new tests notice it
+    assert [row["verdict"] for row in mutate.run(["model"], 0, 0, 1, known)] == ["killed", "killed now", "timeout"]
 
 
 def test_the_score_leaves_equivalent_mutants_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

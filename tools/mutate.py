@@ -3,6 +3,7 @@
     python tools/mutate.py --map                     which test enters which function (once; into build/mutation)
     python tools/mutate.py --sample 300 --seed 0     a random sample of all mutants; without --sample all of them
     python tools/mutate.py --only model data         only these floors
+    python tools/mutate.py --again                   judge anew only what was not killed before, as after new tests
     python tools/mutate.py --show model/moe.py       list a file's mutants and run none
 
 Each mutant runs the tests that enter its function, the quickest first, in a copy of the repository: the working tree is
@@ -14,6 +15,7 @@ anybody could see, each with the reason.
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -38,6 +40,7 @@ FLOORS = (
     "interop",
 )  # fmt: skip
 HOME = ROOT / "build" / "mutation"
+VERDICTS = HOME / "verdicts.jsonl"  # of every run on this machine
 RESULT = ROOT / "benchmarks" / "results" / "mutation.json"
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.json"
 # Tests that read sources, run notebooks, or make environments: slow, and no judges of the library's behaviour.
@@ -217,8 +220,19 @@ def chosen_mutants(floors: list[str], sample: int, seed: int) -> list[tuple[str,
     return drawn.sample(everything, sample) if 0 < sample < len(everything) else everything
 
 
-def work(share: list[tuple[str, str, Mutant]], report: Path) -> int:
-    """Judge mutants one after the other, a line of JSON for each."""
+def digest(file: str, mutant: Mutant) -> str:
+    """Names a mutant and everything else in its module."""
+    return hashlib.sha256(f"{file} {mutant.source}".encode()).hexdigest()[:16]
+
+
+def killed_before() -> dict[str, str]:
+    """digest → verdict of mutants that earlier runs killed, whose modules are the same today."""
+    rows = map(json.loads, VERDICTS.read_text(encoding="utf-8").splitlines()) if VERDICTS.is_file() else ()
+    return {row["digest"]: row["verdict"] for row in rows if row["verdict"] in ("killed", "timeout")}
+
+
+def work(share: list[tuple[str, str, Mutant]], report: Path, known: dict[str, str]) -> int:
+    """Judge mutants one after the other, but for those whose verdict is known; a line of JSON for each."""
     import torch
 
     for module in PRELOADED:  # imported once, for all forks; some of them only for tests, so they may be missing
@@ -229,16 +243,20 @@ def work(share: list[tuple[str, str, Mutant]], report: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder, report.open("w", encoding="utf-8") as lines:
         copy = make_copy(Path(folder))
         for floor, file, mutant in share:
-            tests = tests_for(file, mutant, entered)
-            seconds = sum(cost for cost, test in entered.get(f"{file}:{mutant.function}", []) if test in tests)
-            verdict = judge(copy, file, mutant, tests, seconds or SECONDS / 4)
-            row = {"floor": floor, "file": file, "line": mutant.line, "mutant": mutant.key, "verdict": verdict}
+            mark = digest(file, mutant)
+            verdict = known.get(mark, "")
+            if not verdict:
+                tests = tests_for(file, mutant, entered)
+                seconds = sum(cost for cost, test in entered.get(f"{file}:{mutant.function}", []) if test in tests)
+                verdict = judge(copy, file, mutant, tests, seconds or SECONDS / 4)
+            row = {"floor": floor, "file": file, "line": mutant.line, "mutant": mutant.key, "verdict": verdict,
+                   "digest": mark}  # fmt: skip
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
             lines.flush()
     return 0
 
 
-def run(floors: list[str], sample: int, seed: int, jobs: int) -> list[dict[str, Any]]:
+def run(floors: list[str], sample: int, seed: int, jobs: int, known: dict[str, str]) -> list[dict[str, Any]]:
     """Judge the chosen mutants in ``jobs`` processes; prints the survivors as they come."""
     chosen = chosen_mutants(floors, sample, seed)
     HOME.mkdir(parents=True, exist_ok=True)
@@ -248,11 +266,13 @@ def run(floors: list[str], sample: int, seed: int, jobs: int) -> list[dict[str, 
         report.unlink(missing_ok=True)
         child = os.fork()
         if child == 0:
-            os._exit(work(chosen[job::jobs], report))
+            os._exit(work(chosen[job::jobs], report, known))
         children.append((child, report))
     rows: list[dict[str, Any]] = []
     for row in _follow([report for _, report in children], len(chosen), [child for child, _ in children]):
         rows.append(row)
+        with VERDICTS.open("a", encoding="utf-8") as verdicts:
+            verdicts.write(json.dumps({"digest": row["digest"], "verdict": row["verdict"]}) + "\n")
         if row["verdict"] in ("survived", "no test"):
             print(
                 f"{len(rows)}/{len(chosen)} {row['verdict']}: {row['file']}:{row['line']} {row['mutant']}", flush=True
@@ -309,6 +329,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=FLOORS, default=list(FLOORS), help="floors of the library")
     parser.add_argument("--sample", type=int, default=0, help="how many mutants, drawn at random; 0: all of them")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="keep the verdict of mutants that were killed before")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--show", metavar="FILE", help="list the mutants of minimind_lite/FILE and run none")
     asked = parser.parse_args()
@@ -320,7 +341,8 @@ def main() -> int:
         return 0
     if asked.map or not (HOME / "map").is_dir():
         make_map()
-    result = summary(run(asked.only, asked.sample, asked.seed, asked.jobs), asked.sample, asked.seed)
+    known = killed_before() if asked.again else {}
+    result = summary(run(asked.only, asked.sample, asked.seed, asked.jobs, known), asked.sample, asked.seed)
     RESULT.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["total"]))
     return 0
