@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimind_lite.data.documents import Document
-from minimind_lite.data.packing import IGNORED_TARGET, PackedDataset, PaddedDataset, pack
+from minimind_lite.data.packing import IGNORED_TARGET, PackedDataset, PaddedDataset, pack, pad_documents
 from minimind_lite.data.records import DataError
 
 
@@ -101,3 +101,9 @@ def test_nothing_to_train_on_is_refused():
         PackedDataset(make([1, 1]), 8)
     with pytest.raises(DataError, match="block_size must be at least 1"):
         pack([3], 0)
+
+
+def test_rows_are_as_wide_as_the_longest_document_has_inputs():
+    padded = pad_documents(make([4, 7, 2]))
+    assert padded["input_ids"].shape == padded["targets"].shape == (3, 6)
+    assert (padded["targets"][0, 3:] == IGNORED_TARGET).all() and (padded["targets"][1] >= 0).all()

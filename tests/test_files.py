@@ -127,3 +127,22 @@ def test_a_lock_from_another_host_counts(tmp_path: Path) -> None:
     with pytest.raises(FolderInUse, match=r"on elsewhere.*delete the lock file"), owned(tmp_path):
         pass
     assert (tmp_path / LOCK).is_file()
+
+
+def test_the_folders_of_a_file_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "c.txt", "x")
+    write_text(tmp_path / "a" / "b" / "c.txt", "y")  # they may exist
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "y"
+
+
+def test_outside_a_clone_the_course_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "site-packages" / "minimind_lite" / "files.py"))
+    (tmp_path / "clone" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "clone" / "deep")
+    with pytest.raises(FileNotFoundError, match="Clone the repository"):
+        files.repository_root()
+    (tmp_path / "clone" / "pyproject.toml").touch()
+    with pytest.raises(FileNotFoundError):  # notebooks/ is missing: some other project
+        files.repository_root()
+    (tmp_path / "clone" / "notebooks").mkdir()
+    assert files.repository_root() == tmp_path / "clone"

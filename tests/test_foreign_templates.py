@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from minimind_lite.interop.foreign_template import LONGEST_TEMPLATE
+from minimind_lite.interop.foreign_template import LONGEST_TEMPLATE, LONGEST_TEXT, render_foreign
 from minimind_lite.interop.gguf_tokenizer import _default_system
 from minimind_lite.tokenizer import jinja_template
 
@@ -36,3 +36,20 @@ def test_a_hostile_template_is_a_prompt_error(template: str) -> None:
 @pytest.mark.parametrize("system", [None, "Be brief.\nNow."])
 def test_our_own_template_is_read(system: str | None) -> None:
     assert _default_system(jinja_template(system)) == system
+
+
+def test_what_a_template_says_is_wrong_is_passed_on() -> None:
+    with pytest.raises(ValueError, match="only two roles"):
+        render_foreign("{{ raise_exception('only two roles') }}", {})
+
+
+def test_small_sums_and_the_limits_themselves_are_allowed() -> None:
+    assert render_foreign("{{ 6 * 7 }} {{ 7 % 4 }} {{ 999999 * 1 }}", {}) == "42 3 999999"
+    with pytest.raises(ValueError, match="small numbers only"):
+        render_foreign("{{ 1000000 * 1 }}", {})
+    full = render_foreign("{% for i in range(n) %}{{ 'abcdefgh' }}{% endfor %}", {"n": LONGEST_TEXT // 8})
+    assert len(full) == LONGEST_TEXT
+    with pytest.raises(ValueError, match="more than"):
+        render_foreign("{% for i in range(n) %}{{ 'abcdefgh' }}{% endfor %}", {"n": LONGEST_TEXT // 8 + 1})
+    comment = "{#" + "x" * (LONGEST_TEMPLATE - 5) + "#}y"
+    assert len(comment) == LONGEST_TEMPLATE and render_foreign(comment, {}) == "y"

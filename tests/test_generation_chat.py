@@ -14,7 +14,7 @@ from minimind_lite.config import preset
 from minimind_lite.generation import chat as chat_module
 from minimind_lite.generation.chat import ChatError, fit_history, load_chat_folder, run_chat
 from minimind_lite.generation.engine import chat, generate
-from minimind_lite.generation.sampling import GREEDY, GenerationError
+from minimind_lite.generation.sampling import GREEDY, GenerationError, SamplingConfig
 from minimind_lite.model.pretrained import save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
@@ -138,3 +138,35 @@ def test_generations_of_the_real_tokenizer_decode_to_their_text(folder: Path) ->
         ids = [token for token in result.ids if token not in (tokenizer.eos_id, tokenizer.end_of_text_id)]
         decoded = tokenizer.decode(ids)
         assert result.text in (decoded, decoded.removesuffix("\ufffd"))  # except for an unfinished last character
+
+
+def test_the_sampling_that_was_asked_for_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def watch(model: Any, tokenizer: Any, prompt: list[int], **options: Any) -> list[str]:
+        seen.append(options)
+        return ["yes"]
+
+    monkeypatch.setattr(chat_module, "stream", watch)
+    warm = SamplingConfig(temperature=0.7, seed=3)
+    run_chat(folder, source=io.StringIO("hello\n"), target=io.StringIO(), max_new_tokens=8, sampling=warm)
+    assert seen == [{"max_new_tokens": 8, "sampling": warm}]
+
+
+def test_a_history_that_just_fits_is_kept_and_one_token_less_is_not(folder: Path) -> None:
+    tokenizer = Tokenizer.load(folder)
+    messages = [{"role": role, "content": "a b c"} for role in ("user", "assistant", "user")]
+    whole = tokenizer.render(messages, add_generation_prompt=True).ids
+    assert fit_history(tokenizer, list(messages), len(whole)) == whole
+    shortened = list(messages)
+    assert len(fit_history(tokenizer, shortened, len(whole) - 1)) < len(whole)
+    assert shortened == messages[2:]
+
+
+def test_one_turn_is_asked_for_with_the_mark_that_opens_an_answer(folder: Path) -> None:
+    model, tokenizer = load_chat_folder(folder)
+    messages = [{"role": "user", "content": "the moon"}]
+    prompt = tokenizer.render(messages, add_generation_prompt=True).ids
+    assert prompt != tokenizer.render(messages).ids
+    expected = generate(model, tokenizer, [prompt], max_new_tokens=6, sampling=GREEDY)[0].text
+    assert chat(model, tokenizer, messages, max_new_tokens=6) == expected

@@ -368,3 +368,13 @@ def test_the_commands_train_merge_and_chat(tmp_path: Path, base: Path) -> None:
     with pytest.raises(LoRAError, match="another base"):
         save_pretrained(random_model(SHAPE, seed=6), None, base)
         merge_folders(base, tmp_path / "out", tmp_path / "merged2")
+
+
+def test_an_adapter_is_described_as_peft_describes_it(tmp_path: Path) -> None:
+    model = adapted()
+    save_adapter(model, tmp_path)
+    described = json.loads((tmp_path / CONFIG).read_text(encoding="utf-8"))
+    ours = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": None, "inference_mode": True,
+            "init_lora_weights": True}  # fmt: skip
+    assert described.items() >= ours.items()
+    assert described["target_modules"] == [path for path, _ in lora_layers(model)]

@@ -55,10 +55,12 @@ def test_a_mutant_is_the_module_with_one_thing_changed() -> None:
 
 def test_the_tests_that_enter_the_function_judge_a_mutant_the_quickest_first() -> None:
     entered = {"a.py:area": [(0.1, "t1"), (0.2, "t2"), (70.0, "t3")], "a.py:Box.__init__": [(0.3, "t4")]}
-    inside, top = next(m for m in mutants(SOURCE) if m.function), next(m for m in mutants(SOURCE) if not m.function)
+    by_key = {one.key: one for one in mutants(SOURCE)}
+    inside, top = by_key["area: not b -> b"], by_key[": 3 -> 4"]
     assert mutate.tests_for("a.py", inside, entered) == ["t1", "t2"]  # the third would take too long
-    assert mutate.tests_for("a.py", top, entered) == ["t1", "t2", "t4"]
-    assert mutate.tests_for("b.py", inside, entered) == []
+    assert mutate.tests_for("a.py", by_key["area: 2.0 -> 4.0"], entered) == ["t1", "t2", mutate.DEFAULTS]
+    assert mutate.tests_for("a.py", top, entered) == ["t1", "t2", "t4", mutate.DEFAULTS]
+    assert mutate.tests_for("b.py", inside, entered) == [mutate.DEFAULTS]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it forks")

@@ -268,3 +268,19 @@ def test_trackers_get_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Accelerator, "log", lambda self, row, step: seen.update({step: row}))
     tiny_run(tmp_path, trackers=("tensorboard",), total_steps=2, log_every=1)
     assert seen[0]["learning_rate"] == "0.01" and set(seen) == {0, 1, 2} and "loss" in seen[2]
+
+
+@pytest.mark.filterwarnings("ignore:.*no supported trackers")
+def test_trackers_are_ended_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    class Recorder:
+        def finish(self) -> None:
+            ended.append("finished")
+
+    monkeypatch.setattr(
+        Accelerator, "init_trackers", lambda self, name, config: setattr(self, "trackers", [Recorder()])
+    )
+    monkeypatch.setattr(Accelerator, "log", lambda self, row, step: None)
+    tiny_run(tmp_path, trackers=("tensorboard",), total_steps=1)
+    assert ended == ["finished"]

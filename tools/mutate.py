@@ -20,6 +20,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -48,13 +49,14 @@ LEFT_OUT = {
     "test_architecture", "test_base_install", "test_checks_planted", "test_course_notebooks", "test_course_run",
     "test_exercises", "test_grade", "test_grade_attacks", "test_lock", "test_messages", "test_mutate", "test_nbgrader",
     "test_packaging", "test_processes", "test_processors", "test_project_files", "test_readme", "test_route",
-    "test_sample_world", "test_sample_world_more", "test_site",
+    "test_sample_world_more", "test_site",
 }  # fmt: skip
 PRELOADED = (
     "pytest", "hypothesis", "numpy", "pydantic", "tokenizers", "safetensors.torch", "accelerate", "einops", "typer",
     "transformers.models.llama.modeling_llama", "transformers.models.qwen3.modeling_qwen3",
     "transformers.models.qwen3_moe.modeling_qwen3_moe", "peft", "torch.utils.checkpoint", "torch._dynamo",
 )  # fmt: skip
+DEFAULTS = "tests/test_defaults.py::test_no_default_has_changed"  # sees them without entering a function
 SECONDS = 60.0  # of tests for one mutant, as measured without it
 COPIED = ("minimind_lite", "tests", "pyproject.toml", "notebooks", "tools", "benchmarks")
 LINKED = ("data_samples", "exercises", "solutions", "README.md", "CONTRIBUTING.md", "constraints.txt", "Makefile")
@@ -136,10 +138,10 @@ def read_map() -> dict[str, list[tuple[float, str]]]:
 
 def tests_for(file: str, mutant: Mutant, entered: dict[str, list[tuple[float, str]]]) -> list[str]:
     """The tests that may notice a mutant: those that enter its function, or, at the top of a module, its file."""
-    if mutant.function and f"{file}:{mutant.function}" in entered:
-        tests = entered[f"{file}:{mutant.function}"]
-    else:  # a class's own body, a constant, a default value
-        inside = f"{file}:{mutant.function}"
+    inside = f"{file}:{mutant.function}"
+    if mutant.function and inside in entered:
+        tests = entered[inside]
+    else:  # a class's own body, a constant
         tests = sorted({one for function, some in entered.items() if function.startswith(inside) for one in some})
     chosen, seconds = [], 0.0
     for cost, test in tests:
@@ -147,7 +149,8 @@ def tests_for(file: str, mutant: Mutant, entered: dict[str, list[tuple[float, st
         if chosen and seconds > SECONDS:
             break
         chosen.append(test)
-    return chosen
+    literal = re.fullmatch(r"[\d.e+-]+|True|False", mutant.before)
+    return [*chosen, DEFAULTS] if literal or inside not in entered else chosen
 
 
 def _forked(work: Any, seconds: float) -> int:
