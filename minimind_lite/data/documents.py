@@ -8,16 +8,22 @@ header of 1024 bytes (magic, then JSON), the tokens as uint16, the document boun
 one mask byte per token. The header names the tokenizer's fingerprint, so a file made with another tokenizer is rejected
 rather than trained on, and the size and the SHA-256 of what follows, so a file that was cut short or changed is noticed
 when it is opened (two seconds per gigabyte; an hour of training on other tokens costs more).
+
+Memory does not grow with the file: boundaries and masks are written through temporary files beside it, and pages that
+were read are let go of again, because the system counts them as the process's own until it needs their memory.
 """
 
 import hashlib
 import json
 import logging
+import mmap
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _MAGIC = b"MMLTOK02"
 _HEADER_BYTES = 1024
+_READS = 256  # documents read until their pages are let go of; a read brings in some 64 KB of each array
+_CHUNK = 1 << 20  # boundaries read at a time
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,23 @@ class Document:
 
 def text_documents(texts: Iterable[str], tokenizer: Tokenizer, batch_size: int = 1000) -> Iterator[Document]:
     """Tokenize texts in batches (the tokenizer uses every core for a batch), one Document each."""
-    remaining, end = iter(texts), tokenizer.end_of_text_id
-    while batch := list(islice(remaining, batch_size)):
+    end = tokenizer.end_of_text_id
+    for batch in _batches(texts, batch_size):
         for ids in tokenizer.encode_batch(batch):
             yield Document(np.asarray([end, *ids, end]))
+
+
+def _batches(texts: Iterable[str], batch_size: int, characters: int = 1_000_000) -> Iterator[list[str]]:
+    """Lists of ``batch_size`` texts, or of fewer once they hold ``characters``: a thousand books are no batch."""
+    batch, size = [], 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if len(batch) == batch_size or size >= characters:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 @dataclass
@@ -98,11 +119,20 @@ class TokenStore:
     def __init__(self, path: Path, header: dict[str, Any]):
         self.path, self.header = path, header
         tokens, documents = header["tokens"], header["documents"]
-        offset = _HEADER_BYTES + tokens * 2
-        self.tokens: NDArray[np.uint16] = _mapped(path, np.uint16, _HEADER_BYTES, tokens)
-        self.bounds: NDArray[np.int64] = _mapped(path, np.int64, offset + (-offset) % 8, documents + 1)
-        mask_at = offset + (-offset) % 8 + (documents + 1) * 8
-        self.mask: NDArray[np.uint8] | None = _mapped(path, np.uint8, mask_at, tokens) if header["masked"] else None
+        with path.open("rb") as file:
+            self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._reads = 0
+        bounds_at = _HEADER_BYTES + tokens * 2
+        bounds_at += -bounds_at % 8
+        mask_at = bounds_at + (documents + 1) * 8
+        self.tokens: NDArray[np.uint16] = np.frombuffer(self._file, np.uint16, tokens, _HEADER_BYTES)
+        self.bounds: NDArray[np.int64] = np.frombuffer(self._file, np.int64, documents + 1, bounds_at)
+        self.mask: NDArray[np.uint8] | None = None
+        if header["masked"]:
+            self.mask = np.frombuffer(self._file, np.uint8, tokens, mask_at)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenStore, (self.path, self.header)  # a process that reads ahead maps the file itself
 
     @classmethod
     def write(cls, path: str | Path, documents: Iterable[Document], tokenizer_fingerprint: str) -> "TokenStore":
@@ -112,7 +142,7 @@ class TokenStore:
         """
         path = Path(path)
         with written_whole(path) as part, part.open("wb") as file:
-            header = _write_body(file, documents) | {"tokenizer": tokenizer_fingerprint}
+            header = _write_body(file, documents, path.parent) | {"tokenizer": tokenizer_fingerprint}
             file.flush()
             header["sha256"] = _body_digest(part)
             file.seek(0)
@@ -153,8 +183,25 @@ class TokenStore:
     def __getitem__(self, index: int) -> Document:
         if not 0 <= index < len(self):
             raise IndexError(f"document {index} of {len(self)}")
+        self._reads += 1
+        if self._reads % _READS == 0:
+            self._let_go()
         here = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
         return Document(self.tokens[here], None if self.mask is None else self.mask[here])
+
+    def lengths(self) -> NDArray[Any]:
+        """Tokens of each document: (documents,) int32, or int64 where that is too narrow."""
+        lengths = np.empty(len(self), dtype=np.int32 if len(self.tokens) < 2**31 else np.int64)
+        for start in range(0, len(self), _CHUNK):
+            stop = min(start + _CHUNK, len(self))
+            lengths[start:stop] = np.diff(self.bounds[start : stop + 1])
+            self._let_go()
+        return lengths
+
+    def _let_go(self) -> None:
+        """Unmap the pages read so far; whoever still reads them finds them again in the system's cache."""
+        if sys.platform == "linux":  # elsewhere, too, the system takes them when it needs memory
+            self._file.madvise(mmap.MADV_DONTNEED)
 
 
 def _body_digest(path: Path) -> str:
@@ -181,27 +228,33 @@ def _checked_header(path: Path, text: bytes) -> dict[str, Any]:
     return header
 
 
-def _mapped(path: Path, dtype: Any, offset: int, count: int) -> NDArray[Any]:
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(count,))
+def _write_body(file: IO[bytes], documents: Iterable[Document], folder: Path) -> dict[str, Any]:
+    """Tokens, padding to 8 bytes, boundaries, masks; returns the header without tokenizer and digest.
 
-
-def _write_body(file: Any, documents: Iterable[Document]) -> dict[str, Any]:
-    """Tokens, padding to 8 bytes, boundaries, masks; returns the header without the tokenizer."""
-    bounds, masks = [0], []
-    file.seek(_HEADER_BYTES)
-    for number, document in enumerate(documents):
-        if len(document) and int(document.ids.max()) > np.iinfo(np.uint16).max:
-            raise StoreError(f"document {number}: id {int(document.ids.max())} does not fit in uint16 (0..65535)")
-        file.write(document.ids.astype("<u2").tobytes())
-        bounds.append(bounds[-1] + len(document))
-        if document.loss_mask is not None:
-            masks.append(document.loss_mask.astype(np.uint8).tobytes())
-    if len(bounds) == 1:
-        raise StoreError("there is no document to store")
-    if masks and len(masks) != len(bounds) - 1:
-        raise StoreError("some documents have a loss mask and others do not; a store holds one kind")
-    file.write(b"\0" * (-file.tell() % 8) + np.asarray(bounds, dtype="<i8").tobytes() + b"".join(masks))
-    return {"tokens": bounds[-1], "documents": len(bounds) - 1, "masked": bool(masks), "bytes": file.tell()}
+    folder: where the boundaries and masks wait, in files without a name, until all tokens are written.
+    """
+    with tempfile.TemporaryFile(dir=folder) as bounds, tempfile.TemporaryFile(dir=folder) as masks:
+        file.seek(_HEADER_BYTES)
+        bounds.write(bytes(8))
+        tokens = stored = masked = 0
+        for document in documents:
+            if len(document) and int(document.ids.max()) > np.iinfo(np.uint16).max:
+                raise StoreError(f"document {stored}: id {int(document.ids.max())} does not fit in uint16 (0..65535)")
+            file.write(document.ids.astype("<u2").tobytes())
+            tokens, stored = tokens + len(document), stored + 1
+            bounds.write(tokens.to_bytes(8, "little"))
+            if document.loss_mask is not None:
+                masks.write(document.loss_mask.astype(np.uint8).tobytes())
+                masked += 1
+        if not stored:
+            raise StoreError("there is no document to store")
+        if masked not in (0, stored):
+            raise StoreError("some documents have a loss mask and others do not; a store holds one kind")
+        file.write(bytes(-file.tell() % 8))
+        for waiting in (bounds, masks):
+            waiting.seek(0)
+            shutil.copyfileobj(waiting, file)
+        return {"tokens": tokens, "documents": stored, "masked": bool(masked), "bytes": file.tell()}
 
 
 def token_store(

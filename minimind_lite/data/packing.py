@@ -9,16 +9,18 @@ IGNORED_TARGET where there is nothing to learn. No later code shifts again; shif
 token.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from minimind_lite.data.documents import Document
+from minimind_lite.data.documents import Document, TokenStore
 from minimind_lite.data.records import DataError
 from minimind_lite.model.transformer import IGNORED_TARGET
 
@@ -42,40 +44,154 @@ class Piece:
         return self.stop - self.start
 
 
-def pack(lengths: Sequence[int], block_size: int) -> list[list[Piece]]:
+@dataclass(frozen=True, eq=False)
+class Plan(Sequence[list[Piece]]):
+    """Which pieces each block holds, in arrays: about 7 bytes a piece and 4 a block. A sequence of lists of pieces.
+
+    documents, parts, lengths: (pieces,), block after block: the document, which of its parts (0 unless it is longer
+    than a block), and the positions. bounds: (blocks + 1,): block b holds pieces bounds[b]:bounds[b + 1].
+    """
+
+    documents: NDArray[Any]
+    parts: NDArray[Any]
+    lengths: NDArray[Any]
+    bounds: NDArray[Any]
+    block_size: int
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[Piece]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Piece]]: ...
+    def __getitem__(self, index: int | slice) -> list[Piece] | list[list[Piece]]:
+        if isinstance(index, slice):
+            return [self[block] for block in range(len(self))[index]]
+        block = range(len(self))[index]
+        here = slice(self.bounds[block], self.bounds[block + 1])
+        starts = self.parts[here].astype(np.int64) * self.block_size
+        stops = starts + self.lengths[here]
+        return list(map(Piece, self.documents[here].tolist(), starts.tolist(), stops.tolist()))
+
+    @property
+    def positions(self) -> int:
+        """Positions that hold a token, over all blocks."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+    def unpacked(self) -> "Plan":
+        """The same pieces in the same order, each in a block of its own."""
+        return replace(self, bounds=np.arange(len(self.documents) + 1, dtype=self.documents.dtype))
+
+
+def pack(lengths: Sequence[int] | NDArray[Any], block_size: int) -> Plan:
     """Plan which pieces go into which block: best-fit decreasing.
 
     lengths: input positions of each document. A document longer than a block is cut into pieces; every piece goes,
-    longest first, into the fullest block that still has room. Returns a list of pieces for each block.
+    longest first, into the fullest block that still has room. Memory: some 20 bytes a document at the peak, and
+    nothing as large as all documents is a Python list, so a file of millions of lines can be packed.
 
     >>> [[len(piece) for piece in block] for block in pack([3, 5, 2, 6], block_size=8)]
     [[6, 2], [5, 3]]
     """
     if block_size < 1:
         raise DataError(f"block_size must be at least 1, not {block_size}")
-    pieces = [
-        Piece(document, start, min(start + block_size, length))
-        for document, length in enumerate(lengths)
-        for start in range(0, length, block_size)
-    ]
-    pieces.sort(key=len, reverse=True)  # stable: the plan is the same every time
-    blocks: list[list[Piece]] = []
-    by_room: list[list[int]] = [[] for _ in range(block_size + 1)]  # free positions -> blocks with that many
+    documents, parts, counts = _longest_first(np.asarray(lengths), block_size)
+    places, blocks = _best_fit(counts, block_size, documents.dtype)
+    bounds = np.zeros(blocks + 1, dtype=documents.dtype)
+    for here in _chunks(len(places)):
+        np.add.at(bounds, places[here] + 1, 1)
+    np.cumsum(bounds, out=bounds, dtype=bounds.dtype)
+    free = bounds[:-1].copy()
+    for here in _chunks(len(places)):  # from the number of the block to the place among all pieces
+        places[here] = _places(places[here], free)
+    documents, parts = _moved(documents, places), _moved(parts, places)
+    sizes = np.arange(block_size + 1, dtype=np.min_scalar_type(block_size))
+    return Plan(documents, parts, _moved(np.repeat(sizes[::-1], counts[::-1]), places), bounds, block_size)
+
+
+def _longest_first(lengths: NDArray[Any], block_size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+    """Document and part of every piece, longest first and otherwise in order; and how many there are of each length."""
+    counts, most = np.zeros(block_size + 1, dtype=np.int64), 0
+    for _, part, length in _pieces(lengths, block_size):
+        counts += np.bincount(length, minlength=block_size + 1)
+        most = max(most, int(part.max(initial=0)))
+    total = int(counts.sum())
+    documents = np.empty(total, dtype=np.int32 if max(total, len(lengths)) < 2**31 else np.int64)
+    parts = np.empty(total, dtype=np.min_scalar_type(most))
+    free = total - np.cumsum(counts)  # where the pieces of each length begin
+    for document, part, length in _pieces(lengths, block_size):
+        places = _places(length, free)
+        documents[places], parts[places] = document, part
+    return documents, parts, counts
+
+
+def _pieces(lengths: NDArray[Any], block_size: int) -> Iterator[tuple[NDArray[np.int64], ...]]:
+    """(document, part, length) of the pieces of all documents, in order, in chunks."""
+    for here in _chunks(len(lengths)):
+        positions = np.maximum(lengths[here].astype(np.int64), 0)
+        parts = -(-positions // block_size)
+        document = np.repeat(np.arange(len(positions)), parts)
+        part = np.arange(len(document)) - np.repeat(np.cumsum(parts) - parts, parts)
+        yield document + here.start, part, np.minimum(positions[document] - part * block_size, block_size)
+
+
+def _best_fit(counts: NDArray[np.int64], block_size: int, dtype: Any) -> tuple[NDArray[Any], int]:
+    """The block of every piece, longest first, and how many blocks there are. counts: pieces of each length.
+
+    Pieces of one length are placed many at a time: whatever goes into the tightest room stays there until less than
+    that length is free, so all blocks with this room take ``each`` pieces, the last of them perhaps fewer.
+    """
+    block_of = np.empty(int(counts.sum()), dtype=dtype)
+    code = block_of.dtype.char
+    by_room = [array(code) for _ in range(block_size + 1)]  # free positions -> blocks with that many
     some = 0  # bit r is set while by_room[r] holds a block: finds the tightest fit without a search
-    for piece in pieces:
-        fitting = some >> len(piece)
-        if fitting:
-            room = len(piece) + (fitting & -fitting).bit_length() - 1
-            block = by_room[room].pop()
-            if not by_room[room]:
-                some ^= 1 << room
-        else:
-            room, block = block_size, len(blocks)
-            blocks.append([])
-        blocks[block].append(piece)
-        by_room[room - len(piece)].append(block)
-        some |= 1 << (room - len(piece))
-    return blocks
+    at = blocks = 0
+    for length in np.flatnonzero(counts)[::-1].tolist():
+        left = int(counts[length])
+        while left:
+            fitting = some >> length
+            room = length + (fitting & -fitting).bit_length() - 1 if fitting else block_size
+            each = room // length
+            wanted = -(-left // each)
+            if fitting:
+                taken = by_room[room][: -wanted - 1 : -1]  # the newest first
+                del by_room[room][-wanted:]
+                some ^= (not by_room[room]) << room
+            else:
+                taken = array(code, range(blocks, blocks + wanted))
+                blocks += wanted
+            placed = min(left, each * len(taken))
+            block_of[at : at + placed] = taken if each == 1 else np.repeat(taken, each)[:placed]
+            last = placed - each * (len(taken) - 1)  # pieces in the last block
+            for free, some_taken in ((room - each * length, taken[:-1]), (room - last * length, taken[-1:])):
+                by_room[free].extend(some_taken)
+                some |= bool(some_taken) << free
+            at, left = at + placed, left - placed
+    return block_of, blocks
+
+
+def _chunks(length: int, size: int = 1 << 16) -> Iterator[slice]:
+    """Slices that cover ``length`` entries, so that what is computed from an array is never as large as the array."""
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+def _places(keys: NDArray[Any], free: NDArray[Any]) -> NDArray[Any]:
+    """Where a stable counting sort puts each of ``keys``. free: the next place of each key, moved on here."""
+    order = np.argsort(keys, kind="stable")
+    grouped = keys[order]
+    places = np.empty_like(free, shape=len(keys))
+    places[order] = free[grouped] + np.arange(len(keys)) - np.searchsorted(grouped, grouped)
+    np.add.at(free, keys, 1)
+    return places
+
+
+def _moved(values: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    """A copy in which ``values[i]`` stands at ``places[i]``."""
+    moved = np.empty_like(values)
+    for here in _chunks(len(values)):
+        moved[places[here]] = values[here]
+    return moved
 
 
 class PackedDataset(Dataset[dict[str, Tensor]]):
@@ -89,7 +205,7 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
 
     def __init__(self, documents: Documents, block_size: int):
         self.documents, self.block_size = documents, block_size
-        self.blocks = pack([len(documents[i]) - 1 for i in range(len(documents))], block_size)
+        self.blocks = pack(_lengths(documents) - 1, block_size)
         if not self.blocks:
             raise DataError("no document has two tokens or more, so there is nothing to predict")
 
@@ -115,7 +231,7 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
     @property
     def fill_share(self) -> float:
         """Share of positions that hold a real token, 0..1."""
-        return sum(len(piece) for block in self.blocks for piece in block) / (len(self.blocks) * self.block_size)
+        return self.blocks.positions / (len(self.blocks) * self.block_size)
 
 
 class PaddedDataset(PackedDataset):
@@ -123,7 +239,14 @@ class PaddedDataset(PackedDataset):
 
     def __init__(self, documents: Documents, block_size: int):
         super().__init__(documents, block_size)
-        self.blocks = [[piece] for block in self.blocks for piece in block]
+        self.blocks = self.blocks.unpacked()
+
+
+def _lengths(documents: Documents) -> NDArray[np.int64]:
+    """Tokens of each document."""
+    if isinstance(documents, TokenStore):
+        return documents.lengths()
+    return np.fromiter((len(documents[i]) for i in range(len(documents))), dtype=np.int64, count=len(documents))
 
 
 def pad_documents(documents: Sequence[Document]) -> dict[str, Tensor]:

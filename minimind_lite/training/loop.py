@@ -449,7 +449,7 @@ class DataOrder:
         self, data: Dataset[Any], start: int, stop: int, collate: Any = None, num_workers: int = 0
     ) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) for the steps ``start`` to ``stop - 1``; ``num_workers`` processes read ahead."""
-        plan = [indices for step in range(start, stop) for indices in self.micro_batches(step)]
+        plan = (indices for step in range(start, stop) for indices in self.micro_batches(step))
         # With its own generator the loader leaves the global one alone: a resumed run must not draw from it.
         loader = DataLoader(
             data, batch_sampler=plan, collate_fn=collate, num_workers=num_workers, generator=torch.Generator()

@@ -2,10 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
-from minimind_lite.data.documents import Document, TokenStore
+from minimind_lite.data.documents import TokenStore
 from minimind_lite.data.packing import Documents, PackedDataset
 from minimind_lite.model.lora import LoRAConfig, add_adapter, save_adapter
 from minimind_lite.settings import ShareBelow1
@@ -52,7 +54,7 @@ def run_lora(
         return stage.train(stage.model, dataset, identity, held_out=held_out, save=save_adapter)
 
 
-def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: int) -> list[Document]:
+def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: int) -> Documents:
     """``own``, repeated to fill its share of the run (once, if the run counts epochs), and replay for the rest.
 
     Replayed conversations are taken evenly from the whole file, so a short run sees as many kinds as a long one.
@@ -61,5 +63,7 @@ def _mixture(own: TokenStore, replay: TokenStore, options: LoRAOptions, blocks: 
     copies = max(1, round((1 - share) * blocks * options.block_size / own.header["tokens"]))
     wanted = copies * own.header["tokens"] * share / (1 - share)
     every = max(1, round(replay.header["tokens"] / max(wanted, 1)))
-    replayed = [replay[i] for i in range(0, len(replay), every)] if share else []
-    return [own[i] for i in range(len(own))] * int(copies) + replayed
+    parts: list[Any] = [own] * int(copies)  # read when they are needed, never a list of all documents
+    if share:
+        parts.append(Subset(cast(Any, replay), range(0, len(replay), every)))
+    return ConcatDataset(parts)

@@ -7,6 +7,7 @@ made of whole blocks, so its shares are shares of the positions that are compute
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.4; the weight is MiniMind2's.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -85,7 +86,7 @@ def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> Concat
     parts: list[Any] = [data[0]]
     for other, share in zip(data[1:], shares[1:], strict=True):
         count = round(len(data[0]) * share / shares[0])
-        parts.append(Subset(other, [place * len(other) // count for place in range(count)]))
+        parts.append(Subset(other, array("q", (place * len(other) // count for place in range(count)))))
     return ConcatDataset(parts)
 
 
