@@ -46,7 +46,7 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("text", '{"text": ""}', "field text"),
         ("text", '{"txt": "x"}', "field text: Field required"),
         ("text", '{"text": 3}', "field text"),
-        ("text", '["x"]', "line 2: Input should be"),
+        ("text", '["x"]', "line 2: must be a JSON object, {…}, not a list"),
         ("text", '{"text": "x"', "not JSON"),
         ("text", b'{"text": "\xff"}', "not UTF-8 (byte 10)"),
         ("conversation", '{"conversations": []}', "field conversations"),

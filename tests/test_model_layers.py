@@ -79,7 +79,7 @@ def test_rotation_equals_multiplication_by_complex_numbers() -> None:
     torch.testing.assert_close(_turned(x, config, torch.arange(10)), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("theta", [10.0, 100.0, 1e6])  # at 10 and 100 YaRN's ramp ends behind the last pair
+@pytest.mark.parametrize("theta", [14.0, 100.0, 1e6])  # at 14 and 100 YaRN's ramp ends behind the last pair
 @pytest.mark.parametrize("scaling", [None, YARN, YarnScaling(), YarnScaling(factor=4.0, attention_factor=1.2)])
 def test_angles_equal_transformers(scaling: YarnScaling | None, theta: float) -> None:
     from transformers import LlamaConfig

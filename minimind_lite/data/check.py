@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.data.exams import read_exam
-from minimind_lite.data.records import DataError, Kind, read_records
+from minimind_lite.data.records import DataError, Kind, check_plain, read_records
 from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
 
 MANIFEST = "MANIFEST.json"
@@ -89,6 +89,8 @@ def check_folder(path: str | Path) -> Report:
     Raises DataError if the folder holds no data at all; every other problem goes into the report.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; give the folder that holds it")
     found = [file for suffix in ("*.jsonl", "*.csv") for file in folder.rglob(suffix)]
     paths = [file.relative_to(folder) for file in found]
     names = sorted(path.as_posix() for path in paths if "builder" not in path.parts[:-1])
@@ -116,6 +118,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     path = folder / name
     kind, items, records, cuts = "unknown", Items(), 0, ""
     try:
+        check_plain(path)
         if path.suffix == ".csv":
             kind = "exam"
             items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
@@ -135,7 +138,8 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     text = "".join(part for item in items for part in item)
     chinese = 3 * len(re.findall(r"[\u4e00-\u9fff]", text))
     latin = len(re.findall(r"[A-Za-z]", text))
-    return FileReport(name, kind, path.stat().st_size, chinese / max(1, chinese + latin), records, cuts, items)
+    size = path.stat().st_size if path.is_file() else 0
+    return FileReport(name, kind, size, chinese / max(1, chinese + latin), records, cuts, items)
 
 
 def _holds_answers(path: Path) -> bool:
@@ -146,6 +150,8 @@ def _holds_answers(path: Path) -> bool:
 def _kind_of(path: Path) -> Kind:
     with path.open("rb") as lines:
         first = next((line for line in lines if line.strip()), b"")
+    if not first:
+        raise DataError(f"{path}: holds no record: the file is empty")
     try:
         record = parse_json(first, f"{path}, line 1")
     except UnreadableFile as error:
@@ -193,7 +199,7 @@ def _check_manifest(report: Report) -> None:
         manifest = read_json(path)
         entries = {name: (entry["sha256"], int(entry["records"])) for name, entry in manifest["files"].items()}
         limits = {name: int(manifest["limits"][name]) for name in ("file_bytes", "total_bytes")}
-    except (UnreadableFile, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (UnreadableFile, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         report.problems.append(f"{path} is not the manifest of sample data ({error}); rebuild it: minimind data build")
         return
     wrong = [

@@ -171,17 +171,30 @@ _MODELS: dict[Kind, type[BaseModel]] = {
 def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:
     """The file itself, or the files of a folder in order of their names.
 
-    Raises DataError when nothing is there.
+    Raises DataError when nothing is there, or something that is no plain file.
     """
     path = Path(path)
     if path.is_dir():
         files = sorted(path.glob(pattern))
         if not files:
             raise DataError(f"{path}: the folder holds no {pattern} file")
+        for file in files:
+            check_plain(file)
         return files
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; check the path, or build the samples: minimind data build")
+    check_plain(path)
     return [path]
+
+
+def check_plain(path: Path) -> None:
+    """Raise DataError for a folder or a broken link that has a file's name, and for a compressed file."""
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a link to nothing"
+        raise DataError(f"{path}: {kind}, not a file; move it away or rename it")
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            raise DataError(f"{path}: compressed with gzip; unpack it first: gunzip")
 
 
 class RecordReader:
@@ -305,6 +318,8 @@ def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
         raise DataError(str(error)) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "model_type":
+            raise DataError(f"{where}: must be a JSON object, {{…}}, not a {type(first['input']).__name__}") from None
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         place = f"{where}, field {field}" if field else where
         raise DataError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
