@@ -1,5 +1,7 @@
 """The `minimind` command: help with examples, clean errors, and each command once for real."""
 
+import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,62 @@ def test_errors_are_one_message_without_a_traceback(arguments: list[object], wor
     assert "error: " in text
     assert words in text.replace("\n", "")
     assert "Traceback" not in text
+
+
+def odd_inputs(folder: Path) -> dict[str, tuple[str, str]]:
+    """Folders of things that are not what a command wants: name → (what data check says, what training says)."""
+    contents = {
+        "binary": bytes(range(128, 256)), "list": b'[{"text": "a"}]\n', "gzip": gzip.compress(b'{"text": "a"}\n'),
+        "blank": b"", "indented": b'{\n "text": "a"\n}\n', "zeros": bytes(3000), "deep": b"[" * 100_000,
+        "number": b'{"text": ' + b"9" * 6000 + b"}\n", "returns": b'{"text": "a"}\r{"text": "b"}\r',
+    }  # fmt: skip
+    for name, content in contents.items():
+        (folder / name).mkdir()
+        (folder / name / "x.jsonl").write_bytes(content)
+    (folder / "folder" / "x.jsonl").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    (folder / "json").mkdir()
+    (folder / "json" / "x.json").write_text('[{"text": "a"}]')
+    not_utf8, not_json = ("x.jsonl, line 1: not UTF-8",) * 2, ("x.jsonl, line 1, column",) * 2
+    return {
+        "binary": not_utf8, "zeros": not_json, "indented": not_json, "returns": not_json,
+        "list": ("so the format is unknown", "must be a JSON object, {…}, not a list"),
+        "gzip": ("compressed with gzip; unpack it first",) * 2, "blank": ("holds no record", "there is no text"),
+        "deep": ("nested deeper",) * 2, "number": ("more than 4,300 digits",) * 2,
+        "folder": ("x.jsonl: a folder, not a file",) * 2, "empty": ("no .jsonl or .csv file", "holds no *.jsonl file"),
+        "json": ("no .jsonl or .csv file", "holds no *.jsonl file"),
+    }  # fmt: skip
+
+
+def test_odd_data_ends_with_a_plain_message(tmp_path: Path) -> None:
+    for name, (checked, trained) in odd_inputs(tmp_path).items():
+        for words, arguments in (
+            (checked, ("data", "check", tmp_path / name)),
+            (trained, ("train", "tokenizer", tmp_path / name, tmp_path / "out")),
+        ):
+            done = CliRunner().invoke(app, [str(one) for one in arguments])
+            assert isinstance(done.exception, SystemExit) and done.exit_code == 1, (name, done.output)
+            assert words in done.output, (name, done.output)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_where_a_folder_belongs_is_said_plainly(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "a b c"}\n')
+    assert "texts.jsonl: is a file; give the folder that holds it" in minimind("data", "check", texts)[1]
+    code, text = minimind("train", "tokenizer", texts, texts)
+    assert code == 1 and text.startswith(f"error: {texts}: ") and "Errno" not in text
+    (tmp_path / "MANIFEST.json").mkdir()
+    code, text = minimind("data", "check", tmp_path)
+    assert code == 1 and "MANIFEST.json is not the manifest of sample data" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_nothing_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").symlink_to(tmp_path / "gone")
+    for arguments in (("data", "check", tmp_path), ("train", "tokenizer", tmp_path, tmp_path / "out")):
+        code, text = minimind(*arguments)
+        assert code == 1 and "x.jsonl: a link to nothing, not a file" in text
 
 
 def test_only_our_own_errors_are_made_clean() -> None:

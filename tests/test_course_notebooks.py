@@ -177,7 +177,7 @@ def test_cleaning_keeps_what_matters() -> None:
 @pytest.mark.parametrize(
     ("text", "cleaned"),
     [
-        ("/tmp/ipykernel_12/345.py:3: UserWarning", "cell:3: UserWarning"),  # noqa: S108
+        ("/tmp/ipykernel_12/345.py:3: UserWarning", "cell:3: UserWarning"),  # noqa: S108  a text, no file
         ("a/b and 3/4 stay", "a/b and 3/4 stay"),
         ("https://arxiv.org/home/x", "https://arxiv.org/home/x"),
         ("at /home/someone/course/x.py", "at …"),

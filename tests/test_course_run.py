@@ -178,8 +178,11 @@ def test_a_missing_upstream_names_its_chapter_without_a_traceback(tmp_path: Path
 
 def test_a_chapter_without_figures_has_failed(tmp_path: Path) -> None:
     write_chapter(tmp_path / "notebooks", "00_one", "x = 1")
+    earlier = tmp_path / "out" / "one" / "results.json"  # must not pass for this run's
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("{}", encoding="utf-8")
     run = run_course(make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks"), console=log())
-    assert "recorded no figures" in run.error
+    assert "recorded no figures" in run.error and not earlier.exists()
 
 
 def test_an_appendix_is_a_chapter_with_a_stage_of_its_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_record_of_every_kind_is_read(tmp_path):
         ("text", '{"text": ""}', "field text"),
         ("text", '{"txt": "x"}', "field text: Field required"),
         ("text", '{"text": 3}', "field text"),
-        ("text", '["x"]', "line 2: Input should be"),
+        ("text", '["x"]', "line 2: must be a JSON object, {…}, not a list"),
         ("text", '{"text": "x"', "not JSON"),
         ("text", b'{"text": "\xff"}', "not UTF-8 (byte 10)"),
         ("conversation", '{"conversations": []}', "field conversations"),
@@ -151,7 +152,43 @@ def test_markers_in_plain_text_are_borders_of_texts(tmp_path, caplog):
     path = write(tmp_path / "t.jsonl", [json.dumps({"text": line}) for line in lines])
     with caplog.at_level(logging.INFO):
         assert [record.text for record in read_records(path, "text")] == ["First.", "user\nSecond.", "No marker. "]
-    assert "2 texts held" in caplog.text
+    assert "1 text held" in caplog.text and "into 2 pieces" in caplog.text
+
+
+def test_a_line_of_markers_alone_is_skipped_with_a_reason(tmp_path):
+    lines = [json.dumps({"text": text}) for text in ("<|im_start|> <|im_end|>", "a<|endoftext|>b", "<|endoftext|>")]
+    path = write(tmp_path / "t.jsonl", lines)
+    reader = read_records(path, "text")
+    assert [record.text for record in reader] == ["a", "b"]
+    reason = "holds only <|endoftext|>, <|im_start|> or <|im_end|>, and no text"
+    assert [str(error) for error in reader.skipped] == [f"{path}, line {n}, field text: {reason}" for n in (1, 3)]
+    assert reader.reasons == {reason: 2}
+    with pytest.raises(DataError, match="line 1, field text: holds only"):
+        list(read_records(path, "text", strict=True))
+
+
+def test_the_check_of_a_folder_counts_lines_and_says_what_was_cut(tmp_path):
+    texts = ["<|im_start|>First.<|im_end|> <|im_start|>Second.<|im_end|>", "Third.", "4<|endoftext|>5<|endoftext|>6"]
+    write(tmp_path / "t.jsonl", [json.dumps({"text": text}) for text in texts])
+    report = check_folder(tmp_path)
+    assert report.files[0].records == 3 and len(report.files[0].items) == 6
+    assert re.search(r"t\.jsonl +text +3 ", str(report))
+    cut = "t.jsonl: 2 texts held <|im_start|>, <|im_end|> or <|endoftext|> and were cut there into 5 pieces"
+    assert cut in str(report).splitlines()
+    write(tmp_path / "t.jsonl", [json.dumps({"text": "<|im_start|>One.<|im_end|>"})])
+    shown = str(check_folder(tmp_path))
+    assert "1 text held" in shown and "was cut there into 1 piece\n" in shown
+    write(tmp_path / "t.jsonl", [json.dumps({"text": "One."})])
+    assert "held <" not in str(check_folder(tmp_path))
+
+
+def test_a_long_reason_ends_with_a_whole_word(tmp_path):
+    reader = read_records(write(tmp_path / "t.jsonl", [json.dumps({"text": "a"})]), "text")
+    for message in ("word " * 60, "word " * 30 + "x" * 300, "x" * 300):
+        reader._note(DataError(f"t.jsonl, line 1: {message}"))
+    first, second, third = reader.reasons
+    assert first == " ".join(["word"] * 40) + " …" and second == " ".join(["word"] * 30) + " …"
+    assert third == "x" * 200 + " …"
 
 
 PUBLISHED = {  # the liberties that MiniMind's files take, in words of our own

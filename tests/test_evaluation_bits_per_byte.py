@@ -91,18 +91,42 @@ class PlainTrigram:
     def __init__(self, training: list[Document], vocab_size: int):
         self.one, self.two, self.three = Counter(), Counter(), Counter()
         self.before, self.before_two, self.size = Counter(), Counter(), vocab_size
-        for document in training:
-            ids = [int(document.ids[0]), *map(int, document.ids)]
-            for u, v, w in zip(ids, ids[1:], ids[2:], strict=False):
-                self.one[w] += 1
-                self.two[v, w] += 1
-                self.three[u, v, w] += 1
-                self.before[v] += 1
-                self.before_two[u, v] += 1
+        for u, v, w in scored(training):
+            self.one[w] += 1
+            self.two[v, w] += 1
+            self.three[u, v, w] += 1
+            self.before[v] += 1
+            self.before_two[u, v] += 1
 
     def parts(self, u: int, v: int, w: int) -> list[float]:
         tri = self.three[u, v, w] / max(1, self.before_two[u, v])
         return [tri, self.two[v, w] / max(1, self.before[v]), self.one[w] / self.one.total(), 1 / self.size]
+
+    def bucket(self, u: int, v: int) -> int:
+        seen = self.before_two[u, v]
+        return 0 if seen == 0 else min(7, math.ceil(math.log2(seen + 1)))
+
+
+def scored(documents: list[Document]) -> list[tuple[int, int, int]]:
+    """(u, v, w) of every scored token."""
+    rows = ([int(one.ids[0]), *map(int, one.ids)] for one in documents)
+    return [gram for ids in rows for gram in zip(ids, ids[1:], ids[2:], strict=False)]
+
+
+def plain_weights(counted: list[Document], held_out: list[Document], iterations: int) -> dict[int, list[float]]:
+    """For each bucket that occurs in ``held_out``, the four weights after EM on it; the counts are of ``counted``."""
+    plain = PlainTrigram(counted, 26)
+    tokens = [(plain.bucket(u, v), plain.parts(u, v, w)) for u, v, w in scored(held_out)]
+    weights = {bucket: [0.25] * 4 for bucket, _ in tokens}
+    for _ in range(iterations):
+        shares: dict[int, list[list[float]]] = {bucket: [] for bucket in weights}
+        for bucket, parts in tokens:
+            products = [weight * part for weight, part in zip(weights[bucket], parts, strict=True)]
+            shares[bucket].append([product / sum(products) for product in products])
+        weights = {
+            bucket: [sum(column) / len(rows) for column in zip(*rows, strict=True)] for bucket, rows in shares.items()
+        }
+    return weights
 
 
 def random_documents(count: int, seed: int) -> list[Document]:
@@ -128,12 +152,8 @@ def test_the_trigram_equals_a_plain_implementation() -> None:
     training, unseen = random_documents(200, seed=0), random_documents(30, seed=1)
     model, plain = TrigramModel(training, vocab_size=8), PlainTrigram(training, 8)
     nats = 0.0
-    for document in unseen:
-        ids = [0, *map(int, document.ids)]
-        for u, v, w in zip(ids, ids[1:], ids[2:], strict=False):
-            seen = plain.before_two[u, v]
-            bucket = 0 if seen == 0 else min(7, math.ceil(math.log2(seen + 1)))
-            nats -= math.log(float(np.dot(model.weights[bucket], plain.parts(u, v, w))))
+    for u, v, w in scored(unseen):
+        nats -= math.log(float(np.dot(model.weights[plain.bucket(u, v)], plain.parts(u, v, w))))
     assert model.nats(unseen) == pytest.approx(nats, rel=1e-9)
 
 
@@ -155,6 +175,19 @@ def test_fitted_weights_beat_equal_ones_and_know_only_the_training_text() -> Non
     before = fitted.weights.copy()
     fitted.nats(unseen)
     assert np.array_equal(before, fitted.weights)
+
+
+def test_weights_are_fitted_on_the_tenth_that_is_not_counted() -> None:
+    """On text that was counted the trigram has seen everything before: its weight would go to 1 for rare contexts."""
+    random = np.random.default_rng(0)
+    words = [random.integers(1, 26, size=length) for length in random.integers(1, 12, size=400)]
+    training = [Document(np.array([0, *word, 0])) for word in words]  # letters drawn at random: pairs say nothing
+    counted = [one for index, one in enumerate(training) if index % 10 != 9]
+    model = TrigramModel(training, vocab_size=26)
+    for bucket, weights in plain_weights(counted, training[9::10], iterations=30).items():
+        assert model.weights[bucket] == pytest.approx(weights, abs=1e-9)
+    once = 1  # the bucket of contexts seen once
+    assert model.weights[once, 0] < 0.1 < 0.9 < plain_weights(counted, counted, iterations=30)[once][0]
 
 
 def test_both_models_score_the_same_tokens(tokenizer: Tokenizer) -> None:

@@ -297,6 +297,10 @@ def test_copying_listing_and_guessing_several_times_earn_nothing(written: str) -
         ("<answer>\n82\n</answer>", 1, 0),  # no thought
         (GOOD + "\nand more", 1, 0),
         (GOOD.replace("<think>\n", "<think>\n<think>\n"), 1, 0),
+        ("<think>\n23+59\n</think>\n<answer>\n82\n</answer>", 1, 0),  # the thought is a piece of the question
+        (f"<think>\nNow, {QUESTION} Well.\n</think>\n<answer>\n82\n</answer>", 1, 0),  # and here the whole of it
+        (GOOD.replace("82\n</answer>", "59\n</answer>"), 0, 0),  # the answer is a piece of the question
+        (GOOD.replace("82\n</answer>", f"{QUESTION} 82\n</answer>"), 0, 0),
     ],
 )
 def test_each_reward_looks_at_its_own_part(written: str, correct: float, form: float) -> None:

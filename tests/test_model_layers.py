@@ -79,15 +79,16 @@ def test_rotation_equals_multiplication_by_complex_numbers() -> None:
     torch.testing.assert_close(_turned(x, config, torch.arange(10)), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("theta", [14.0, 100.0, 1e6])  # at 14 and 100 YaRN's ramp ends behind the last pair
 @pytest.mark.parametrize("scaling", [None, YARN, YarnScaling(), YarnScaling(factor=4.0, attention_factor=1.2)])
-def test_angles_equal_transformers(scaling: YarnScaling | None) -> None:
+def test_angles_equal_transformers(scaling: YarnScaling | None, theta: float) -> None:
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     from minimind_lite.model.pretrained import config_to_hf
 
     for name in ("nano", "minimind2-small", "minimind3"):
-        config = preset(name, rope_scaling=scaling)
+        config = preset(name, rope_scaling=scaling, rope_theta=theta)
         positions = torch.tensor([[0, 1, 17, 2047, 2048, 31000]])
         theirs = LlamaRotaryEmbedding(LlamaConfig(**config_to_hf(config)))(torch.zeros(1), positions)
         for mine, other in zip(rope_angles(config, positions), theirs, strict=True):

@@ -9,11 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import LoggerType
 from training_kit import TINY, same_weights, tiny_data, tiny_model, tiny_run
 
 from minimind_lite.config import ConfigError
 from minimind_lite.data.records import DataError
 from minimind_lite.model.losses import Loss, LossFn, next_token_loss
+from minimind_lite.training import loop
 from minimind_lite.training.callbacks import Callback, StopTraining, read_metrics
 from minimind_lite.training.loop import DataOrder, Trainer, TrainingDiverged, train
 from minimind_lite.training.options import RunOptions, TrainConfig
@@ -199,13 +201,15 @@ def test_an_evaluation_leaves_the_random_numbers_alone(tmp_path: Path) -> None:
     drawn: list[float] = []
 
     def noisy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        drawn.append(float(torch.rand(())))
+        number = float(torch.rand(()))
+        if model.training:
+            drawn.append(number)
         return next_token_loss(model, batch)
 
     tiny_run(tmp_path / "a", loss_fn=noisy, total_steps=6, eval_every=2, eval_data=tiny_data(10), seed=0)
     evaluated, drawn[:] = list(drawn), []
     tiny_run(tmp_path / "b", loss_fn=noisy, total_steps=6, seed=0)
-    assert [one for one in drawn if one in evaluated] == drawn  # training draws what it would without evaluations
+    assert len(drawn) == 6 and drawn == evaluated  # training draws what it would without evaluations
 
 
 def test_two_epochs_of_neighbouring_seeds_are_not_the_same_order() -> None:
@@ -241,7 +245,7 @@ def test_another_stage_brings_only_data_and_a_loss(tmp_path: Path) -> None:
     reference = tiny_model().requires_grad_(False)
     before = [parameter.clone() for parameter in reference.parameters()]
     random = torch.Generator().manual_seed(0)
-    draw = lambda: torch.randint(0, TINY.vocab_size, (12, 9), generator=random)  # noqa: E731
+    draw = lambda: torch.randint(0, TINY.vocab_size, (12, 9), generator=random)  # noqa: E731  too short for a def
     pairs = [{"chosen": c, "rejected": r} for c, r in zip(draw(), draw(), strict=True)]
 
     def score(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
@@ -261,9 +265,27 @@ def test_another_stage_brings_only_data_and_a_loss(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, reference.parameters(), strict=True))
 
 
+def test_a_tracker_that_cannot_record_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+    for name, words in (
+        ("wandb", r"wandb is not installed \(installed here: tensorboard\); install it with: pip install wandb"),
+        ("wandbb", r"no tracker called 'wandbb'; there are: aim, .*wandb, .*\(installed here: tensorboard\)"),
+        ("all", "no tracker called 'all'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            tiny_run(tmp_path / "out", trackers=("tensorboard", name))
+    monkeypatch.setattr(loop, "get_available_trackers", list)
+    with pytest.raises(ConfigError, match=r"tensorboard is not installed \(installed here: none\)"):
+        tiny_run(tmp_path / "out", trackers=("tensorboard",))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.filterwarnings("ignore:.*no supported trackers")
 def test_trackers_get_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[int, dict] = {}
+    monkeypatch.setattr(loop, "get_available_trackers", lambda: [LoggerType.TENSORBOARD])
     monkeypatch.setattr(Accelerator, "init_trackers", lambda self, name, config: seen.update({0: config}))
     monkeypatch.setattr(Accelerator, "log", lambda self, row, step: seen.update({step: row}))
     tiny_run(tmp_path, trackers=("tensorboard",), total_steps=2, log_every=1)

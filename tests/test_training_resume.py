@@ -146,6 +146,16 @@ def test_half_written_checkpoints_are_swept_away(tmp_path: Path) -> None:
     assert result.resumed_from == 30 and not rubbish.exists()
 
 
+def test_a_run_that_starts_afresh_writes_where_a_killed_one_was_writing(tmp_path: Path) -> None:
+    rubbish = tmp_path / "checkpoints" / ".unfinished-step-00000005"
+    rubbish.mkdir(parents=True)
+    (rubbish / "state.pt").write_bytes(b"half")
+    (rubbish / "more").write_bytes(b"of another version")
+    tiny_run(tmp_path, resume="never", total_steps=5)
+    saved = tmp_path / "checkpoints" / "step-00000005"
+    assert {path.name for path in saved.iterdir()} == {"state.pt", "manifest.json"} and not rubbish.exists()
+
+
 def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     tiny_run(tmp_path)
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000025", "step-00000030"]

@@ -56,7 +56,7 @@ def applies(requirement: Requirement, extras: frozenset[str] = frozenset()) -> b
     """Whether the requirement's marker holds here, with none or any one of ``extras`` asked for."""
     if requirement.marker is None:
         return True
-    environment: dict[str, str] = dict(default_environment())  # type: ignore[arg-type]
+    environment: dict[str, str] = dict(default_environment())  # type: ignore[arg-type]  # a TypedDict of texts
     return any(requirement.marker.evaluate({**environment, "extra": extra}) for extra in (*extras, ""))
 
 

@@ -34,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools.mutants import Mutant, mutants  # noqa: E402
+from tools.mutants import Mutant, mutants  # noqa: E402  after the path is set
 
 FLOORS = (
     "files", "settings", "device", "config", "tokenizer", "model", "data", "generation", "evaluation", "training",

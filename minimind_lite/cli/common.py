@@ -54,10 +54,17 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             if not _on_purpose(error):
                 raise
             if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process: one message is enough
-                typer.secho(f"error: {error}", fg="red", err=True)
+                typer.secho(f"error: {_in_words(error)}", fg="red", err=True)
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+def _in_words(error: Exception) -> str:
+    """The message of an error; what the system says about a file begins with the file, as our own messages do."""
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _how_to_install(package: str) -> str:

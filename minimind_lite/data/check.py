@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.data.exams import read_exam
-from minimind_lite.data.records import DataError, Kind, read_records
+from minimind_lite.data.records import DataError, Kind, check_plain, read_records
 from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
 
 MANIFEST = "MANIFEST.json"
@@ -27,12 +27,17 @@ _SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
 
 @dataclass(frozen=True)
 class FileReport:
-    """What one file holds. ``items`` are its texts, questions or prompts, each as a list of parts."""
+    """What one file holds. ``items`` are its texts, questions or prompts, each as a list of parts.
+
+    A record whose text is cut at markers (see ``RecordReader``) gives several items.
+    """
 
     name: str  # path inside the folder, with forward slashes
     kind: str
     size: int  # bytes
     chinese: float  # share of the letters' bytes that are Chinese
+    records: int  # valid lines, or questions
+    cuts: str  # how many records were cut, and into how many pieces; "" if none was
     items: Items = field(repr=False)
 
 
@@ -66,8 +71,9 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{'file':42}{'kind':>13}{'records':>9}{'bytes':>11}{'Chinese':>9}"]
         for file in self.files:
-            lines.append(f"{file.name:42}{file.kind:>13}{len(file.items):>9,}{file.size:>11,}{file.chinese:>9.0%}")
+            lines.append(f"{file.name:42}{file.kind:>13}{file.records:>9,}{file.size:>11,}{file.chinese:>9.0%}")
         lines.append(f"{'everything in ' + self.folder.name:42}{'':22}{self.total_bytes:>11,}")
+        lines += [f"{file.name}: {file.cuts}" for file in self.files if file.cuts]
         lines += ["", f"{'held out':30}{'against':30}{'items':>7}{'same':>6}{'near':>6}"]
         for overlap in self.overlaps:
             names = f"{overlap.heldout:30}{overlap.train:30}"
@@ -83,6 +89,8 @@ def check_folder(path: str | Path) -> Report:
     Raises DataError if the folder holds no data at all; every other problem goes into the report.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; give the folder that holds it")
     found = [file for suffix in ("*.jsonl", "*.csv") for file in folder.rglob(suffix)]
     paths = [file.relative_to(folder) for file in found]
     names = sorted(path.as_posix() for path in paths if "builder" not in path.parts[:-1])
@@ -108,17 +116,20 @@ def check_folder(path: str | Path) -> Report:
 
 def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     path = folder / name
-    kind, items = "unknown", Items()
+    kind, items, records, cuts = "unknown", Items(), 0, ""
     try:
+        check_plain(path)
         if path.suffix == ".csv":
             kind = "exam"
             items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
+            records = len(items)
         else:
             found = kind = _kind_of(path)
             if found == "conversation" and _holds_answers(path):
                 found = "reasoning"  # the stage that reads such a file skips what is not well-formed
             reader = read_records(path, found, max_bad_share=1)
             items = [_parts(record.model_dump(exclude_none=True)) for record in reader]
+            records, cuts = reader.records, reader.cuts() if reader.cut else ""
             problems += [str(error) for error in reader.skipped]
             if reader.reasons.total() > len(reader.skipped):
                 problems.append(f"{path}: {reader.reasons.total() - len(reader.skipped)} more bad lines")
@@ -127,7 +138,8 @@ def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
     text = "".join(part for item in items for part in item)
     chinese = 3 * len(re.findall(r"[\u4e00-\u9fff]", text))
     latin = len(re.findall(r"[A-Za-z]", text))
-    return FileReport(name, kind, path.stat().st_size, chinese / max(1, chinese + latin), items)
+    size = path.stat().st_size if path.is_file() else 0
+    return FileReport(name, kind, size, chinese / max(1, chinese + latin), records, cuts, items)
 
 
 def _holds_answers(path: Path) -> bool:
@@ -138,6 +150,8 @@ def _holds_answers(path: Path) -> bool:
 def _kind_of(path: Path) -> Kind:
     with path.open("rb") as lines:
         first = next((line for line in lines if line.strip()), b"")
+    if not first:
+        raise DataError(f"{path}: holds no record: the file is empty")
     try:
         record = parse_json(first, f"{path}, line 1")
     except UnreadableFile as error:
@@ -185,7 +199,7 @@ def _check_manifest(report: Report) -> None:
         manifest = read_json(path)
         entries = {name: (entry["sha256"], int(entry["records"])) for name, entry in manifest["files"].items()}
         limits = {name: int(manifest["limits"][name]) for name in ("file_bytes", "total_bytes")}
-    except (UnreadableFile, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (UnreadableFile, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         report.problems.append(f"{path} is not the manifest of sample data ({error}); rebuild it: minimind data build")
         return
     wrong = [
@@ -196,8 +210,8 @@ def _check_manifest(report: Report) -> None:
         digest, records = entries[file.name]
         if sha256_of(report.folder / file.name) != digest:
             wrong.append(f"{file.name}: its SHA-256 differs from the one in {MANIFEST}")
-        if len(file.items) != records:
-            wrong.append(f"{file.name}: {len(file.items)} records, but {MANIFEST} states {records}")
+        if file.records != records:
+            wrong.append(f"{file.name}: {file.records} records, but {MANIFEST} states {records}")
         if file.size > limits["file_bytes"]:
             wrong.append(f"{file.name}: {file.size:,} bytes; the limit for a file is {limits['file_bytes']:,}")
     if report.total_bytes > limits["total_bytes"]:

@@ -28,6 +28,7 @@ MAX_BAD_SHARE = 0.05  # of a file's lines
 FEW = 20  # bad lines that are always allowed: of a file of ten lines, one is already 10 %
 _EARLY = 1000  # lines after which a file that is mostly bad is given up
 _KEPT = 1000  # errors that are kept in full; all are counted
+_REASON_LENGTH = 200  # characters of a reason
 _MARKER = re.compile("|".join(map(re.escape, (END_OF_TEXT, TURN_START, TURN_END))))
 
 
@@ -65,10 +66,23 @@ class MessageRecord(BaseModel):
         return values
 
 
-class TextRecord(BaseModel):
-    """One document for pretraining or for the tokenizer."""
+def _not_only_markers(text: str) -> str:
+    if _MARKER.search(text) and not _MARKER.sub("", text).strip():
+        raise ValueError(f"holds only {END_OF_TEXT}, {TURN_START} or {TURN_END}, and no text")
+    return text
 
-    text: str = Field(min_length=1)
+
+class TextRecord(BaseModel):
+    """One document for pretraining or for the tokenizer; more than markers between documents."""
+
+    text: Annotated[str, Field(min_length=1), AfterValidator(_not_only_markers)]
+
+    @property
+    def pieces(self) -> list[str]:
+        """The texts between the markers; of a text without any, the text as it is."""
+        if not _MARKER.search(self.text):
+            return [self.text]
+        return [text for part in _MARKER.split(self.text) if (text := part.strip())]
 
 
 def _check_turns(messages: list[MessageRecord]) -> list[MessageRecord]:
@@ -157,17 +171,30 @@ _MODELS: dict[Kind, type[BaseModel]] = {
 def data_files(path: str | Path, pattern: str = "*.jsonl") -> list[Path]:
     """The file itself, or the files of a folder in order of their names.
 
-    Raises DataError when nothing is there.
+    Raises DataError when nothing is there, or something that is no plain file.
     """
     path = Path(path)
     if path.is_dir():
         files = sorted(path.glob(pattern))
         if not files:
             raise DataError(f"{path}: the folder holds no {pattern} file")
+        for file in files:
+            check_plain(file)
         return files
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; check the path, or build the samples: minimind data build")
+    check_plain(path)
     return [path]
+
+
+def check_plain(path: Path) -> None:
+    """Raise DataError for a folder or a broken link that has a file's name, and for a compressed file."""
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a link to nothing"
+        raise DataError(f"{path}: {kind}, not a file; move it away or rename it")
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            raise DataError(f"{path}: compressed with gzip; unpack it first: gunzip")
 
 
 class RecordReader:
@@ -177,7 +204,7 @@ class RecordReader:
     file's lines that may be bad (FEW lines always may) before the file is rejected: at its end, or after a thousand
     lines if most of them are bad.
     Texts are cut at ``<|im_start|>``, ``<|im_end|>`` and ``<|endoftext|>``, which the published corpora hold between
-    their texts: they are neither words nor turns. Raises DataError.
+    their texts: they are neither words nor turns. A line with nothing else is a bad line. Raises DataError.
     """
 
     def __init__(
@@ -193,14 +220,16 @@ class RecordReader:
         self.skipped: list[DataError] = []  # the errors of an iteration, the first thousand of them
         self.reasons: Counter[str] = Counter()  # how many bad lines there were of each kind
         self.firsts: dict[str, DataError] = {}  # the first of each kind
-        self.cut = self.plain = self.tagged = 0  # texts that held markers; reasoning records without tags, and with
+        self.records = 0  # valid lines
+        self.cut = self.pieces = 0  # texts that held markers, and how many texts they were cut into
+        self.plain = self.tagged = 0  # reasoning records without tags, and with
 
     def __iter__(self) -> Iterator[Any]:
         self._reset()
         for file in self.files:
             yield from self._records(file)
         if self.cut:
-            logger.info("%d texts held <|im_start|>, <|im_end|> or <|endoftext|> and were cut there", self.cut)
+            logger.info("%s", self.cuts())
         if self.plain and not self.tagged:
             raise DataError(
                 f"{self.files[0]}: none of {self.plain} conversations has think or answer tags: is this a file of "
@@ -216,6 +245,14 @@ class RecordReader:
         common, total = self.reasons.most_common(8), self.reasons.total()
         kinds = "".join(f"\n  {count}: {self.firsts.get(reason, reason)}" for reason, count in common)
         return f"{total} bad line{'s' * (total != 1)}. By reason, each with its first line:{kinds}"
+
+    def cuts(self) -> str:
+        """What the last iteration did with texts that hold markers, in words."""
+        one = self.cut == 1
+        return (
+            f"{self.cut} text{'s' * (not one)} held {TURN_START}, {TURN_END} or {END_OF_TEXT} and "
+            f"{'was' if one else 'were'} cut there into {self.pieces} piece{'s' * (self.pieces != 1)}"
+        )
 
     def _records(self, file: Path) -> Iterator[Any]:
         seen = bad = 0
@@ -255,18 +292,22 @@ class RecordReader:
 
     def _pieces(self, record: Any) -> Iterator[Any]:
         """The record; or, of a text with markers in it, a record for each text between them."""
+        self.records += 1
         if isinstance(record, ReasoningRecord):
             self.plain, self.tagged = self.plain + record.is_plain, self.tagged + (not record.is_plain)
-        if isinstance(record, TextRecord) and _MARKER.search(record.text):
-            self.cut += 1
-            yield from (TextRecord(text=text) for part in _MARKER.split(record.text) if (text := part.strip()))
+        if isinstance(record, TextRecord) and (texts := record.pieces) != [record.text]:
+            self.cut, self.pieces = self.cut + 1, self.pieces + len(texts)
+            yield from (TextRecord(text=text) for text in texts)
         else:
             yield record
 
 
 def _reason(error: DataError) -> str:
-    """An error without its place, and with … for numbers: the same for all lines with the same fault."""
-    return re.sub(r"\d+", "…", re.sub(r"^.*?, line \d+(, (column|field) [^:]*)?: ", "", str(error)))[:200]
+    """An error without its place, with … for numbers and after _REASON_LENGTH: the same for the same fault."""
+    reason = re.sub(r"\d+", "…", re.sub(r"^.*?, line \d+(, (column|field) [^:]*)?: ", "", str(error)))
+    if len(reason) <= _REASON_LENGTH:
+        return reason
+    return (reason[:_REASON_LENGTH].rpartition(" ")[0] or reason[:_REASON_LENGTH]) + " …"
 
 
 def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
@@ -277,6 +318,8 @@ def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
         raise DataError(str(error)) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "model_type":
+            raise DataError(f"{where}: must be a JSON object, {{…}}, not a {type(first['input']).__name__}") from None
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         place = f"{where}, field {field}" if field else where
         raise DataError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -88,7 +88,7 @@ def _limit() -> None:
 
 def main() -> None:
     """Read a task as JSON from standard input; write {"text": …} or {"error": …} to standard output."""
-    import jinja2.sandbox  # noqa: F401, loaded before the clock starts
+    import jinja2.sandbox  # noqa: F401  loaded before the clock starts
 
     task = json.loads(sys.stdin.buffer.read())
     _limit()

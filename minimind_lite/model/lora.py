@@ -181,7 +181,7 @@ def make_room(model: nn.Module, name: str) -> LoRALinear:
     """The linear layer ``name``, replaced by one that can hold adapters if it is not one yet."""
     layer = model.get_submodule(name)
     if not isinstance(layer, LoRALinear):
-        layer = LoRALinear(layer).train(layer.training)  # type: ignore[arg-type]
+        layer = LoRALinear(layer).train(layer.training)  # type: ignore[arg-type]  # name is a Linear's
         model.set_submodule(name, layer)
     return layer
 
@@ -330,7 +330,7 @@ def _read_config(path: Path) -> LoRAConfig:
                 f"{path} does not describe an adapter ({name} must be a number, not {shown}); save it again"
             )
     try:
-        return LoRAConfig(rank, float(alpha), float(dropout))  # type: ignore[arg-type]
+        return LoRAConfig(rank, float(alpha), float(dropout))  # type: ignore[arg-type]  # the loop above checked both
     except ConfigError as error:
         raise LoRAError(f"{path} does not describe an adapter ({error}); save it again") from error
 

@@ -141,7 +141,7 @@ def read_tensors(path: Path, check_values: bool = True) -> tuple[dict[str, Tenso
     try:
         with safe_open(path, "pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is not a dict
     except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
         raise PretrainedError(f"{path} is damaged or cut short ({error}); copy or save it again") from error
     if check_values:

@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import GradScalerKwargs, gather_object, send_to_device
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import GradScalerKwargs, LoggerType, gather_object, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -466,12 +467,25 @@ def processes() -> tuple[int, int]:
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
+def _check_trackers(names: Sequence[str]) -> None:
+    """Raise ConfigError for a tracker that accelerate does not know, or that is not installed: it would only warn."""
+    known = [str(one) for one in LoggerType if one is not LoggerType.ALL]
+    installed = [str(one) for one in get_available_trackers()]
+    listed = f"installed here: {', '.join(installed) or 'none'}"
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no tracker called {name!r}; there are: {', '.join(known)} ({listed})")
+        if name not in installed:
+            raise ConfigError(f"the tracker {name} is not installed ({listed}); install it with: pip install {name}")
+
+
 def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     """An Accelerator with this run's device and precision, over several processes if torchrun started them.
 
     device "auto" is what ``pick_device`` picks. precision "auto" is bf16 or fp16 on a GPU and fp32 on a CPU, because
-    bf16 is many times slower on most CPUs. Raises ConfigError for a GPU that is not there.
+    bf16 is many times slower on most CPUs. Raises ConfigError for a GPU that is not there, or a tracker.
     """
+    _check_trackers(config.trackers)
     device = pick_device().type if config.device == "auto" else config.device
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device in there and not there[device]:

@@ -63,7 +63,7 @@ class TrainConfig(FromSettings):
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
     device: Device = "auto"  # auto: cuda if there is one, else cpu
     num_workers: Natural = 0  # processes that prepare batches
-    trackers: tuple[str, ...] = ()  # accelerate's: "tensorboard", "wandb", "swanlab", …
+    trackers: tuple[str, ...] = ()  # accelerate's: "tensorboard", "wandb", "swanlab", …; each must be installed
     progress: bool = True  # show a progress bar
 
     def __post_init__(self) -> None:

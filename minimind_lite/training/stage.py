@@ -85,7 +85,7 @@ class StageRun:
         boxes: list[Any] = [work() if self.accelerator.is_main_process else None]
         if self.accelerator.num_processes > 1:
             broadcast_object_list(boxes)
-        return boxes[0]  # type: ignore[no-any-return]
+        return boxes[0]  # type: ignore[no-any-return]  # a Result, as sent by the main process
 
     def tokens(self, path: str | Path, kind: Kind, max_length: int = 0) -> TokenStore:
         """The records of ``path`` as tokens on disk, under ``tokens/``; see ``data.documents.token_store``."""

@@ -43,7 +43,7 @@ class LocalCaller:
     def run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Outcome:
         """See Caller."""
         box: list[Outcome] = []
-        job = lambda: box.append(perform(self.function, operation, args, kwargs))  # noqa: E731
+        job = lambda: box.append(perform(self.function, operation, args, kwargs))  # noqa: E731  too short for a def
         work = threading.Thread(target=job, daemon=True)
         work.start()
         work.join(seconds)

@@ -100,7 +100,7 @@ def generate(master: Any) -> Any:
     """The learner's notebook: solutions replaced by a stub, hidden assertions gone; the same cells and ids."""
     notebook = nbformat.from_dict(master)
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
-        stub = lambda hit: "\n".join(hit[1] + line for line in STUB)  # noqa: E731
+        stub = lambda hit: "\n".join(hit[1] + line for line in STUB)  # noqa: E731  too short for a def
         cell.source = without_hidden(_SOLUTION.sub(stub, cell.source))
         if BEGIN in cell.source or END in cell.source or BEGIN_HIDDEN in cell.source:
             raise CourseError(f"a marker without its partner in the cell {cell.source[:60]!r}")
