@@ -300,6 +300,7 @@ def test_trackers_are_ended_with_the_run(tmp_path: Path, monkeypatch: pytest.Mon
         def finish(self) -> None:
             ended.append("finished")
 
+    monkeypatch.setattr(loop, "get_available_trackers", lambda: [LoggerType.TENSORBOARD])
     monkeypatch.setattr(
         Accelerator, "init_trackers", lambda self, name, config: setattr(self, "trackers", [Recorder()])
     )
