@@ -1,9 +1,10 @@
-"""Defaults are decisions: presets, settings of every stage, arguments of public functions, public constants.
+"""Defaults are decisions: constants (presets among them), settings of every stage, arguments of public functions.
 
 defaults.json holds all of them; whoever changes one changes what others' programs do. Write it again with
 `python tests/test_defaults.py`, look at the difference, and say so in CHANGELOG.md.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -14,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 import minimind_lite
-from minimind_lite.config import PRESETS
 
 STORED = Path(__file__).with_name("defaults.json")
 FLOORS = (
@@ -24,9 +24,19 @@ FLOORS = (
 PLAIN = (bool, int, float, str, type(None))
 
 
-def plain(value: Any) -> bool:
-    """Whether a default says everything by itself."""
-    return isinstance(value, PLAIN) or (isinstance(value, tuple) and all(plain(one) for one in value))
+def described(value: Any) -> Any:
+    """A value as JSON; raises TypeError for one that does not say everything by itself."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: described(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): described(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [described(one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if not isinstance(value, PLAIN):
+        raise TypeError(f"a {type(value).__name__}")
+    return value
 
 
 def modules() -> list[ModuleType]:
@@ -58,18 +68,22 @@ def defaults_of(name: str, thing: Any) -> dict[str, Any]:
 
 
 def collected() -> dict[str, Any]:
-    """name → default of everything public, and all presets."""
-    found: dict[str, Any] = {f"preset {name}": dataclasses.asdict(one) for name, one in PRESETS.items()}
+    """name → default of everything public, and all public constants."""
+    found: dict[str, Any] = {}
     for module in modules():
         prefix = module.__name__.removeprefix("minimind_lite.")
         for name, thing in vars(module).items():
             if name.startswith("_") or getattr(thing, "__module__", module.__name__) != module.__name__:
                 continue
             if inspect.isfunction(thing) or inspect.isclass(thing):
-                found |= {key: one for key, one in defaults_of(f"{prefix}.{name}", thing).items() if plain(one)}
-            elif name.isupper() and plain(thing):
+                found |= defaults_of(f"{prefix}.{name}", thing)
+            elif name.isupper():
                 found[f"{prefix}.{name}"] = thing
-    return json.loads(json.dumps(found, sort_keys=True))
+    stated = {}
+    for name, value in found.items():
+        with contextlib.suppress(TypeError):
+            stated[name] = described(value)
+    return json.loads(json.dumps(stated, sort_keys=True))
 
 
 def test_no_default_has_changed() -> None:

@@ -146,3 +146,19 @@ def test_outside_a_clone_the_course_says_how_to_get_one(tmp_path: Path, monkeypa
         files.repository_root()
     (tmp_path / "clone" / "notebooks").mkdir()
     assert files.repository_root() == tmp_path / "clone"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
+@pytest.mark.parametrize(
+    ("error", "alive"), [(None, True), (PermissionError, True), (ProcessLookupError, False), (OverflowError, False)]
+)
+def test_a_process_of_another_user_is_alive(
+    error: type[Exception] | None, alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pid: int, signal: int) -> None:
+        assert (pid, signal) == (4711, 0)  # asks, and stops nothing
+        if error:
+            raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert files.process_is_alive(4711) is alive

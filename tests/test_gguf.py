@@ -245,3 +245,15 @@ def test_smollm2_knows_the_capital_of_france_and_equals_transformers() -> None:
     ids = torch.tensor([prompt])
     with torch.no_grad():
         torch.testing.assert_close(model(ids), reference(ids).logits, atol=1e-4, rtol=1e-5)
+
+
+def test_a_quantisation_that_cannot_be_read_is_named_with_the_way_out(
+    tmp_path: Path, model: Transformer, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("IQ1_S is not supported")
+
+    path = write(tmp_path / "odd.gguf", model, tokenizer)
+    monkeypatch.setattr("gguf.quants.dequantize", refuse)
+    with pytest.raises(GGUFError, match=r"odd\.gguf: token_embd.*IQ1_S.*use a Q8_0 or F16 file"):
+        load_gguf(path)

@@ -151,3 +151,9 @@ def test_open_empty_rows_touches_only_empty_rows() -> None:
 def test_a_mask_of_another_kind_is_refused_with_the_way_out(mask: Tensor) -> None:
     with pytest.raises(ValueError, match=r"bool, \(batch, 1, q_len, k_len\).*mask\[:, None, None, :\]"):
         random_model(preset("pico"))(torch.zeros(2, 6, dtype=torch.int64), attention_mask=mask)
+
+
+def test_a_cache_lies_where_it_was_asked_for() -> None:
+    cache = attention.KVCache(preset("pico"), 1, 4, device="meta", dtype=torch.float16)
+    assert {one.device.type for one in (cache.keys, cache.values)} == {"meta"}
+    assert {one.dtype for one in (cache.keys, cache.values)} == {torch.float16}

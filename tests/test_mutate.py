@@ -1,6 +1,7 @@
 """The tool that plants mistakes: what it changes, what it leaves alone, and how it judges."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_the_tests_that_enter_the_function_judge_a_mutant_the_quickest_first() -
     inside, top = by_key["area: not b -> b"], by_key[": 3 -> 4"]
     assert mutate.tests_for("a.py", inside, entered) == ["t1", "t2"]  # the third would take too long
     assert mutate.tests_for("a.py", by_key["area: 2.0 -> 4.0"], entered) == ["t1", "t2", mutate.DEFAULTS]
-    assert mutate.tests_for("a.py", top, entered) == ["t1", "t2", "t4", mutate.DEFAULTS]
+    assert mutate.tests_for("a.py", top, entered) == ["t1", "t2", mutate.DEFAULTS]  # they read the constant
+    entered["a.py:other"] = [(0.01, "t0")]
+    assert mutate.tests_for("a.py", replace(top, name="", function="Box"), entered)[:3] == ["t4", "t0", "t1"]
     assert mutate.tests_for("b.py", inside, entered) == [mutate.DEFAULTS]
 
 

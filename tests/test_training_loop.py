@@ -307,3 +307,9 @@ def test_trackers_are_ended_with_the_run(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Accelerator, "log", lambda self, row, step: None)
     tiny_run(tmp_path, trackers=("tensorboard",), total_steps=1)
     assert ended == ["finished"]
+
+
+def test_a_second_run_in_one_process_has_its_own_precision(tmp_path: Path) -> None:
+    for precision, wanted in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
+        config = TrainConfig(total_steps=1, device="cpu", precision=precision, progress=False)
+        assert loop.make_accelerator(config, tmp_path).mixed_precision == wanted

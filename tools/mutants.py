@@ -28,6 +28,7 @@ class Mutant:
     before: str
     after: str
     source: str
+    name: str = ""  # the constant that is changed at the top of the module
 
     @property
     def key(self) -> str:
@@ -44,9 +45,25 @@ def mutants(source: str) -> list[Mutant]:
             changed = copy.deepcopy(tree)
             _put(changed, path, after)
             ast.fix_missing_locations(changed)
-            text = ast.unparse(changed)
-            found.append(Mutant(function, getattr(node, "lineno", 0), _short(node), _described(node, after), text))
+            text, name = ast.unparse(changed), "" if function else _assigned(tree.body[path[0][1] or 0])
+            line = getattr(node, "lineno", 0)
+            found.append(Mutant(function, line, _short(node), _described(node, after), text, name))
     return sorted(found, key=lambda one: one.line)
+
+
+def _assigned(statement: ast.stmt) -> str:
+    """The name that a statement gives a value to, if it does."""
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return next((one.id for one in targets if isinstance(one, ast.Name)), "")
+
+
+def users(source: str, name: str) -> set[str]:
+    """The qualified names of the functions and classes of a module in which ``name`` is read."""
+    found = set()
+    for function, _, node in _places(ast.parse(source)):
+        if function and isinstance(node, ast.Name) and node.id == name:
+            found.add(function)
+    return found
 
 
 Path = tuple[tuple[str, int | None], ...]

@@ -34,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools.mutants import Mutant, mutants  # noqa: E402  after the path is set
+from tools.mutants import Mutant, mutants, users  # noqa: E402  after the path is set
 
 FLOORS = (
     "files", "settings", "device", "config", "tokenizer", "model", "data", "generation", "evaluation", "training",
@@ -137,12 +137,17 @@ def read_map() -> dict[str, list[tuple[float, str]]]:
 
 
 def tests_for(file: str, mutant: Mutant, entered: dict[str, list[tuple[float, str]]]) -> list[str]:
-    """The tests that may notice a mutant: those that enter its function, or, at the top of a module, its file."""
+    """The tests that may notice a mutant, the nearest first, and of those the quickest.
+
+    Nearest are those that enter its function; for a class's own body, one of its methods; for a constant, a function
+    that reads it; then come all tests that enter its module: it may run in a process of its own, unseen.
+    """
     inside = f"{file}:{mutant.function}"
-    if mutant.function and inside in entered:
-        tests = entered[inside]
-    else:  # a class's own body, a constant
-        tests = sorted({one for function, some in entered.items() if function.startswith(inside) for one in some})
+    near = {f"{file}:{one}" for one in users(mutant.source, mutant.name)} if mutant.name else {inside}
+    rings = [lambda name: name in near, lambda name: name.startswith(tuple(f"{one}." for one in near)),
+             lambda name: name.startswith(f"{file}:")]  # fmt: skip
+    found = [sorted({one for name, some in entered.items() if ring(name) for one in some}) for ring in rings]
+    tests = found[0] if inside in entered else list(dict.fromkeys(one for some in found for one in some))
     chosen, seconds = [], 0.0
     for cost, test in tests:
         seconds += cost
