@@ -1,6 +1,7 @@
 """White-box distillation: right values and gradients, little memory, one vocabulary, a teacher that never changes."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -365,6 +366,16 @@ def test_the_interval_of_what_is_saved_holds_the_truth_19_times_in_20() -> None:
         assert low < saved < high < saved + 0.2
         inside += low <= 0.3 <= high
     assert 0.91 <= inside / 400 <= 0.98
+
+
+def test_two_conversations_have_an_interval_and_one_has_none() -> None:
+    tokens = torch.tensor([10.0, 30.0])
+    saved, low, high = AnswerLoss(tokens, tokens).saved(AnswerLoss(tokens * torch.tensor([2.0, 1.0]), tokens))
+    # differences 10 and 0 on 40 tokens: 0.25 saved; beyond their share 7.5 and -7.5, whose deviation is 7.5 √2
+    assert saved == 0.25
+    assert (saved - low, high - saved) == (pytest.approx(1.96 * 7.5 * 2**0.5 * 2**0.5 / 40),) * 2
+    one = AnswerLoss(tokens[:1], tokens[:1])
+    assert one.saved(AnswerLoss(tokens[:1] * 2, tokens[:1])) == (1.0, -math.inf, math.inf)
 
 
 def test_the_pictures_and_the_interactive_of_chapter_13(tmp_path: Path) -> None:

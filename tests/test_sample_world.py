@@ -104,6 +104,20 @@ def test_planted_overlap_is_found(small: Path, name: str, record: object, said: 
     assert any(said in problem for problem in report.problems), report.problems
 
 
+def test_the_table_shows_files_comparisons_and_problems(small: Path) -> None:
+    with (small / "sft_heldout.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(talk("WHAT is ice", "Frozen.")) + "\n")
+    report = check_folder(small)
+    rows = [line.split() for line in str(report).splitlines()]
+    for file_report in report.files:
+        wanted = [file_report.name, file_report.kind, f"{file_report.records:,}", f"{file_report.size:,}"]
+        assert any(row[:4] == wanted for row in rows), file_report.name
+    for overlap in report.overlaps:
+        wanted = [overlap.heldout, overlap.train, f"{overlap.items:,}", str(overlap.exact), str(overlap.near)]
+        assert wanted in rows
+    assert report.problems and all(problem in str(report) for problem in report.problems)
+
+
 def test_a_bad_line_is_named_with_file_line_and_field(small: Path) -> None:
     with (small / "sft.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"conversations": [{"role": "robot", "content": "hm"}]}\n')
