@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]  # a count that may be 0, which usually switches something off
+_MOST = 2**31 - 1  # no machine serves more of anything; messages name it to those who ask for more
+Count = Annotated[int, Field(ge=1, le=_MOST)]
+Natural = Annotated[int, Field(ge=0, le=_MOST)]  # a count that may be 0, which usually switches something off
+Length = Annotated[int, Field(ge=1, le=2**20)]  # tokens in one sequence; memory grows with it
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]  # a weight, which may be negative
@@ -62,10 +64,13 @@ class _Setting(NamedTuple):
         plain = value.item() if getattr(value, "ndim", None) == 0 else value
         try:
             return self.adapter.validate_python(plain, strict=not written)
-        except ValidationError:
+        except ValidationError as error:
             shown = repr(value)
             shown = shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
-            raise ConfigError(f"{name} must be {_in_words(self.schema())}, not {shown}") from None
+            words = _in_words(self.schema())
+            if any(one.get("ctx", {}).get("le") == _MOST for one in error.errors()):
+                words += f", at most {_MOST}"
+            raise ConfigError(f"{name} must be {words}, not {shown}") from None
 
     def read(self, name: str, text: str) -> Any:
         """The value that ``text`` stands for: a tuple's parts are separated by commas."""
@@ -122,8 +127,12 @@ def _in_words(schema: Mapping[str, Any]) -> str:
 def _range(schema: Mapping[str, Any]) -> str:
     forms = {"minimum": "{} or more", "exclusiveMinimum": "above {}", "maximum": "at most {}",
              "exclusiveMaximum": "below {}"}  # fmt: skip
-    limits = [form.format(f"{schema[key]:g}") for key, form in forms.items() if key in schema]
+    limits = [form.format(_number(schema[key])) for key, form in forms.items() if schema.get(key, _MOST) != _MOST]
     return ", " + " and ".join(limits) if limits else ""
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def with_changes(base: Settings, changes: Mapping[str, Any], owner: str = "") -> Settings:

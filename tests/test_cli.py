@@ -204,3 +204,40 @@ def test_a_tokenizer_of_no_text_is_a_failure(tmp_path: Path, content: str) -> No
     done = CliRunner().invoke(app, ["train", "tokenizer", str(tmp_path / "texts.jsonl"), str(tmp_path / "out")])
     assert done.exit_code == 1 and "texts.jsonl: there is no text to learn from" in done.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [["data", "check", ""], ["train", "pretrain", "", "base", "out"], ["chat", ""], ["train", "sft", "a", "b", ""]],
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert "an argument is empty" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "most"),
+    [("seed=9999999999999", "2147483647"), ("block_size=9999999999", "1048576"), ("num_workers=1000000", "1024"),
+     ("total_steps=100000000000000000000", "2147483647")],
+)  # fmt: skip
+def test_a_number_that_no_machine_can_serve_is_refused_at_once(setting: str, most: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    asked = ["train", "pretrain", str(tmp_path / "a.jsonl"), str(tmp_path), str(tmp_path / "out"), "-p", setting]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 1
+    assert setting.partition("=")[0] in done.output and most in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_that_a_token_store_cannot_hold_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    asked = ["train", "tokenizer", str(tmp_path / "a.jsonl"), str(tmp_path / "out"), "--vocab-size", "1000000000"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 1
+    assert "vocab_size 1000000000 is too large" in done.output and "65,536" in done.output
+    assert not (tmp_path / "out").exists()

@@ -51,12 +51,12 @@ def survives(file: Path, read: Callable[[], Any], errors: tuple[type[Exception],
     whole = file.read_bytes()
     for number, variant in enumerate(damaged(whole, seed=len(file.name))):
         file.write_bytes(variant)
-        start = time.monotonic()
+        start = time.process_time()
         try:
             read()
         except errors as error:
             assert len(str(error)) < 5000, number
-        assert time.monotonic() - start < 4, (number, "slower than a busy machine explains")
+        assert time.process_time() - start < 1, number  # of our own: a busy machine makes everything slow
     file.write_bytes(whole)
 
 

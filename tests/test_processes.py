@@ -46,8 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_equal_one(folder: Path, name: str) -> None:
     one, two = weights(folder / "one" / name), weights(folder / "two" / name)
     assert one.keys() == two.keys()
-    for key in one:
-        torch.testing.assert_close(one[key], two[key], rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+    apart = torch.cat([(one[key] - two[key]).abs().flatten() for key in one])
+    # AdamW turns a gradient of almost 0, whose last digits depend on the order of a sum, into a step of full length:
+    # one weight in ten thousand may differ by more than 1e-5, and none by a tenth of a step at the rate of 1e-3.
+    assert (apart > 1e-5).double().mean() <= 1e-4, name
+    assert apart.max() <= 1e-4, name
     if name not in ("pretrain", "lora"):  # and they did learn something: fresh and adapter weights have no before
         before = weights(folder / "base")
         assert any(not torch.equal(two[key], before[key]) for key in two if key in before)

@@ -8,19 +8,32 @@ import traceback
 from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, requires
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from minimind_lite.files import as_utf8
+
+
+class _Group(TyperGroup):
+    """Refuses an empty argument: an empty path would mean the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for before, argument in pairwise(["", *args]):
+            if not argument and not before.startswith("-"):  # an option's value may be empty
+                ctx.fail("an argument is empty; was a variable of the shell not set?")
+        return super().parse_args(ctx, args)
 
 
 def new_app(help_text: str) -> typer.Typer:
     """A group of commands that shows its help when called without arguments."""
     return typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=help_text, callback=_use_utf8
-    )
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=help_text, callback=_use_utf8,
+        cls=_Group,
+    )  # fmt: skip
 
 
 def _use_utf8() -> None:

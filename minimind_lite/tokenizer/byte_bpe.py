@@ -17,6 +17,7 @@ from minimind_lite.tokenizer.chat_template import SPECIAL_TOKENS, TAGS
 # Splits made before merging, one after the other: line breaks, words with their space, punctuation, Chinese (and other
 # East Asian) runs, single digits. They are DeepSeek-Coder's, which llama.cpp knows as "deepseek-coder".
 SPLITS = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
+LARGEST_VOCABULARY = 2**16
 MAX_TOKEN_BYTES = 9  # three Chinese characters, or a space and eight letters
 
 
@@ -34,7 +35,8 @@ def byte_alphabet() -> dict[str, int]:
 def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) -> tokenizers.Tokenizer:
     """Learn merges until there are ``vocab_size`` entries, special tokens and the 256 bytes included.
 
-    Deterministic; too little text gives fewer entries. Raises ValueError if bytes and special tokens alone need more.
+    Deterministic; too little text gives fewer entries. Raises ValueError if bytes and special tokens alone need more,
+    or ids would not fit into the 16 bits of a token store.
     Source: Sennrich et al. 2016 (arXiv 1508.07909), section 3.2; on bytes: Radford et al. 2019 (GPT-2), section 2.2.
     """
     if isinstance(texts, str):
@@ -42,6 +44,8 @@ def train_byte_bpe(texts: Iterable[str], vocab_size: int, max_token_bytes: int) 
     smallest = len(SPECIAL_TOKENS) + 256
     if vocab_size < smallest:
         raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and bytes alone take {smallest}")
+    if vocab_size > LARGEST_VOCABULARY:
+        raise ValueError(f"vocab_size {vocab_size} is too large: tokens are stored in 16 bits, {LARGEST_VOCABULARY:,}")
     backend = tokenizers.Tokenizer(models.BPE())
     cuts: list[pre_tokenizers.PreTokenizer] = [pre_tokenizers.Split(Regex(split), "isolated") for split in SPLITS]
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

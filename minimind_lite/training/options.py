@@ -4,12 +4,23 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import Field
 from torch import nn
 
 from minimind_lite.data.records import MAX_BAD_SHARE
-from minimind_lite.settings import Checked, ConfigError, Count, Natural, NotNegative, Positive, Share, ShareBelow1
+from minimind_lite.settings import (
+    Checked,
+    ConfigError,
+    Count,
+    Length,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    ShareBelow1,
+)
 from minimind_lite.training.callbacks import Callback
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -62,7 +73,7 @@ class TrainConfig(FromSettings):
     save_every: Natural = 0  # steps between checkpoints; 0 means none
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
     device: Device = "auto"  # auto: cuda if there is one, else cpu
-    num_workers: Natural = 0  # processes that prepare batches
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 0  # processes that prepare batches
     trackers: tuple[str, ...] = ()  # accelerate's: "tensorboard", "wandb", "swanlab", …; each must be installed
     progress: bool = True  # show a progress bar
 
@@ -84,7 +95,7 @@ class TrainConfig(FromSettings):
 class StageOptions(FromSettings):
     """Options shared by every stage that packs or cuts its documents. Raises ConfigError for a bad value."""
 
-    block_size: Count = 512  # tokens in one packed row; a longer conversation is cut to it
+    block_size: Length = 512  # tokens in one packed row; a longer conversation is cut to it
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from minimind_lite.generation.engine import generate
 from minimind_lite.generation.sampling import SamplingConfig, row_generator
 from minimind_lite.model.losses import Loss, token_logprobs
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
-from minimind_lite.settings import Count, Finite, Natural, NotNegative, Positive
+from minimind_lite.settings import Count, Finite, Length, Natural, NotNegative, Positive
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.loop import processes
 from minimind_lite.training.options import FromSettings, RunOptions, TrainConfig
@@ -48,7 +48,7 @@ class RolloutOptions(FromSettings):
     group_size: Count = 8  # answers to each prompt
     updates_per_rollout: Count = 1  # steps that learn from the same answers
     temperature: Positive = 1.0  # of sampling, and so of every log-probability
-    max_new_tokens: Count = 72  # maximum length of an answer
+    max_new_tokens: Length = 72  # maximum length of an answer
     max_digits: Natural = 0  # only prompts with at most this many digits in all (23+59 has 4); 0 takes every prompt
     kl_weight: NotNegative = 0.02  # how hard the reference model pulls back; 0 uses none
     correct_weight: Finite = 1.0  # the weights of the three rewards

@@ -6,7 +6,7 @@ A chapter's own ``settings.py`` uses one of them as it is, or derives its own fr
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from minimind_lite.settings import Checked, Count, Finite, Natural, NotNegative, Positive, Share
+from minimind_lite.settings import Checked, Count, Finite, Length, Natural, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TrainingSettings(Settings):
     """What every training chapter has; names as in training.config.TrainConfig."""
 
     preset: str = "nano"  # a name from minimind_lite.config.PRESETS
-    block_size: Count = 256  # tokens in one packed row
+    block_size: Length = 256  # tokens in one packed row
     micro_batch_size: Count = 4  # rows in one forward pass
     gradient_accumulation_steps: Count = 1  # forward passes in one optimizer step
     total_steps: Count = 1000  # optimizer steps
@@ -53,7 +53,7 @@ class SFTSettings(TrainingSettings):
     learning_rate: Positive = 3e-3
     embedding_lr_ratio: NotNegative = 6.0
     eval_questions: Count = 500  # held-out questions that are asked
-    max_new_tokens: Count = 64  # maximum length of an answer
+    max_new_tokens: Length = 64  # maximum length of an answer
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class PracticeSettings(SFTSettings):
     format_weight: Finite = 0.0  # the chapter rewards right answers and nothing else
     length_weight: Finite = 0.0
     eval_questions: Count = 140  # held-out sums of that kind that are asked
-    max_new_tokens: Count = 56
+    max_new_tokens: Length = 56
     log_every: Natural = 1
     eval_every: Natural = 0
     save_every: Natural = 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minimind_lite.model.losses import PreferenceLoss
-from minimind_lite.settings import Count, Natural, NotNegative, Positive, Share
+from minimind_lite.settings import Count, Length, Natural, NotNegative, Positive, Share
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
@@ -33,7 +33,7 @@ class DPOSettings(SFTSettings):
     reference_micro_batch_size: Count = 4  # packed rows
     eval_pairs: Count = 120  # held-out pairs that are measured
     eval_questions: Count = 150
-    max_new_tokens: Count = 96
+    max_new_tokens: Length = 96
     experiment_steps: Count = 12  # length of the chapter's small experiments
 
     def reference_changes(self) -> dict[str, Any]:

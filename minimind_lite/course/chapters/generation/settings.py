@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from minimind_lite.settings import Count
+from minimind_lite.settings import Count, Length
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import Settings
@@ -12,7 +12,7 @@ from ...kit.settings import Settings
 class GenerationSettings(Settings):
     """How much is generated, and how often it is timed."""
 
-    max_new_tokens: Count = 64
+    max_new_tokens: Length = 64
     repeats: Count = 3  # timings are medians of this many
 
 

@@ -6,7 +6,7 @@ so nothing is replayed.
 
 from dataclasses import dataclass
 
-from minimind_lite.settings import Count, Natural, NotNegative, Positive, Share, ShareBelow1
+from minimind_lite.settings import Count, Length, Natural, NotNegative, Positive, Share, ShareBelow1
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
@@ -29,7 +29,7 @@ class ReasonSettings(SFTSettings):
     eval_batches: Natural = 0
     save_every: Natural = 400
     eval_questions: Count = 300  # held-out sums
-    max_new_tokens: Count = 96
+    max_new_tokens: Length = 96
     experiment_steps: Count = 160  # length of the chapter's small experiments
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from minimind_lite.settings import Count, Natural, NotNegative, Positive
+from minimind_lite.settings import Count, Length, Natural, NotNegative, Positive
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import SMOKE, TrainingSettings
@@ -19,7 +19,7 @@ class WelcomeSettings(TrainingSettings):
     learning_rate: Positive = 8e-3
     sft_learning_rate: Positive = 5e-3
     embedding_lr_ratio: NotNegative = 1.0
-    max_new_tokens: Count = 32
+    max_new_tokens: Length = 32
     log_every: Natural = 2
     eval_every: Natural = 0
     save_every: Natural = 0
