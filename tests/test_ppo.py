@@ -14,6 +14,7 @@ from minimind_lite.config import ConfigError
 from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training import ppo
 from minimind_lite.training.callbacks import Callback
 from minimind_lite.training.loop import Trainer
 from minimind_lite.training.options import RunOptions
@@ -104,6 +105,18 @@ def test_one_token_has_no_deviation() -> None:
     assert (float(mean), float(std)) == (3.0, 0.0)
     _, std = _moments(torch.tensor([1.0, 3.0]))
     assert float(std) == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (1, 1), (1, 0)], ids=str)
+def test_moments_are_those_of_all_processes(sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.randn(sum(sizes), generator=torch.Generator().manual_seed(0))
+    here, there = values.split(sizes)
+    sent = iter([torch.stack([there.sum(), torch.tensor(float(len(there)))]), ((there - values.mean()) ** 2).sum()])
+    monkeypatch.setattr(ppo, "processes", lambda: (0, 2))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(next(sent)))
+    mean, std = _moments(here)
+    wanted = values.std() if len(values) > 1 else torch.tensor(0.0)
+    torch.testing.assert_close((mean, std), (values.mean(), wanted))
 
 
 def test_the_loss_is_that_of_float64_loops() -> None:
