@@ -1,5 +1,6 @@
 """GRPO: the formulas against float64 and TRL, rewards that cannot be cheated, and a run that resumes exactly."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -418,3 +419,30 @@ def test_the_reference_follows_the_model_to_its_device(base: Path) -> None:
 
     loss = Look(Tokenizer.load(base), GRPOOptions(kl_weight=0.1), (), load_pretrained(base))
     assert loss(torch.nn.Linear(1, 1, device="meta"), []) == torch.device("meta")
+
+
+def rlaif(folder: Path, *pairs: tuple[str, str]) -> Path:
+    """Prompts and what stands in the place of their answers, as in MiniMind's rlaif.jsonl."""
+    file = folder / "rlaif.jsonl"
+    turns = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in pairs]
+    file.write_text("".join(json.dumps({"conversations": one}, ensure_ascii=False) + "\n" for one in turns), "utf-8")
+    return file
+
+
+def test_prompts_without_an_answer_are_left_out_and_counted(
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = grpo_tokenizer(base)
+    file = rlaif(tmp_path, ("写一首诗", "无"), ("3+4", "7"), ("你好", "  "), ("再见", "无"))
+    assert [prompt.question for prompt in read_prompts(file, tokenizer)] == ["3+4"]
+    assert "3 prompts have no right answer to compare with" in caplog.text
+    kept = read_prompts(file, tokenizer, graded=False)  # scored by a reward of one's own
+    assert [prompt.question for prompt in kept] == ["写一首诗", "3+4", "你好", "再见"]
+
+
+def test_a_file_of_prompts_only_is_refused_with_the_way_out(tmp_path: Path, base: Path) -> None:
+    file = rlaif(tmp_path, ("写一首诗", "无"), ("再见", "无"))
+    with pytest.raises(DataError, match=r"none of its 2 prompts has a right answer.*custom_rewards"):
+        run_grpo(file, base, tmp_path / "out", config(total_steps=1), GRPOOptions(group_size=2, max_new_tokens=4))
+    with pytest.raises(DataError, match="no prompt is left"):
+        read_prompts(rlaif(tmp_path, ("7+0", "7")), grpo_tokenizer(base))
