@@ -224,7 +224,7 @@ def chosen_mutants(floors: list[str], sample: int, seed: int) -> list[tuple[str,
         for path in floor_files(floor)
         for one in mutants(path.read_text(encoding="utf-8"))
     ]
-    drawn = random.Random(seed)  # noqa: S311  nothing secret
+    drawn = random.Random(seed)  # noqa: S311  nothing secret  # nosec B311
     return drawn.sample(everything, sample) if 0 < sample < len(everything) else everything
 
 

@@ -20,7 +20,7 @@ from ...kit.errors import CourseError
 
 NAMES = ("auto", "bubblewrap", "user", "none")
 KEEPER = Path(__file__).with_name("keeper.py")
-_HIDDEN = ("/home", "/root", "/tmp", "/var/tmp", "/run", "/mnt", "/media", "/srv")  # noqa: S108  hidden, not used
+_HIDDEN = ("/home", "/root", "/tmp", "/var/tmp", "/run", "/mnt", "/media", "/srv")  # noqa: S108  hidden, not used  # nosec B108
 _READS = "read solutions/ and whatever else {} may read"
 _SOCKETS = "open network connections"
 NOT_HELD = {
