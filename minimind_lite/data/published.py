@@ -82,7 +82,7 @@ PUBLISHED = {
         PublishedFile("sft_t2t.jsonl", 14 * GB, "conversation", "sft", "v3: with thoughts and tools"),
         PublishedFile("rlaif.jsonl", 24 * MB, "conversation", "grpo", "v3: prompts for a reward of your own"),
         PublishedFile("agent_rl.jsonl", 86 * MB, "conversation", "", "v3: tool use with a verifiable target"),
-        PublishedFile("agent_rl_math.jsonl", 18 * MB, "conversation", "", "v3: sums with a calculator"),
+        PublishedFile("agent_rl_math.jsonl", 18 * MB, "conversation", "", "v3: mathematics with a verifiable target"),
     )
 }
 
