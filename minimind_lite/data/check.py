@@ -71,10 +71,10 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
-        lines = [f"{'file':42}{'kind':>13}{'records':>9}{'bytes':>11}{'Chinese':>9}"]
+        lines = [f"{'file':42}{'kind':>13}{'records':>12}{'bytes':>16}{'Chinese':>9}"]
         for file in self.files:
-            lines.append(f"{file.name:42}{file.kind:>13}{file.records:>9,}{file.size:>11,}{file.chinese:>9.0%}")
-        lines.append(f"{'everything in ' + self.folder.name:42}{'':22}{self.total_bytes:>11,}")
+            lines.append(f"{file.name:42}{file.kind:>13}{file.records:>12,}{file.size:>16,}{file.chinese:>9.0%}")
+        lines.append(f"{'everything in ' + self.folder.name:42}{'':25}{self.total_bytes:>16,}")
         lines += [f"{file.name}: {file.cuts}" for file in self.files if file.cuts]
         lines += ["", f"{'held out':30}{'against':30}{'items':>7}{'same':>6}{'near':>6}"]
         for overlap in self.overlaps:
@@ -149,10 +149,8 @@ def _read(folder: Path, name: str, problems: list[str], keep: bool) -> FileRepor
 def _letters(items: Items) -> dict[str, int]:
     """Bytes of Chinese and of Latin letters."""
     text = "".join(part for item in items for part in item)
-    return {
-        "chinese": 3 * len(re.findall(r"[\u4e00-\u9fff]", text)),
-        "latin": len(re.findall(r"[A-Za-z]", text)),
-    }
+    chinese, latin = (sum(map(len, re.findall(letters, text))) for letters in (r"[\u4e00-\u9fff]+", r"[A-Za-z]+"))
+    return {"chinese": 3 * chinese, "latin": latin}
 
 
 def _holds_answers(path: Path) -> bool:
