@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 
 from minimind_lite import course
 from minimind_lite.config import ConfigError
-from minimind_lite.course.kit import profiles
+from minimind_lite.course.kit import data_files, profiles
 from minimind_lite.course.kit.discovery import CHAPTERS, chapter_names, chapter_part
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.labels import LABELS, every_label, label
 from minimind_lite.course.kit.paths import notebook_of, resolve_output
+from minimind_lite.data.published import PUBLISHED
 from minimind_lite.files import repository_root, write_text
 
 
@@ -142,12 +144,52 @@ def test_data_finds_samples_and_names_what_there_is(tmp_path: Path) -> None:
         chapter.data("novels")
 
 
-def test_full_without_its_data_says_where_to_get_it(tmp_path: Path) -> None:
-    if (repository_root() / "dataset" / "pretrain_hq.jsonl").exists():
-        pytest.skip("the published data is here")
-    chapter = course.begin("08_pretrain", profile="full", output_dir=tmp_path)
-    with pytest.raises(CourseError, match=r"dataset/pretrain_hq.jsonl.*gongjy/minimind_dataset.*jingyaogong"):
-        chapter.data("pretrain")
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository that holds samples and no published file."""
+    for name in ("pretrain", "pretrain_heldout"):
+        shutil.copytree(repository_root() / "data_samples" / name, tmp_path / "data_samples" / name)
+    monkeypatch.setattr("minimind_lite.course.kit.data_files.repository_root", lambda: tmp_path)
+    monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
+    return tmp_path
+
+
+def test_full_without_its_data_names_the_command_before_anything_runs(bare: Path) -> None:
+    with pytest.raises(CourseError, match=r"data/pretrain_hq.jsonl \(1.6 GB\).*data download pretrain_hq.jsonl;"):
+        course.begin("08_pretrain", profile="full", output_dir=bare / "out")
+    with pytest.raises(CourseError, match=r"download dpo.jsonl sft_mini_512.jsonl;"):
+        course.begin("12_dpo", profile="full", output_dir=bare / "out")
+    with pytest.raises(CourseError, match=r"download r1_mix_1024.jsonl;"):
+        data_files.data_path("reason", "full")
+    assert not (bare / "out").exists()
+
+
+def test_full_takes_the_published_file_and_held_out_items_from_the_samples(bare: Path) -> None:
+    (bare / "data").mkdir()
+    (bare / "data" / "pretrain_hq.jsonl").touch()
+    chapter = course.begin("08_pretrain", profile="full", output_dir=bare / "out")
+    assert chapter.data("pretrain") == bare / "data" / "pretrain_hq.jsonl"
+    assert chapter.data("pretrain_heldout") == bare / "data_samples" / "pretrain_heldout"
+
+
+@pytest.mark.parametrize("profile", ["quick", "colab"])
+def test_the_other_profiles_need_no_published_file(bare: Path, profile: str) -> None:
+    chapter = course.begin("08_pretrain", profile=profile, output_dir=bare / "out")
+    assert chapter.data("pretrain") == bare / "data_samples" / "pretrain"
+
+
+def test_every_role_is_a_published_file() -> None:
+    assert set(data_files.FULL_DATA.values()) <= set(PUBLISHED)
+
+
+@pytest.mark.parametrize("path", sorted((repository_root() / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_chapter_declares_the_published_files_that_it_reads(path: Path) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    used = {role for role in data_files.FULL_DATA if f'chapter.data("{role}")' in code}
+    if "chapter.data(name)" in code:
+        used |= {role for role in data_files.FULL_DATA if f'for name in ("{role}"' in code}
+    assert set(profiles.published_data(path.stem.partition("_")[2])) == used
 
 
 def test_the_device_is_the_cpu_unless_there_is_a_card_or_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,17 @@ def test_what_cannot_work_is_refused_before_the_first_chapter(tmp_path: Path, as
     assert not course.out.exists()
 
 
+def test_a_full_run_names_the_files_that_it_needs_before_the_first_chapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minimind_lite.course.kit.data_files.repository_root", lambda: tmp_path)
+    plan = make_plan("full", "08", "12", (), tmp_path / "out")
+    console = log()
+    with pytest.raises(CourseError, match=r"download pretrain_hq.jsonl sft_mini_512.jsonl lora_identity"):
+        run_course(plan, console=console)
+    assert printed(console) == "" and not (tmp_path / "out").exists()
+
+
 def test_only_what_a_run_of_ours_made_is_removed_and_a_cut_off_run_goes_on(tmp_path: Path) -> None:
     course = Course(tmp_path)
     by_hand = course.out / "one" / "checkpoint"

@@ -170,6 +170,7 @@ def test_a_line_of_markers_alone_is_skipped_with_a_reason(tmp_path):
 def test_the_check_of_a_folder_counts_lines_and_says_what_was_cut(tmp_path):
     texts = ["<|im_start|>First.<|im_end|> <|im_start|>Second.<|im_end|>", "Third.", "4<|endoftext|>5<|endoftext|>6"]
     write(tmp_path / "t.jsonl", [json.dumps({"text": text}) for text in texts])
+    write(tmp_path / "t_heldout.jsonl", [json.dumps({"text": "New."})])
     report = check_folder(tmp_path)
     assert report.files[0].records == 3 and len(report.files[0].items) == 6
     assert re.search(r"t\.jsonl +text +3 ", str(report))

@@ -12,7 +12,7 @@ from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.train import train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
-data_app = new_app("Check or rebuild the sample data. Example: minimind data check")
+data_app = new_app("Check data, rebuild the samples, download the published files. Example: minimind data check")
 app.add_typer(course_app, name="course")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
@@ -74,3 +74,26 @@ def build() -> None:
 
     script = repository_root() / "data_samples" / "builder" / "build.py"
     raise typer.Exit(subprocess.run([sys.executable, str(script)], check=False).returncode)  # noqa: S603  our script
+
+
+@data_app.command(epilog="Example: minimind data download pretrain_hq.jsonl sft_mini_512.jsonl")
+@clean_errors
+def download(
+    names: Annotated[list[str] | None, typer.Argument(help="Published files; --list shows them.")] = None,
+    source: Annotated[str, typer.Option(help="huggingface or modelscope.")] = "huggingface",
+    into: Annotated[Path | None, typer.Option(help="A folder; default: data in the repository.")] = None,
+    revision: Annotated[str, typer.Option(help="A branch or commit of the repository; default: the newest.")] = "",
+    show: Annotated[bool, typer.Option("--list", help="Show what there is, and what is here.")] = False,
+) -> None:
+    """Download MiniMind's published data; a download that was cut continues when the command is given again."""
+    from minimind_lite.data.download import download_all
+    from minimind_lite.data.published import data_folder, published_table
+
+    folder = into or data_folder()
+    if show:
+        typer.echo(published_table(folder))
+        return
+    if not names:
+        raise typer.BadParameter("name one or more files; --list shows them")
+    for line in download_all(names, folder, source=source, revision=revision):
+        typer.echo(line)

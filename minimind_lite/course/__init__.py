@@ -20,7 +20,7 @@ import torch
 from minimind_lite.device import pick_device
 from minimind_lite.files import read_json, write_text
 
-from .kit.data_files import data_path
+from .kit.data_files import data_path, require_data
 from .kit.errors import CourseError
 from .kit.parameters import refuse_unknown_parameters
 from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
@@ -31,6 +31,7 @@ from .kit.profiles import (
     check_profile,
     expected_minutes,
     is_smoke,
+    published_data,
     settings_for,
 )
 
@@ -95,12 +96,13 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
 
     ``parameters`` change the profile's settings where they are not None. A relative ``output_dir`` counts from the
     repository's root. Raises CourseError for an unknown profile or parameter, ConfigError for an unknown setting; both
-    list the known ones.
+    list the known ones. Raises CourseError if the profile is full and a published file is not there.
     """
     check_profile(profile)
     refuse_unknown_parameters({"profile", "output_dir", *parameters})
     stage = stage_of(name)
     settings = settings_for(stage, profile, parameters)
+    require_data(published_data(stage), profile)
     folder = resolve_output(output_dir)
     chapter = Chapter(name, profile, folder, settings, pick_device())
     use_one_thread()

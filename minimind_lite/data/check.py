@@ -6,6 +6,7 @@ the ``dev``, ``val`` and ``test`` questions of exams (CSV) are held out from eac
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -29,7 +30,8 @@ _SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
 class FileReport:
     """What one file holds. ``items`` are its texts, questions or prompts, each as a list of parts.
 
-    A record whose text is cut at markers (see ``RecordReader``) gives several items.
+    A record whose text is cut at markers (see ``RecordReader``) gives several items. There are none in a folder that
+    holds nothing out: files of gigabytes are read without being kept.
     """
 
     name: str  # path inside the folder, with forward slashes
@@ -69,10 +71,10 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
-        lines = [f"{'file':42}{'kind':>13}{'records':>9}{'bytes':>11}{'Chinese':>9}"]
+        lines = [f"{'file':42}{'kind':>13}{'records':>12}{'bytes':>16}{'Chinese':>9}"]
         for file in self.files:
-            lines.append(f"{file.name:42}{file.kind:>13}{file.records:>9,}{file.size:>11,}{file.chinese:>9.0%}")
-        lines.append(f"{'everything in ' + self.folder.name:42}{'':22}{self.total_bytes:>11,}")
+            lines.append(f"{file.name:42}{file.kind:>13}{file.records:>12,}{file.size:>16,}{file.chinese:>9.0%}")
+        lines.append(f"{'everything in ' + self.folder.name:42}{'':25}{self.total_bytes:>16,}")
         lines += [f"{file.name}: {file.cuts}" for file in self.files if file.cuts]
         lines += ["", f"{'held out':30}{'against':30}{'items':>7}{'same':>6}{'near':>6}"]
         for overlap in self.overlaps:
@@ -102,7 +104,8 @@ def check_folder(path: str | Path) -> Report:
     report.total_bytes = sum(
         file.stat().st_size for file in folder.rglob("*") if file.is_file() and not _CACHES & set(file.parts)
     )
-    report.files = [_read(folder, name, report.problems) for name in names]
+    compared = any("_heldout" in name for name in names)
+    report.files = [_read(folder, name, report.problems, compared) for name in names]
     report.overlaps = [compare(*pair) for pair in _pairs(report.files)]
     report.problems += [
         f"{overlap.heldout}: {len(overlap.copies)} of {overlap.items} items are also in {overlap.train}; "
@@ -114,32 +117,40 @@ def check_folder(path: str | Path) -> Report:
     return report
 
 
-def _read(folder: Path, name: str, problems: list[str]) -> FileReport:
+def _read(folder: Path, name: str, problems: list[str], keep: bool) -> FileReport:
     path = folder / name
-    kind, items, records, cuts = "unknown", Items(), 0, ""
+    kind, items, records, cuts, letters = "unknown", Items(), 0, "", Counter[str]()
     try:
         check_plain(path)
         if path.suffix == ".csv":
             kind = "exam"
             items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
             records = len(items)
+            letters.update(_letters(items))
         else:
             found = kind = _kind_of(path)
             if found == "conversation" and _holds_answers(path):
                 found = "reasoning"  # the stage that reads such a file skips what is not well-formed
             reader = read_records(path, found, max_bad_share=1)
-            items = [_parts(record.model_dump(exclude_none=True)) for record in reader]
+            for record in reader:
+                parts = _parts(record.model_dump(exclude_none=True))
+                letters.update(_letters([parts]))
+                items += [parts] if keep else []
             records, cuts = reader.records, reader.cuts() if reader.cut else ""
             problems += [str(error) for error in reader.skipped]
             if reader.reasons.total() > len(reader.skipped):
                 problems.append(f"{path}: {reader.reasons.total() - len(reader.skipped)} more bad lines")
     except (DataError, UnicodeDecodeError) as error:
         problems.append(str(error))
-    text = "".join(part for item in items for part in item)
-    chinese = 3 * len(re.findall(r"[\u4e00-\u9fff]", text))
-    latin = len(re.findall(r"[A-Za-z]", text))
     size = path.stat().st_size if path.is_file() else 0
-    return FileReport(name, kind, size, chinese / max(1, chinese + latin), records, cuts, items)
+    return FileReport(name, kind, size, letters["chinese"] / max(1, letters.total()), records, cuts, items)
+
+
+def _letters(items: Items) -> dict[str, int]:
+    """Bytes of Chinese and of Latin letters."""
+    text = "".join(part for item in items for part in item)
+    chinese, latin = (sum(map(len, re.findall(letters, text))) for letters in (r"[\u4e00-\u9fff]+", r"[A-Za-z]+"))
+    return {"chinese": 3 * chinese, "latin": latin}
 
 
 def _holds_answers(path: Path) -> bool:

@@ -1,7 +1,9 @@
-"""Which file has which role: the samples in data_samples/, or the published MiniMind data in dataset/."""
+"""Which file has which role: the samples in data_samples/, or MiniMind's published data in data/."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from minimind_lite.data.published import DATA_FOLDER, PUBLISHED, in_bytes
 from minimind_lite.files import repository_root
 
 from .errors import CourseError
@@ -20,18 +22,27 @@ FULL_DATA = {
 SAMPLE_NAMES = {"tokenizer_train": "pretrain"}  # the small tokenizer learns from the texts the small model reads
 
 
+def require_data(roles: Sequence[str], profile: str) -> None:
+    """Raise CourseError, with the command that helps, if the profile is full and published files are not there."""
+    if profile != "full" or is_smoke():
+        return
+    names = dict.fromkeys(FULL_DATA[role] for role in roles if role in FULL_DATA)
+    missing = [PUBLISHED[name] for name in names if not (repository_root() / DATA_FOLDER / name).is_file()]
+    if missing:
+        files = ", ".join(f"{DATA_FOLDER}/{file.name} ({in_bytes(file.size)})" for file in missing)
+        raise CourseError(
+            f'profile "full" trains on the published data, and of it these files are not there: {files}. Download them '
+            f"with: minimind data download {' '.join(file.name for file in missing)}; put them there by hand; or use "
+            'profile="quick", which needs no download'
+        )
+
+
 def data_path(name: str, profile: str) -> Path:
     """The file or folder called ``name``; CourseError lists what there is, or tells how to get the full data."""
     root = repository_root()
+    require_data([name], profile)
     if profile == "full" and name in FULL_DATA and not is_smoke():
-        path = root / "dataset" / FULL_DATA[name]
-        if not path.is_file():
-            raise CourseError(
-                f'profile "full" trains on the published data, and dataset/{path.name} is not there. Download it from '
-                "the dataset gongjy/minimind_dataset (ModelScope) or jingyaogong/minimind_dataset (Hugging Face) into "
-                f'dataset/ in the repository\'s root, or use profile="quick", which needs no download'
-            )
-        return path
+        return root / DATA_FOLDER / FULL_DATA[name]
     samples = root / "data_samples"
     stored = SAMPLE_NAMES.get(name, name)
     for path in (samples / f"{stored}.jsonl", samples / stored):

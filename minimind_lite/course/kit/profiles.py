@@ -1,7 +1,8 @@
 """The sizes at which a chapter runs: quick, colab, full, and the smoke size of the tests.
 
 A chapter's ``settings.py`` holds ``SETTINGS`` (what ``by_profile`` returns), ``MINUTES``, ``BUILDS`` for the README,
-and ``ARTIFACT`` if a later chapter needs a file of its own. A notebook reads ``course.begin(...).settings`` and holds
+``ARTIFACT`` if a later chapter needs a file of its own, and ``DATA``, the roles of the published files that it reads at
+the profile full. A notebook reads ``course.begin(...).settings`` and holds
 no sizes itself.
 """
 
@@ -92,6 +93,11 @@ def expected_minutes(chapter: str, profile: str) -> float | None:
 def artifact_of(chapter: str) -> str:
     """The file in the chapter's output folder that later chapters need."""
     return str(_from_settings(chapter, "ARTIFACT", RESULTS))
+
+
+def published_data(chapter: str) -> tuple[str, ...]:
+    """The roles (see ``data_files.FULL_DATA``) of the published files that the chapter reads at the profile full."""
+    return tuple(_from_settings(chapter, "DATA", ()))
 
 
 def _from_settings(chapter: str, name: str, default: Any) -> Any:

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from minimind_lite.files import owned
 
+from ..kit.data_files import require_data
 from ..kit.paths import resolve_output, stage_of
-from ..kit.profiles import expected_minutes
+from ..kit.profiles import expected_minutes, published_data
 from . import state
 from .execute import Outcome, execute
 from .plan import Plan
@@ -30,7 +31,8 @@ class CourseRun:
 def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
     """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds.
 
-    Raises FolderInUse if another run writes into the plan's folder.
+    Raises FolderInUse if another run writes into the plan's folder, and CourseError before the first chapter if the
+    profile is full and a published file that the run needs is not there.
     """
     with owned(plan.home):
         return _run_chapters(plan, force, console)
@@ -38,6 +40,8 @@ def run_course(plan: Plan, *, force: bool = False, console: Console | None = Non
 
 def _run_chapters(plan: Plan, force: bool, console: Console | None) -> CourseRun:
     run, last_runs = CourseRun(plan), state.load(plan.state_file)
+    due = [path for path in plan.chapters if force or plan.verdict(path, last_runs) != "done"]
+    require_data([role for path in due for role in published_data(stage_of(path.stem))], plan.profile)
     with CourseProgressBar(_expected(plan, last_runs), console) as progress:
         for position, path in enumerate(plan.chapters, 1):
             if run.error:

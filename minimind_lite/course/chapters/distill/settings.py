@@ -38,4 +38,5 @@ SETTINGS = by_profile(
     smoke=SMOKE | {"chunk_size": 16, "eval_questions": 4, "max_new_tokens": 8},
 )
 MINUTES = Minutes(quick=1.5, colab=5.0, full=60.0)
+DATA = ("sft",)  # published files that the profile full needs, by role
 BUILDS = "`training/distill.py`"  # in the README's table of chapters

@@ -53,4 +53,5 @@ SETTINGS = by_profile(
     | {"eval_pairs": 6, "eval_questions": 4},
 )
 MINUTES = Minutes(quick=3.0, colab=5.0, full=60.0)
+DATA = ("dpo", "sft")  # published files that the profile full needs, by role
 BUILDS = "`model/losses.py`, `training/dpo.py`"  # in the README's table of chapters

@@ -45,4 +45,5 @@ SETTINGS = by_profile(
     | {"experiment_steps": 2},
 )
 MINUTES = Minutes(quick=2.0, colab=3.0, full=10.0)
+DATA = ("lora_identity", "lora_medical", "sft")  # published files that the profile full needs, by role
 BUILDS = "`model/lora.py`, `training/lora.py`"  # in the README's table of chapters

@@ -31,4 +31,5 @@ SETTINGS = by_profile(
     smoke=SMOKE | {"preset": "pico-moe", "collapse_steps": 4},
 )
 MINUTES = Minutes(quick=1.7, colab=6.0, full=120.0)
+DATA = ("sft",)  # published files that the profile full needs, by role
 BUILDS = "`model/moe.py`"  # in the README's table of chapters

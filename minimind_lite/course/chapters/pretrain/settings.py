@@ -25,4 +25,5 @@ SETTINGS = by_profile(
 )
 MINUTES = Minutes(quick=4.0, colab=10.0, full=70.0)
 ARTIFACT = "model.safetensors"
+DATA = ("pretrain",)  # published files that the profile full needs, by role
 BUILDS = "`data/`, `training/loop.py`, `training/pretrain.py`"  # in the README's table of chapters

@@ -45,4 +45,5 @@ SETTINGS = by_profile(
     smoke=SMOKE | {"micro_batch_size": 1, "eval_questions": 6, "max_new_tokens": 8, "experiment_steps": 2},
 )
 MINUTES = Minutes(quick=2.7, colab=6.0, full=60.0)
+DATA = ("reason", "sft")  # published files that the profile full needs, by role
 BUILDS = "`training/reason.py`"  # in the README's table of chapters

@@ -13,4 +13,5 @@ SETTINGS = by_profile(
 )
 MINUTES = Minutes(quick=3.0, colab=8.0, full=65.0)
 ARTIFACT = "model.safetensors"
+DATA = ("sft",)  # published files that the profile full needs, by role
 BUILDS = "`training/sft.py`, `evaluation/closed_book.py`"  # in the README's table of chapters
