@@ -95,7 +95,7 @@ def bench_block(reports: list[dict[str, Any]]) -> str:
         if row["peer_name"]:
             peer = f"{figure(row['peer'])} ({row['peer_name']})"
             low, high = row["spread"]["ratio"]
-            ratio = f"{row['ratio']:.2f} × ({low:.2f}–{high:.2f})"
+            ratio = f"{factor(row['ratio'])} × ({factor(low)}–{factor(high)})"
         padding, share = (shares(row.get(name)) for name in ("padding_share", "share_of_peak"))
         unit = row["unit"].replace(" per second of CPU time", "/s").replace(" of wall time", "")
         lines.append(
@@ -106,6 +106,11 @@ def bench_block(reports: list[dict[str, Any]]) -> str:
                        for one in reports})  # fmt: skip
     shared = "; other jobs ran on the machine" if any(one["machine_shared"] for one in reports) else ""
     return "\n".join([*lines, "", f"On: {', '.join(devices)}; {', '.join(versions)}{shared}."])
+
+
+def factor(value: float) -> str:
+    """A ratio, to two decimals or, if it is small, two digits."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def figure(value: float) -> str:

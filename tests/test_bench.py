@@ -222,3 +222,20 @@ def test_the_matrix_peak_is_of_the_faster_shape(subjects: Any) -> None:
     assert list(peak.medians) == ["1024 × 1024 × 1024", "64 × 32 × 32"]
     best = max(peak.medians.values())
     assert peak.share(best * 0.5e9) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_readmes_table_shows_ratio_spread_goal_and_shares(subjects: Any) -> None:
+    spread = {"ours": [1.0, 2.0], "peer": [1.0, 1.0], "ratio": [0.004, 1.25]}
+    row = {
+        "name": "x", "unit": "things per second of CPU time", "ours": 2195.4, "peer": 1.234, "peer_name": "them",
+        "ratio": 0.0123, "spread": spread, "goal": {"of": "ratio", "at_least": 1.3, "met": False},
+        "padding_share": {"ours": 0.02, "peer": 0.57},
+    }  # fmt: skip
+    lone = {"name": "y", "unit": "seconds of wall time", "ours": 0.5, "peer_name": None, "spread": {},
+            "goal": {"of": "ours", "at_most": 1.0, "met": True}}  # fmt: skip
+    versions = {"torch": "2.0", "transformers": "5.0"}
+    report = {"device": "cpu", "versions": versions, "machine_shared": True, "results": [row, lone]}
+    lines = import_module("readme").bench_block([report]).splitlines()
+    assert lines[2] == ("| x | things/s | 2,195 | 1.23 (them) | 0.012 × (0.004–1.25) | ≥ 1.3 ×, missed | 2% / 57% |  |")
+    assert lines[3] == "| y | seconds | 0.5 |  |  | ≤ 1, met |  |  |"
+    assert lines[-1] == "On: cpu; torch 2.0, transformers 5.0; other jobs ran on the machine."
