@@ -86,6 +86,60 @@ def answers_block(course: dict[str, Any]) -> str:
     return f"Held-out phrasings, answered by the model of the recorded run:\n\n```text\n{said.rstrip()}\n```"
 
 
+def bench_block(reports: list[dict[str, Any]]) -> str:
+    """The comparisons of `minimind bench`: medians, the ratio with its quartiles, and the goal."""
+    lines = ["| | unit | ours | peer | ratio (quartiles) | goal | padding, ours / peer | share of matrix peak |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for row in (row for report in reports for row in report["results"]):
+        peer = ratio = ""
+        if row["peer_name"]:
+            peer = f"{figure(row['peer'])} ({row['peer_name']})"
+            low, high = row["spread"]["ratio"]
+            ratio = f"{factor(row['ratio'])} × ({factor(low)}–{factor(high)})"
+        padding, share = (shares(row.get(name)) for name in ("padding_share", "share_of_peak"))
+        unit = row["unit"].replace(" per second of CPU time", "/s").replace(" of wall time", "")
+        lines.append(
+            f"| {row['name']} | {unit} | {figure(row['ours'])} | {peer} | {ratio} | {goal(row)} | {padding} | {share} |"
+        )
+    devices = sorted({report["device"] for report in reports})
+    versions = sorted({f"torch {one['versions']['torch']}, transformers {one['versions']['transformers']}"
+                       for one in reports})  # fmt: skip
+    shared = "; other jobs ran on the machine" if any(one["machine_shared"] for one in reports) else ""
+    return "\n".join([*lines, "", f"On: {', '.join(devices)}; {', '.join(versions)}{shared}."])
+
+
+def factor(value: float) -> str:
+    """A ratio, to two decimals or, if it is small, two digits."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def figure(value: float) -> str:
+    """A rate or a time, to three digits or to the unit."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def shares(pair: dict[str, float] | None) -> str:
+    """Ours and the peer's, in percent."""
+    return f"{pair['ours']:.0%} / {pair['peer']:.0%}" if pair else ""
+
+
+def goal(row: dict[str, Any]) -> str:
+    """What was aimed at, and whether it was reached."""
+    wanted = row.get("goal")
+    if wanted is None:
+        return ""
+    sign, value = ("≤", wanted["at_most"]) if "at_most" in wanted else ("≥", wanted["at_least"])
+    amount = f"{value:g} ×" if wanted["of"] == "ratio" else figure(value)
+    return f"{sign} {amount}, {'met' if wanted['met'] else 'missed'}"
+
+
+def bench_reports() -> list[dict[str, Any]]:
+    """What `minimind bench` left, training first."""
+    order = ("train", "generate", "moe", "data")
+    files = sorted((RESULTS / "bench").glob("*.json"), key=lambda one: (order.index(one.stem.split("-")[0]), one.stem))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if not file.stem.endswith("-pico")]
+
+
 def filled(readme: str) -> str:
     """The README with every block written from the result files."""
     course = json.loads((RESULTS / "course.json").read_text(encoding="utf-8"))
@@ -94,6 +148,7 @@ def filled(readme: str) -> str:
         "answers": answers_block(course),
         "results": results_block(stages, course),
         "chapters": chapters_block(course),
+        "bench": bench_block(bench_reports()),
     }
     for name, text in blocks.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)

@@ -54,6 +54,36 @@ def merge(
     typer.echo(f"merged: {output}")
 
 
+@app.command(epilog="Example: minimind bench train --against transformers --size small --rounds 3")
+@clean_errors
+def bench(
+    subject: Annotated[str, typer.Argument(help="train, generate, moe, data or all.")] = "all",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PEER", help="Compare with this one only: transformers, original …; repeatable."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="pico (does it run?), nano, or small, the 26M model.")] = "nano",
+    rounds: Annotated[int, typer.Option(min=1, help="How often every arm is measured.")] = 5,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no more rounds of a comparison after these."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="One measures CPU time, more wall time.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(help="A JSON file; by default one per subject in benchmarks/results/bench/.")
+    ] = None,
+) -> None:
+    """Measure the speed of this library beside its peers, in one run, on the CPU."""
+    from minimind_lite.files import repository_root
+
+    options = [f"--against={one}" for one in against or ()]
+    options += [f"--{name}={value}" for name, value in (("seconds", seconds), ("output", output)) if value is not None]
+    options += ["--size", size, "--rounds", str(rounds), "--threads", str(threads)]
+    script = repository_root() / "benchmarks" / "bench.py"
+    command = [sys.executable, str(script), subject, *options]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  our script
+
+
 @data_app.command(epilog="Example: minimind data check data_samples")
 @clean_errors
 def check(folder: Annotated[Path | None, typer.Argument(help="Default: the course's data_samples.")] = None) -> None:

@@ -1,0 +1,241 @@
+"""`minimind bench` at its smallest size: what it writes, that it compares equal work only, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from minimind_lite.cli import app
+from minimind_lite.config import preset
+from minimind_lite.data.documents import Document
+from minimind_lite.data.packing import pad_documents
+from minimind_lite.model.transformer import Transformer
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "bench.py"
+FIELDS = {"name", "ours", "peer", "peer_name", "ratio", "unit", "spread", "rounds"}
+
+
+@pytest.fixture
+def subjects(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import_module("subjects.report")
+    monkeypatch.setattr("subjects.report.PEAK_SECONDS", 0.01)
+    return import_module("subjects")
+
+
+def module(name: str) -> Any:
+    return import_module(f"subjects.{name}")
+
+
+def run(subjects: Any, *peers: str, rounds: int = 2, threads: int = 1) -> Any:
+    return subjects.Run("pico", frozenset(peers), rounds, float("inf"), threads)
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_report(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "minimind_lite.cli", "bench", "all", "--size", "pico", "--rounds", "2"]
+    done = subprocess.run([*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(output.read_text(encoding="utf-8"))
+    assert {"device", "versions", "command", "load_average", "machine_shared", "results"} <= set(report)
+    assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
+    results = report["results"]
+    assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "generate", "moe", "data"}
+    assert {one["peer_name"] for one in results} == {
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", None,
+    }  # fmt: skip
+    for one in results:
+        assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2
+        if one["peer_name"]:
+            low, high = one["spread"]["ratio"]
+            assert low <= one["ratio"] <= high and one["peer"] > 0
+    training = next(one for one in results if one["name"] == "train pico: useful tokens")
+    assert training["padding_share"]["ours"] == training["padding_share"]["peer"] < 0.15  # the same blocks
+    assert 0 < training["share_of_peak"]["ours"] < 1
+    assert [one.name for one in tmp_path.iterdir()] == ["bench.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fly"], "there is no subject called 'fly'; there are: train, generate, moe, data, all"),
+        (["train", "--size", "huge"], "there is no size called 'huge'; there are: pico, nano, small"),
+        (["train", "--against", "nobody"], "there is no peer called 'nobody'; there are: original, transformers"),
+        (["moe", "--against", "transformers"], "there is no peer called 'transformers'; there are: original"),
+        (["all", "--against", "nobody"], "there are: original, slicing, tokenizers, transformers"),
+    ],
+)
+def test_what_does_not_exist_is_refused(
+    arguments: list[str], words: str, subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):  # the script sets them: put them back
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(sys, "argv", ["bench.py", *arguments])
+    with pytest.raises(SystemExit, match=r"^error: ") as stopped:
+        import_module("bench").main()
+    assert words in str(stopped.value)
+
+
+def test_a_missing_transformers_says_how_to_install_it(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = import_module("bench")
+    monkeypatch.setattr(script, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"pip install -e '\.\[course\]', or leave it out with: --against original$"):
+        script.chosen_peers(["train"], [])
+    assert script.chosen_peers(["train", "data"], ["original"]) == {"train": {"original"}}
+
+
+def test_the_commands_options_reach_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def started(command: list[str], check: bool) -> subprocess.CompletedProcess[bytes]:
+        seen.append(command[1:])
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", started)
+    options = ["--against", "a", "--against", "b", "--seconds", "9", "--output", "x.json", "--rounds", "2"]
+    assert CliRunner().invoke(app, ["bench", "moe", *options]).exit_code == 3
+    given = ["--against=a", "--against=b", "--seconds=9.0", "--output=x.json"]
+    rest = ["--size", "nano", "--rounds", "2", "--threads", "1"]
+    assert seen == [[str(SCRIPT), "moe", *given, *rest]]
+
+
+def test_outside_a_clone_the_command_says_where_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minimind_lite.files.__file__", str(tmp_path / "package" / "files.py"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["bench", "data"])
+    assert done.exit_code == 1 and "Clone the repository" in done.output
+
+
+def test_seconds_must_be_a_number() -> None:
+    assert CliRunner().invoke(app, ["bench", "train", "--seconds", "nan"]).exit_code == 2
+
+
+def test_other_losses_are_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = module("train")
+
+    def other(model: Any) -> Any:
+        twin = module("twin").twin_of(model)
+        with torch.no_grad():
+            twin.model.norm.weight.mul_(1.01)
+        return twin
+
+    monkeypatch.setattr(train, "twin_of", other)
+    with pytest.raises(subjects.DifferentWork, match=r"the loss of a step|the gradient's norm"):
+        train.measure(run(subjects, "transformers", rounds=1))
+
+
+@pytest.mark.parametrize("name", ["train", "moe"])
+def test_an_original_with_other_weights_is_not_compared(
+    name: str, subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = module(name)
+    monkeypatch.setattr(subject.Original, "load_state_dict", lambda self, weights: None)
+    with pytest.raises(subjects.DifferentWork, match="the loss"):
+        subject.measure(run(subjects, "original", rounds=1))
+
+
+def test_other_tokens_are_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate = module("generate")
+    honest = generate.grown_cache
+    changed = lambda model, prompts, new: [[*ids[:-1], ids[-1] ^ 1] for ids in honest(model, prompts, new)]  # noqa: E731
+    monkeypatch.setattr(generate, "grown_cache", changed)
+    with pytest.raises(subjects.DifferentWork, match="text 0 differs from original's from new token 5 on"):
+        generate.measure(run(subjects, "original", rounds=1))
+
+
+def test_two_losses_agree_to_1e_4(subjects: Any) -> None:
+    subjects.agree("x", 1.0, 1.00009)
+    subjects.agree("x", 100.0, 100.009)
+    for other in (1.0002, float("nan")):
+        with pytest.raises(subjects.DifferentWork):
+            subjects.agree("x", 1.0, other)
+
+
+@pytest.mark.parametrize("name", ["pico", "pico-moe"])
+def test_the_original_computes_what_the_library_computes(name: str, subjects: Any) -> None:
+    config = preset(name, router_balance_per="sequence", qk_norm=False)
+    torch.manual_seed(0)
+    model, original = Transformer(config), module("original").Original(config, 32)
+    original.load_state_dict(model.state_dict())
+    documents = [Document(torch.randint(3, 6400, (length,)).numpy()) for length in (5, 20, 33)]
+    inputs, targets, mask = module("original").padded([one.ids.tolist() for one in documents], 32)
+    total, items = model.loss(**pad_documents(documents))
+    assert inputs.shape == targets.shape == (3, 32) and int(mask.sum()) == int(items) == 4 + 19 + 32
+    loss = module("original").masked_loss(original(inputs)[0], targets, mask)
+    torch.testing.assert_close(loss, total / items, atol=1e-5, rtol=1e-5)
+
+
+def test_a_step_of_the_original_is_adamw_on_the_mean_of_its_batches(subjects: Any) -> None:
+    method = module("original")
+    torch.manual_seed(0)
+    model = method.Original(preset("pico"), 16)
+    before = model.model.norm.weight.detach().clone()
+    batches = [method.padded([[5, 6, 7, 8], [9, 10]], 16), method.padded([[11, 12, 13]], 16)]
+    expected = [method.masked_loss(model(inputs)[0], targets, mask).item() for inputs, targets, mask in batches]
+    assert method.train_step(model, batches, 1e-3, 1.0) == pytest.approx(sum(expected) / 2)
+    moved = (model.model.norm.weight.detach() - before).abs().max().item()
+    assert 0 < moved <= 1e-3 + 1e-3 * 0.01 + 1e-6  # AdamW's first step is at most the learning rate, and decay
+
+
+def test_arms_take_turns_and_the_first_round_does_not_count(subjects: Any) -> None:
+    seen: list[str] = []
+    times = module("report").interleave({"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}, run(subjects))
+    assert seen == ["a", "b", "b", "a", "a", "b"] and len(times["a"].cpu) == len(times["b"].wall) == 2
+    seen.clear()
+    short = subjects.Run("pico", frozenset(), 9, 0.0, 1)
+    assert len(module("report").interleave({"a": lambda: seen.append("a")}, short)["a"].cpu) == 1
+
+
+def test_a_result_has_medians_quartiles_and_a_judged_goal(subjects: Any) -> None:
+    report = module("report")
+    times = {"ours": report.Times([1.0, 2.0, 4.0], [10.0] * 3), "them": report.Times([2.0, 2.0, 2.0], [5.0] * 3)}
+    work = {"ours": 8.0, "them": 4.0}
+    row = report.compare("x", "things", run(subjects), times, work, "them", goal=report.Goal("ratio", 2.5), more=1)
+    assert (row["ours"], row["peer"], row["ratio"], row["peer_name"]) == (4.0, 2.0, 2.0, "them")
+    assert row["spread"] == {"ours": [3.0, 6.0], "peer": [2.0, 2.0], "ratio": [1.5, 3.0]}
+    assert row["unit"] == "things per second of CPU time" and row["wall"] == {"ours": 0.8, "peer": 0.8}
+    assert row["goal"] == {"of": "ratio", "at_least": 2.5, "met": False} and row["more"] == 1
+    walls = report.compare("x", "things", run(subjects, threads=2), times, work, "them")
+    assert walls["ours"] == 0.8 and walls["unit"] == "things per second of wall time"
+    assert report.alone("y", "s", [3, 1, 2], report.Goal("ours", 2.0, at_most=True))["goal"]["met"]
+
+
+def test_model_flops_are_counted(subjects: Any) -> None:
+    config, context = preset("nano"), 100.0
+    matrices = 6400 * 128 + 4 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 384)
+    attention = 4 * 4 * 32 * context * 3 * 4  # layers · heads · head_dim · keys · 3 passes · 2 products of 2 FLOP
+    assert module("train").flops_per_position(config, context) == 6 * matrices + attention
+
+
+def test_the_matrix_peak_is_of_the_faster_shape(subjects: Any) -> None:
+    peak = module("report").MatrixPeak(64, 32, 32)
+    peak()
+    assert list(peak.medians) == ["1024 × 1024 × 1024", "64 × 32 × 32"]
+    best = max(peak.medians.values())
+    assert peak.share(best * 0.5e9) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_readmes_table_shows_ratio_spread_goal_and_shares(subjects: Any) -> None:
+    spread = {"ours": [1.0, 2.0], "peer": [1.0, 1.0], "ratio": [0.004, 1.25]}
+    row = {
+        "name": "x", "unit": "things per second of CPU time", "ours": 2195.4, "peer": 1.234, "peer_name": "them",
+        "ratio": 0.0123, "spread": spread, "goal": {"of": "ratio", "at_least": 1.3, "met": False},
+        "padding_share": {"ours": 0.02, "peer": 0.57},
+    }  # fmt: skip
+    lone = {"name": "y", "unit": "seconds of wall time", "ours": 0.5, "peer_name": None, "spread": {},
+            "goal": {"of": "ours", "at_most": 1.0, "met": True}}  # fmt: skip
+    versions = {"torch": "2.0", "transformers": "5.0"}
+    report = {"device": "cpu", "versions": versions, "machine_shared": True, "results": [row, lone]}
+    lines = import_module("readme").bench_block([report]).splitlines()
+    assert lines[2] == ("| x | things/s | 2,195 | 1.23 (them) | 0.012 × (0.004–1.25) | ≥ 1.3 ×, missed | 2% / 57% |  |")
+    assert lines[3] == "| y | seconds | 0.5 |  |  | ≤ 1, met |  |  |"
+    assert lines[-1] == "On: cpu; torch 2.0, transformers 5.0; other jobs ran on the machine."
