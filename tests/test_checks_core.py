@@ -69,7 +69,7 @@ def change(x: Tensor) -> Tensor:
         (lambda x: None, "does its last line say `return"),
         (lambda x: object(), "it returned a object"),
         (torch.zeros(3), "without brackets behind its name"),
-        (None, "was not run, or it stopped with an error (a syntax error, perhaps)"),
+        (None, "was not run, or it stopped with an error, which is then the one to correct"),
         (lambda x: torch_does_not_have_this(x), "NotImplementedError: no kernel for this"),
     ],
 )
