@@ -6,6 +6,7 @@ Every attack also runs where it is known to succeed, or is seen to have run: one
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -163,6 +164,21 @@ def test_rewriting_the_checks_changes_nothing_for_the_next_batch(name: str, tmp_
     assert (stub.status, stub.points) == ("graded", 0)
 
 
+@pytest.mark.parametrize("trick", ["a folder in its place", "its folder is a link elsewhere"])
+def test_files_that_cannot_be_put_back_stop_the_batch(trick: str, tmp_path: Path) -> None:
+    course = course_copy(tmp_path / "course")
+    kept = Originals(course / "minimind_lite", course)
+    target = course / "minimind_lite" / "course" / "exercises" / "core.py"
+    if trick == "a folder in its place":
+        target.unlink()
+        (target / "full").mkdir(parents=True)
+    else:
+        target.parent.rename(tmp_path / "elsewhere")
+        target.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CourseError, match=r"cannot be put back: .*core\.py.*grades so far are written"):
+        kept.restore(tmp_path / "changed")
+
+
 def test_a_submission_has_a_package_of_its_own(tmp_path: Path) -> None:
     seen = tmp_path / "seen.txt"
     source = f"""import pathlib, minimind_lite
@@ -249,7 +265,10 @@ def test_an_isolation_that_does_not_work_is_refused_and_auto_goes_on(
 ) -> None:
     monkeypatch.setattr(isolation_module.shutil, "which", lambda name: None)
     monkeypatch.setattr(isolation_module.os, "getuid", lambda: 1000)
-    assert choose("auto").name == "none"
+    chosen = choose("auto")
+    assert chosen.name == "none"
+    reasons = "bubblewrap does not work here: bubblewrap is not installed|user does not work here: only root can"
+    assert len(re.findall(reasons, " ".join(chosen.obstacles))) == 2
     for name, words in (("bubblewrap", "apt install bubblewrap"), ("user", "only root"), ("jail", "there are auto")):
         done = CliRunner().invoke(app, ["grade", str(MASTER), "--isolation", name, "--output", str(tmp_path / "out")])
         assert done.exit_code == 1

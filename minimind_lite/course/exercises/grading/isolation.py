@@ -38,6 +38,7 @@ class Isolation:
 
     name: str
     hidden: tuple[Path, ...] = ()  # folders that a submission has no business in
+    obstacles: tuple[str, ...] = ()  # why the stronger ones were not taken
 
     @property
     def not_held(self) -> tuple[str, ...]:
@@ -98,14 +99,15 @@ def choose(name: str, hidden: Iterable[Path] = ()) -> Isolation:
     """
     if name not in NAMES:
         raise CourseError(f"--isolation {name}: there are {', '.join(NAMES)}")
-    folders = tuple(path.resolve() for path in hidden)
+    folders, obstacles = tuple(path.resolve() for path in hidden), list[str]()
     for one in NAMES[1:] if name == "auto" else (name,):
-        isolation = Isolation(one, folders)
+        isolation = Isolation(one, folders, tuple(obstacles))
         reason = _obstacle(isolation)
         if not reason:
             return isolation
         if name != "auto":
             raise CourseError(f"--isolation {name} does not work here: {reason}. `--isolation auto` takes what does")
+        obstacles.append(f"{one} does not work here: {reason}")
     raise AssertionError("none always works")
 
 

@@ -5,6 +5,7 @@ where it could reach the files on disk, they are compared and put back, so that 
 checks.
 """
 
+import contextlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import nbformat
 import minimind_lite
 from minimind_lite.files import repository_root, written_whole
 
+from ...kit.errors import CourseError
 from ..core import every_check
 from ..masters import exercise_path, master_paths
 
@@ -60,7 +62,19 @@ class Originals:
         return sorted(different | (present ^ self.files.keys()))
 
     def restore(self, aside: Path) -> None:
-        """Put every file back; changed and new ones are kept under ``aside``, new compiled modules are deleted."""
+        """Put every file back; changed and new ones are kept under ``aside``, new compiled modules are deleted.
+
+        Raises CourseError if that does not work: nothing may be graded by the files that are there then.
+        """
+        with contextlib.suppress(OSError):
+            self._put_back(aside)
+        if left := self.changed():
+            raise CourseError(
+                f"a submission changed files of the course that cannot be put back: {', '.join(map(str, left))}. The "
+                "grades so far are written; restore the repository (git status shows what differs) before you go on"
+            )
+
+    def _put_back(self, aside: Path) -> None:
         for path in self.changed():
             if path.is_file():
                 kept = aside / path.relative_to(self.root if path.is_relative_to(self.root) else self.package.parent)

@@ -59,7 +59,7 @@ def grade_files(files: Sequence[Path], *, timeout: float, output: Path, isolatio
 
     timeout: seconds for a whole submission. isolation: see ``isolation.choose``. A file that is not a submission is
     reported and gets no points. Raises CourseError at the end, when all grades are written, for files that do not exist
-    and for submissions that changed the course.
+    and for submissions that changed the course; at once if what they changed cannot be put back.
     """
     originals = Originals()
     chosen = choose(isolation, [originals.root, output, *(path.parent for path in files)])
@@ -80,7 +80,8 @@ def _warnings(isolation: Isolation) -> list[str]:
     if not isolation.not_held:
         return [f"isolation: {isolation.name}"]
     lines = [f"isolation: {isolation.name}. A submission can still:", *(f"  * {one}" for one in isolation.not_held)]
-    return [*lines, "Install bubblewrap (Linux), or grade in a container: CONTRIBUTING.md, Grading, has the command."]
+    lines += isolation.obstacles
+    return [*lines, "A container holds more: CONTRIBUTING.md, Grading, has the commands."]
 
 
 def _complain(grades: list[Grade], output: Path) -> None:
@@ -102,7 +103,10 @@ class Grader:
     aside: Path  # takes what a submission made of the course's files
 
     def grade(self, path: Path, *, timeout: float, call_seconds: float = 10.0) -> Grade:
-        """Run and check one submission; never raises for anything that is in the file."""
+        """Run and check one submission; never raises for anything that is in the file.
+
+        Raises CourseError if it changed files of the course and they cannot be put back.
+        """
         start = time.monotonic()
         try:
             submission = read_submission(path, self.originals.sets)
