@@ -104,8 +104,9 @@ def bench_block(reports: list[dict[str, Any]]) -> str:
     devices = sorted({report["device"] for report in reports})
     versions = sorted({f"torch {one['versions']['torch']}, transformers {one['versions']['transformers']}"
                        for one in reports})  # fmt: skip
-    shared = "; other jobs ran on the machine" if any(one["machine_shared"] for one in reports) else ""
-    return "\n".join([*lines, "", f"On: {', '.join(devices)}; {', '.join(versions)}{shared}."])
+    loads = [one["load_average"]["before"] for one in reports if one["load_average"]["before"] is not None]
+    busy = f"; load average before a run: {min(loads):g} to {max(loads):g}" if loads else ""
+    return "\n".join([*lines, "", f"On: {', '.join(devices)}; {', '.join(versions)}{busy}."])
 
 
 def factor(value: float) -> str:

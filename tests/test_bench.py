@@ -46,7 +46,7 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text(encoding="utf-8"))
-    assert {"device", "versions", "command", "load_average", "machine_shared", "results"} <= set(report)
+    assert {"device", "versions", "command", "load_average", "results"} <= set(report)
     assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
     results = report["results"]
     assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "generate", "moe", "data"}
@@ -234,8 +234,13 @@ def test_the_readmes_table_shows_ratio_spread_goal_and_shares(subjects: Any) -> 
     lone = {"name": "y", "unit": "seconds of wall time", "ours": 0.5, "peer_name": None, "spread": {},
             "goal": {"of": "ours", "at_most": 1.0, "met": True}}  # fmt: skip
     versions = {"torch": "2.0", "transformers": "5.0"}
-    report = {"device": "cpu", "versions": versions, "machine_shared": True, "results": [row, lone]}
+    report = {
+        "device": "cpu",
+        "versions": versions,
+        "load_average": {"before": 0.25, "after": 1.0},
+        "results": [row, lone],
+    }
     lines = import_module("readme").bench_block([report]).splitlines()
     assert lines[2] == ("| x | things/s | 2,195 | 1.23 (them) | 0.012 × (0.004–1.25) | ≥ 1.3 ×, missed | 2% / 57% |  |")
     assert lines[3] == "| y | seconds | 0.5 |  |  | ≤ 1, met |  |  |"
-    assert lines[-1] == "On: cpu; torch 2.0, transformers 5.0; other jobs ran on the machine."
+    assert lines[-1] == "On: cpu; torch 2.0, transformers 5.0; load average before a run: 0.25 to 0.25."

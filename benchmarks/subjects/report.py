@@ -159,14 +159,11 @@ def load_average() -> float | None:
 
 def description(command: str, threads: int, load: float | None) -> dict[str, Any]:
     """The machine, the versions and the circumstances. load: the load average before the run."""
-    shared = load is not None and load > 0.5
     return {
         "device": f"cpu ({processor()}, {os.cpu_count()} cores, {threads} thread{'s' * (threads > 1)} used)",
         "versions": {"python": platform.python_version()} | {one: version_of(one) for one in PACKAGES},
         "command": command,
         "load_average": {"before": load, "after": load_average()},
-        "machine_shared": shared,
-        "note": "other jobs ran on the machine: compare ratios, not rates" if shared else "",
     }
 
 
