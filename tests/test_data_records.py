@@ -216,6 +216,22 @@ def test_what_the_published_files_hold_is_read_and_rendered(tmp_path, name):
     assert ("# Tools" in text) == (name == "lists")
 
 
+@pytest.mark.parametrize(
+    ("gt", "read"),
+    [(["42"], ["42"]), (["Paris", 7, 1.5], ["Paris", "7", "1.5"]), ("42", ["42"]), (42, ["42"]), ([" "], []), ([], [])],
+)
+def test_the_targets_of_agent_rl_are_read_as_texts(gt, read):
+    turns = [SYSTEM | {"tools": '[{"name": "add"}]'}, USER, REPLY | {"content": ""}]
+    line = json.dumps({"conversations": turns, "gt": gt})
+    assert parse_line(line, "conversation").gt == read
+
+
+@pytest.mark.parametrize("gt", [None, {"a": 1}, [["42"]], [True]])
+def test_targets_that_are_no_values_are_refused(gt):
+    with pytest.raises(DataError, match=r"line 3, field gt: must be a text or a number, or a list of them"):
+        parse_line(json.dumps({"conversations": [USER, REPLY], "gt": gt}), "conversation", where="line 3")
+
+
 def test_a_missing_file_an_empty_folder_and_an_unknown_kind_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_records(tmp_path / "none.jsonl", "text")

@@ -1,10 +1,12 @@
 """Chat templates from GGUF files: ours is read, and one that loops or explodes is an error within two seconds."""
 
+import subprocess
+import sys
 import time
 
 import pytest
 
-from minimind_lite.interop.foreign_template import LONGEST_TEMPLATE, LONGEST_TEXT, render_foreign
+from minimind_lite.interop.foreign_template import LONGEST_TEMPLATE, LONGEST_TEXT, MEGABYTES, render_foreign
 from minimind_lite.interop.gguf_tokenizer import _default_system
 from minimind_lite.tokenizer import jinja_template
 
@@ -53,3 +55,12 @@ def test_small_sums_and_the_limits_themselves_are_allowed() -> None:
         render_foreign("{% for i in range(n) %}{{ 'abcdefgh' }}{% endfor %}", {"n": LONGEST_TEXT // 8 + 1})
     comment = "{#" + "x" * (LONGEST_TEMPLATE - 5) + "#}y"
     assert len(comment) == LONGEST_TEMPLATE and render_foreign(comment, {}) == "y"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows bounds no process's memory so")
+def test_a_template_is_rendered_within_its_bound_of_memory() -> None:
+    code = "import resource; from minimind_lite.interop import foreign_template as f; f._limit(); " + (
+        "print(*resource.getrlimit(resource.RLIMIT_AS))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [str(MEGABYTES * 1024 * 1024)] * 2

@@ -157,3 +157,10 @@ def test_logits_that_are_not_finite_are_reported(broken: float) -> None:
     logits[1, 3] = broken
     with pytest.raises(GenerationError, match="NaN or infinity"):
         sample(logits, SamplingConfig(), torch.Generator().manual_seed(0))
+
+
+def test_the_lowest_number_draws_the_first_token_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filtered token has probability 0: its interval is empty, and even 0.0 does not fall into it."""
+    monkeypatch.setattr(torch, "rand", lambda *size, generator=None: torch.zeros(size))
+    logits = torch.tensor([[1.0, 2.0, 5.0, 4.0], [5.0, 4.0, 1.0, 2.0]])
+    assert sample(logits, SamplingConfig(top_k=2)).ids.tolist() == [2, 0]

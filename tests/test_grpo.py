@@ -440,6 +440,29 @@ def test_prompts_without_an_answer_are_left_out_and_counted(
     assert [prompt.question for prompt in kept] == ["写一首诗", "3+4", "你好", "再见"]
 
 
+def test_a_target_beside_a_conversation_is_the_right_answer(
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twenty lines as in MiniMind's agent_rl files: tools, a last turn that says nothing, and gt."""
+    tools = json.dumps([{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}])
+    system = {"role": "system", "content": "", "tools": tools}
+    lines = [
+        {"conversations": [system, {"role": "user", "content": f"{n}+5"}, {"role": "assistant", "content": ""}],
+         "gt": [n + 5] if n % 2 else [str(n + 5), "five"]}
+        for n in range(1, 21)
+    ]  # fmt: skip
+    file = tmp_path / "agent_rl.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    prompts = read_prompts(file, grpo_tokenizer(base))
+    assert [(prompt.question, prompt.right_answer) for prompt in prompts] == [
+        (f"{n}+5", str(n + 5)) for n in range(1, 21, 2)
+    ]
+    assert "10 prompts have no right answer to compare with" in caplog.text  # several values at once
+    assert len(read_prompts(file, grpo_tokenizer(base), graded=False)) == 20
+    text = grpo_tokenizer(base).decode(prompts[0].ids, skip_special_tokens=False)
+    assert '"name": "add"' in text and "1+5" in text
+
+
 def test_a_file_of_prompts_only_is_refused_with_the_way_out(tmp_path: Path, base: Path) -> None:
     file = rlaif(tmp_path, ("写一首诗", "无"), ("再见", "无"))
     with pytest.raises(DataError, match=r"none of its 2 prompts has a right answer.*custom_rewards"):

@@ -109,10 +109,22 @@ def as_dicts(turns: list[MessageRecord]) -> list[dict[str, Any]]:
     return [turn.model_dump(exclude_none=True) for turn in turns]
 
 
+def _targets(value: Any) -> Any:
+    """One value or a list of them, as texts; numbers keep the digits that they have in the file."""
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in values):
+        raise ValueError("must be a text or a number, or a list of them: what a right answer has to say")
+    return [text for one in values if (text := str(one).strip())]
+
+
 class ConversationRecord(BaseModel):
-    """One conversation for supervised fine-tuning, LoRA or reasoning distillation."""
+    """One conversation for supervised fine-tuning, LoRA or reasoning distillation.
+
+    gt: what a right answer has to say, as MiniMind's agent_rl files give it beside a last turn that says nothing.
+    """
 
     conversations: Turns
+    gt: Annotated[list[str], BeforeValidator(_targets)] = []
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -83,17 +83,21 @@ class Prompt:
 def read_prompts(
     path: str | Path, tokenizer: Tokenizer, max_digits: int = 0, run: RunOptions = RunOptions(), graded: bool = True
 ) -> list[Prompt]:
-    """The prompts of a file of conversations; the right answer is the last turn's answer block, or the whole turn.
+    """The prompts of a file of conversations; the right answer is ``gt`` where a record has it (MiniMind's agent_rl
+    files), else the last turn's answer block, or the whole turn.
 
     A question that contains its own answer (7+0) is left out and counted: copying would solve it. So is one whose
-    answer is only a placeholder (the "无" of MiniMind's rlaif.jsonl, or nothing), unless answers are not ``graded`` by
-    it.
+    answer is only a placeholder (the "无" of MiniMind's rlaif.jsonl, or nothing), or is several values at once, unless
+    answers are not ``graded`` by it. A model answers in one turn: tools are shown to it, and none is run.
     Raises DataError.
     """
     prompts, copied, unanswered = [], 0, 0
     for record in read_records(path, "conversation", strict=run.strict, max_bad_share=run.max_bad_share):
         *asked, said = record.messages
-        question, answer = asked[-1]["content"], parse_reasoning(said["content"]).answer or said["content"].strip()
+        question = asked[-1]["content"]
+        answer = parse_reasoning(said["content"]).answer or said["content"].strip()
+        if record.gt:
+            answer = record.gt[0] if len(record.gt) == 1 else ""
         if max_digits and sum(map(str.isdigit, question)) > max_digits:
             continue
         if answer in NO_ANSWER:
