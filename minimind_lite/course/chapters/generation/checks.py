@@ -27,7 +27,7 @@ def check_repetition_penalty(task: Task) -> str:
     everywhere = torch.where(logits > 0, logits / penalty, logits * penalty)
     twice = torch.tensor(expected)
     twice[4] /= penalty
-    task.equal(task.call(logits, seen, penalty), torch.tensor(expected), "this is not the penalty of CTRL", {
+    task.equal(task.call(logits, seen, penalty), torch.tensor(expected), "this is not the repetition penalty", {
         "a negative logit divided by 1.5 comes nearer to zero: that *rewards* the repetition. Multiply negative ones":
             divided,
         "every token is punished; only those that occurred should be": everywhere,
