@@ -31,6 +31,16 @@ def test_nineteen_of_twenty_steps_of_another_seed_lie_in_the_band() -> None:
     assert inside(higher, band) < 0.1
 
 
+def test_a_band_reaches_below_zero_only_where_the_loss_does() -> None:
+    settings = PretrainSettings()
+    low = [row | {"loss": 0.01 * (row["step"] % 3)} for row in noisy_run(1)], noisy_run(2)
+    scattered = [[row | {"loss": abs(one["loss"] - 3)} for one, row in zip(run, run, strict=True)] for run in low]
+    band = make_band(scattered, settings, (1, 2))
+    assert min(band["low"]) == 0.0 < min(band["high"])
+    signed = [[row | {"loss": -row["loss"]} for row in run] for run in scattered]
+    assert min(make_band(signed, settings, (1, 2))["low"]) < 0
+
+
 def test_a_band_holds_for_its_own_settings_only(tmp_path: Path) -> None:
     settings, file = PretrainSettings(), tmp_path / "bands.json"
     band = make_band([noisy_run(seed) for seed in (1, 2)], settings, (1, 2))

@@ -42,18 +42,20 @@ def make_band(
     """The band of one run with several seeds: mean ± 2 standard deviations of the losses at single steps.
 
     For each logged step, the losses of all seeds at that step and at ``reach`` logged steps on either side are pooled,
-    after subtracting the mean curve, so that the slope does not count as scatter.
+    after subtracting the mean curve, so that the slope does not count as scatter. A loss that was never negative has
+    no band below 0.
     """
     steps = [row["step"] for row in histories[0]]
     losses = [[row["loss"] for row in history] for history in histories]
     raw = [sum(column) / len(column) for column in zip(*losses, strict=True)]
+    least = 0.0 if min(map(min, losses)) >= 0 else -math.inf
     low, high = [], []
     for at in range(len(steps)):
         near = range(max(0, at - reach), min(len(steps), at + reach + 1))
         middle = _line_at(at, near, raw)
         rest = [one[i] - _line_at(i, near, raw) for one in losses for i in near]
         spread = 2 * math.sqrt(sum(r * r for r in rest) / max(1, len(rest) - 2))
-        low.append(round(middle - spread, 4))
+        low.append(round(max(least, middle - spread), 4))
         high.append(round(middle + spread, 4))
     return {"recipe": recipe(settings), "seeds": list(seeds), "steps": steps, "low": low, "high": high}
 
