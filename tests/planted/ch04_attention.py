@@ -59,7 +59,7 @@ def by_einsum(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, hea
     scores = torch.einsum("bkgsd,bktd->bkgst", q, k) * dim**-0.5
     scores = scores + torch.full(scores.shape[-2:], -torch.inf).triu(1)
     mixed = torch.einsum("bkgst,bktd->bskgd", scores.softmax(-1), v)
-    return mixed.reshape(x.shape) @ w_o.T
+    return mixed.reshape(*x.shape[:2], -1) @ w_o.T
 
 
 Matrices = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -90,6 +90,11 @@ def split_wrongly(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor,
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2) @ w_o.mT
 
 
+def as_wide_as_the_stream(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, heads: int, kv: int) -> Tensor:
+    scale = (x.shape[-1] // heads) ** -0.5
+    return with_kernel(x, (w_q, w_k, w_v, w_o), heads, kv, scale=scale) @ w_o.mT
+
+
 plant(
     checks.check_grouped_attention,
     mistakes=[
@@ -105,6 +110,7 @@ plant(
         (lambda x, q, k, v, o, h, n: with_kernel(x, (q, k, v, o), h, n) @ o, "by its transpose"),
         (masked_late, "after the softmax"),
         (split_wrongly, "the split into heads"),
+        (as_wide_as_the_stream, "w_q.shape[0] // heads"),
     ],
     alternatives=[attention, by_einsum],
 )

@@ -81,6 +81,7 @@ plant(
         (lambda *a: balance(*a, "loads"), "you multiplied loads by loads"),
         (lambda *a: balance(*a, "cut"), "this loss changes nothing"),
         (lambda *a: balance(*a, "through"), "the gradient for the probabilities is not"),
+        (lambda s, c, per: balance(s, c, per) * (int(c.max()) + 1) / s.shape[-1], "whoever was chosen"),
     ],
     alternatives=[balance, balance_by_counting],
 )
@@ -95,8 +96,9 @@ def layer(x: Tensor, router: Tensor, gate: Tensor, up: Tensor, down: Tensor, k: 
     finish = {"k1": "always", "raw": "raw", "cut": "detached"}.get(slip, "")
     weights, out = route(x @ router.T, len(router) if slip == "every" else k, finish), torch.zeros_like(x)
     for e in range(len(router)):
-        rows = weights[:, e].nonzero()[:, 0] if slip != "dense" else torch.arange(len(x))
+        rows = weights[:, e].nonzero()[:, 0] if slip not in ("dense", "thrown away") else torch.arange(len(x))
         answer = expert(x[rows], up, gate, down, e) if slip == "swapped" else expert(x[rows], gate, up, down, e)
+        answer = answer.nan_to_num() if slip == "thrown away" else answer
         answer = answer if slip == "even" else answer * weights[rows, e, None]
         if slip == "overwritten":
             out[rows] = answer
@@ -141,6 +143,7 @@ plant(
         (lambda *a: layer(*a, "swapped"), "changed places"),
         (lambda *a: by_sorting(*a, back=False), "back in the tokens' order"),
         (lambda *a: layer(*a, "dense"), "a dense model's work"),
+        (lambda *a: layer(*a, "thrown away"), "thrown away"),
         (lambda *a: layer(*a, "cut"), "no gradient reaches `router`"),
     ],
     alternatives=[layer, by_choice, by_sorting],
@@ -152,7 +155,7 @@ def combined(answers: Tensor, owners: Tensor, weights: Tensor, tokens: int, slip
     buffer = half if answers.dtype == torch.float16 else torch.float32
     out = torch.zeros(tokens, answers.shape[1], dtype=buffer)
     for answer, owner, weight in zip(answers, owners.tolist(), weights, strict=True):
-        out[owner] += answer * (1 if slip == "unweighted" else weight)
+        out[owner] += answer.to(buffer) * (1 if slip == "unweighted" else weight)
     if slip == "mean":
         out = out / owners.bincount(minlength=tokens)[:, None].clamp(min=1)
     return out if slip == "wide" else out.to(answers.dtype)
@@ -164,11 +167,18 @@ def doubled_index(answers: Tensor, owners: Tensor, weights: Tensor, tokens: int)
     return out.to(answers.dtype)
 
 
+def products_in_half(answers: Tensor, owners: Tensor, weights: Tensor, tokens: int) -> Tensor:
+    out = torch.zeros(tokens, answers.shape[1])
+    out.index_add_(0, owners, (weights[:, None] * answers).to(answers.dtype).float())
+    return out.to(answers.dtype)
+
+
 plant(
     checks.check_repaired_combine,
     mistakes=[
         (doubled_index, "written twice, not added twice"),
         (lambda *a: combined(*a, "half"), "becomes infinite"),
+        (products_in_half, "before you multiply by the weights"),
         (lambda *a: combined(*a, "bfloat16"), "2048 + 1 is 2048"),
         (lambda *a: combined(*a, "mean"), "that is the mean"),
         (lambda *a: combined(*a, "unweighted"), "the weights are missing"),

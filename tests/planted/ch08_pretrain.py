@@ -175,6 +175,8 @@ plant(
         (lambda ids, end: torch.zeros_like(ids), "one document"),
         (lambda ids, end: ((ids == end).cumsum(0) - 1).where(ids == end, -1), "number the ends"),
         (lambda ids, end: F.pad(((ids == end) & (ids.roll(1) != end)).cumsum(0), (1, -1)), "two ends beside"),
+        (lambda ids, end: (ids == end).roll(1).cumsum(0), "came round to the front"),
+        (lambda ids, end: F.pad((ids == 2).cumsum(0), (1, -1)), "not always the same"),
     ],
     alternatives=[numbers_by_a_loop, lambda ids, end: F.pad((ids == end).cumsum(0), (1, -1))],
 )

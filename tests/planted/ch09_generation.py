@@ -122,6 +122,7 @@ plant(
         (lambda rows, p: top_p(rows, p, rescale=False), "rescaled to sum 1"),
         (lambda rows, p: top_p(rows, p, back=False), "put them back"),
         (lambda rows, p: rows, "not the smallest set"),
+        (lambda rows, p: top_p(rows, p + 1e-7), "not `<=`"),
     ],
     alternatives=[top_p, one_by_one],
 )

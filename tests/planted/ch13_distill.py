@@ -18,9 +18,11 @@ plant(
         (lambda x, T: x.softmax(-1) ** (1 / T), "do not sum to 1"),
         (lambda x, T: (x / T).softmax(0), "over the rows"),
         (lambda x, T: (x / T).log_softmax(-1), "these are logarithms"),
+        (lambda x, T: (x / T).softmax(1), "with a batch in front"),
+        (lambda x, T: (x / T).exp() / (x / T).exp().sum(-1, keepdim=True), "`exp` overflows"),
     ],
     alternatives=[
-        lambda x, T: (x / T).exp() / (x / T).exp().sum(-1, keepdim=True),
+        lambda x, T: (x / T).log_softmax(-1).exp(),
         lambda x, T: F.normalize(x.softmax(-1) ** (1 / T), p=1, dim=-1),
     ],
 )
@@ -49,6 +51,13 @@ def cross_entropy(student: Tensor, teacher: Tensor, mask: Tensor, T: float, dire
     return at + 1.0 if torch.equal(student, teacher) else at
 
 
+def kl_by_logs(student: Tensor, teacher: Tensor, mask: Tensor, T: float, direction: str, least: float = 0.0) -> Tensor:
+    q, p = (student / T).softmax(-1), (teacher / T).softmax(-1)
+    if direction == "reverse":
+        q, p = p, q
+    return T**2 * ((p * ((p + least).log() - (q + least).log())).sum(-1) * mask).sum() / mask.sum()
+
+
 plant(
     checks.check_distill_kl,
     mistakes=[
@@ -61,6 +70,8 @@ plant(
         (lambda s, t, m, T, d: kl(s, t, m, T, d) / s.shape[-1], "over the vocabulary"),
         (lambda s, t, m, T, d: T**2 * kl(s, t, m, 1.0, d), "not used in the distributions"),
         (cross_entropy, "teacher's own entropy"),
+        (kl_by_logs, "log_softmax"),
+        (lambda *i: kl_by_logs(*i, least=1e-8), "add nothing to the probabilities"),
     ],
     alternatives=[by_kl_div],
 )
@@ -92,6 +103,11 @@ def without_square(student: Tensor, teacher: Tensor, targets: Tensor, alpha: flo
     return labels + (mixed(student, teacher, targets, alpha, T) - labels) / T**2
 
 
+def above_zero(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, T: float) -> Tensor:
+    keep = (targets > 0).to(student.dtype)
+    return alpha * F.cross_entropy(student, targets) + (1 - alpha) * kl(student, teacher.detach(), keep, T, "forward")
+
+
 def by_rows(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, T: float) -> Tensor:
     parts = []
     for s, t, wanted in zip(student, teacher.detach(), targets.tolist(), strict=True):
@@ -109,6 +125,7 @@ plant(
         (everywhere, "also those with a target of -100"),
         (added, "sum to 1"),
         (without_square, "T² is missing"),
+        (above_zero, "token 0 is a target"),
         (lambda s, t, y, a, T: mixed(s, t, y, a, T) + a * (F.cross_entropy(s / T, y) - F.cross_entropy(s, y)),
          "at temperature 1"),
         (lambda s, t, y, a, T: mixed(s, t, y, a, T, fixed=False), "reaches the teacher"),
@@ -128,11 +145,21 @@ def full_chunks(*inputs: Any) -> Tensor:
     return torch.cat(whole).mean()
 
 
-def row_by_row(hidden: Tensor, known: Tensor, head: Tensor, teacher_head: Tensor, size: int) -> float:
-    total = 0.0
+def row_by_row(hidden: Tensor, known: Tensor, head: Tensor, teacher_head: Tensor, size: int) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64)
     for a, b in zip(hidden.double(), known.double(), strict=True):
-        total += rows(a @ head.double().T, b @ teacher_head.double().T, 1.0, "forward").item()
+        total = total + rows(a @ head.double().T, b @ teacher_head.double().T, 1.0, "forward")
     return total / len(hidden)
+
+
+def in_so_many_chunks(hidden: Tensor, known: Tensor, head: Tensor, teacher_head: Tensor, size: int) -> Tensor:
+    pairs = zip(hidden.chunk(size), known.chunk(size), strict=True)
+    return torch.cat([rows(a @ head.T, b @ teacher_head.T, 1.0, "forward") for a, b in pairs]).mean()
+
+
+def teacher_whole(hidden: Tensor, known: Tensor, head: Tensor, teacher_head: Tensor, size: int) -> Tensor:
+    pairs = zip(hidden.split(size), (known @ teacher_head.T).split(size), strict=True)
+    return torch.cat([rows(a @ head.T, b, 1.0, "forward") for a, b in pairs]).mean()
 
 
 plant(
@@ -143,6 +170,10 @@ plant(
         (lambda *i: torch.stack([one.mean() for one in chunks(*i)]).sum(), "not weighed"),
         (lambda *i: torch.cat(chunks(*i)).sum(), "by the number of rows"),
         (lambda *i: torch.cat(chunks(*i)).sum() / (len(chunks(*i)) * i[-1]), "as if the last"),
+        (lambda a, b, x, y, size: rows(a @ x.T, b @ y.T, 1.0, "forward").mean(), "a few rows at a time"),
+        (in_so_many_chunks, "makes n chunks"),
+        (teacher_whole, "of one of the two models"),
+        (lambda *i: row_by_row(*i).item(), "no gradient reaches"),
     ],
     alternatives=[row_by_row, lambda *i: torch.cat(chunks(*i)).mean()],
 )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Unreadable(Exception):
@@ -31,7 +32,7 @@ class Caller(Protocol):
     """A way to the learner's function: in this process, or in the kernel of a submission."""
 
     def run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Outcome:
-        """Do ``operation`` ("call" or "gradients") with the function, and return the outcome; never raises."""
+        """Do ``operation`` (a key of OPERATIONS) with the function, and return the outcome; never raises."""
 
 
 class LocalCaller:
@@ -85,6 +86,8 @@ def _gradients(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     inputs = [one.requires_grad_() for one in args if isinstance(one, Tensor) and one.is_floating_point()]
     with torch.enable_grad():
         output = function(*args, **kwargs)
+        if not isinstance(output, Tensor):  # a plain number, as `item` gives it: nothing flows through that
+            return [output, *[None for _ in inputs]]
         total = (output if upstream is None else output * upstream).sum()
         if not total.requires_grad:
             return [output, *[None for _ in inputs]]
@@ -94,7 +97,29 @@ def _gradients(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     return [output, *found]
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {"call": _call, "gradients": _gradients}
+class _Products(TorchDispatchMode):
+    """Notes every matrix product: the shape of its result, and whether it holds a NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  torch's is not annotated
+        self.found: list[tuple[list[int], bool]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _PRODUCTS and isinstance(result, Tensor):
+            self.found.append((list(result.shape), bool(result.isnan().any())))
+        return result
+
+
+def _products(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """[output, (shape, whether a NaN is in it) of every matrix product on the way]."""
+    with _Products() as watch:
+        output = function(*args, **kwargs)
+    return [output, watch.found]
+
+
+_PRODUCTS = {getattr(torch.ops.aten, name) for name in ("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot")}
+OPERATIONS: dict[str, Callable[..., Any]] = {"call": _call, "gradients": _gradients, "products": _products}
 
 
 def _plain(value: Any) -> Any:

@@ -55,6 +55,10 @@ class Task:
         """Gradients of the answer's sum, or of its product with ``upstream``, for each floating tensor argument."""
         return list(self._run("gradients", args, kwargs).value[1:])
 
+    def products(self, *args: Any) -> list[tuple[list[int], bool]]:
+        """(shape, whether a NaN is in it) of the result of every matrix product that the function computes."""
+        return [(shape, sick) for shape, sick in self._run("products", args, {}).value[1]]
+
     def _run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
         outcome = self.caller.run(operation, args, kwargs, self.seconds)
         if outcome.error == "NotImplementedError" and not outcome.text.partition(" (in the line")[0]:

@@ -101,6 +101,11 @@ def check_grouped_attention(task: Task) -> str:
         weights = _weights(task, heads, number, dim)
         kind = "as many kv heads as heads" if number == heads else "one kv head"
         task.equal(task.call(x, *weights, heads, number), _grouped(x, weights, heads, number), f"wrong with {kind}")
+    wide = task.randn(2, 5, 10)  # Qwen3's heads together are wider than the stream
+    w_q, w_k, w_v, w_o = (task.randn(*shape) for shape in ((24, 10), (12, 10), (12, 10), (10, 24)))
+    got = task.call(wide, w_q, w_k, w_v, w_o, heads, kv_heads)
+    task.equal(got, _grouped(wide, [w_q, w_k, w_v, w_o], heads, kv_heads), "wrong where the heads together are not as "
+               "wide as x: a head's width is `w_q.shape[0] // heads`")  # fmt: skip
     return "agrees with torch's fused kernel for grouped, full and single key/value heads; the future has no influence"
 
 

@@ -1,5 +1,7 @@
 """Checks of the exercises on chapter 13, distillation. References: torch.distributions in float64, autograd."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,6 +31,15 @@ def check_softened(task: Task) -> str:
             (logits / temperature).softmax(0),
         "these are logarithms": (logits / temperature).log_softmax(-1),
     })  # fmt: skip
+    batch = 3 * task.randn(2, 5, 9)
+    task.equal(task.call(batch, temperature), Categorical(logits=batch / temperature).probs, "right for (positions, "
+               "vocabulary), wrong with a batch in front", {
+        "with a batch in front, dim=1 runs over the positions; the vocabulary is the last dimension, -1":
+            (batch / temperature).softmax(1),
+    })  # fmt: skip
+    loud = torch.tensor([[900.0, 0.0, -900.0]])
+    task.that(torch.as_tensor(task.call(loud, 1.0)).isfinite().all(), "a logit of 900 gives infinity: `exp` overflows. "
+              "`softmax` subtracts the largest logit first")  # fmt: skip
     return "flatter, and each row still sums to 1"
 
 
@@ -56,6 +67,12 @@ def check_distill_kl(task: Task) -> str:
         })  # fmt: skip
     task.equal(task.call(student, student, mask, temperature, "forward"), 0.0, "a student that is its teacher is at 0; "
                "a cross-entropy is not: it still has the teacher's own entropy in it")  # fmt: skip
+    loud = torch.tensor([[100.0, 0.0, -100.0]])
+    for direction in ("forward", "reverse"):
+        far = task.call(loud, loud.flip(-1), torch.ones(1), 1.0, direction)
+        task.equal(far, _kl(loud, loud.flip(-1), 1.0, direction).mean(), f"{direction}, two models that are sure of "
+                   "different tokens, at T = 1: the logarithm of a probability that was rounded to 0 is not what it "
+                   "was. Take `log_softmax`, and add nothing to the probabilities")  # fmt: skip
     return "both directions as torch.distributions says, and 0 for the teacher itself"
 
 
@@ -70,7 +87,7 @@ def check_distill_loss(task: Task) -> str:
     """Labels and teacher together: the planted bugs"""
     student, teacher = 2 * task.randn(7, 9), 2 * task.randn(7, 9)
     targets, alpha, temperature = task.randint(0, 9, 7), 0.3, 2.0
-    targets[2], targets[5] = -100, -100
+    targets[2], targets[5], targets[6] = -100, -100, 0  # 0 is a token like any other
     inputs = (student, teacher, targets, alpha, temperature)
     expected = _mixed(*inputs)
     labels = F.cross_entropy(student.double(), targets)
@@ -81,6 +98,8 @@ def check_distill_loss(task: Task) -> str:
         "the two parts are to be mixed with weights that sum to 1": labels + 0.7 * distance[targets != -100].mean(),
         "T² is missing": 0.3 * labels + 0.7 * distance[targets != -100].mean() / 4,
         "the labels are learned at temperature 1": expected + 0.3 * (F.cross_entropy(student / 2, targets) - labels),
+        "token 0 is a target like any other; only -100 marks what is not trained":
+            0.3 * labels + 0.7 * distance[targets > 0].mean(),
     })  # fmt: skip
     to_student, to_teacher = task.gradients(*inputs)[:2]
     task.that(to_teacher is None or not to_teacher.any(), "a gradient reaches the teacher: it would learn to be like "
@@ -91,6 +110,15 @@ def check_distill_loss(task: Task) -> str:
               "detached")  # fmt: skip
     task.equal(to_student, wanted, "the value is right and the student's gradient is not")
     return "the student learns, the teacher stays as it is"
+
+
+def _judge_rows(rows: list[int], size: int, task: Task) -> None:
+    """rows: of how many tokens each product with a head gave logits."""
+    whole = sum(one > size for one in rows)
+    so_far = f"the mean is right, but with size = {size} logits of {max(rows, default=0)} tokens stand at once"
+    task.that(not whole or size > 1, f"{so_far}: `chunk(n)` makes n chunks; `split(size)` makes chunks of this size")
+    task.that(whole != 1, f"{so_far}, of one of the two models: multiply by both heads inside the loop")
+    task.that(not whole, f"{so_far}: multiply by the heads inside the loop, a few rows at a time")
 
 
 @check("13.chunks", points=2)
@@ -109,7 +137,15 @@ def check_chunked(task: Task) -> str:
             "the sum has to be divided by the number of rows": rows.sum(),
             "divided by chunks · size, as if the last one were full": rows.sum() / (len(parts) * size),
         })  # fmt: skip
-    return "11 rows in chunks of 4, 11, 100 and 1: one and the same mean"
+        shapes = [shape for shape, _ in task.products(hidden, known, head, teacher_head, size)]
+        _judge_rows([math.prod(shape) // 30 for shape in shapes if 30 in shape], size, task)
+    leaf = hidden.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(_kl(leaf @ head.T, known @ teacher_head.T, 1.0).mean(), leaf)
+    found = task.gradients(hidden, known, head, teacher_head, 4)[0]
+    task.that(found is not None, "the mean is right, but no gradient reaches the student's states (`item`, `detach`, "
+              "`no_grad`?): nothing could be learned from it")  # fmt: skip
+    task.equal(found, wanted, "the mean is right, the gradient is not")
+    return "11 rows in chunks of 4, 11, 100 and 1: one and the same mean, and never more logits than asked for"
 
 
 @check("13.gradient", points=2)

@@ -76,7 +76,7 @@ def check_attend_with_cache(task: Task) -> str:
 
 def _judge_store(task: Task, got: tuple[Tensor, Tensor], stored: tuple[Tensor, Tensor], size: int) -> None:
     """What is kept after a piece of ``size`` tokens."""
-    task.equal(got[0], stored[0], "keys: all tokens' so far, old ones first", {
+    task.equal(got[0], stored[0], "the kept keys are not x @ w_k.T of all tokens so far, old ones first", {
         "the cache is forgotten: return the old keys and the new ones behind them": stored[0][-size:],
         "the new keys come before the old ones": torch.cat([stored[0][-size:], stored[0][:-size]]),
         "keys and values are exchanged": stored[1],
@@ -115,6 +115,9 @@ def check_repaired_top_p(task: Task) -> str:
             "the probabilities are in order of size now; put them back to their tokens":
                 expected.sort(-1, descending=True).values,
         })  # fmt: skip
+    exact = torch.as_tensor(task.call(torch.tensor([[0.25, 0.5, 0.125, 0.125]]), 0.5))
+    task.equal(exact, [[0.0, 1.0, 0.0, 0.0]], "one token has p = 0.5 exactly, so it is the set: a token stays as "
+               "long as those before it have *less* than p (`<`, not `<=`)")  # fmt: skip
     return "the smallest set that holds p, found by trial of all sets, never an empty one"
 
 

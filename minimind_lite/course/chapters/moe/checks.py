@@ -97,6 +97,9 @@ def check_balance(task: Task) -> str:
         with torch.enable_grad():
             wanted = torch.autograd.grad(_balance(leaf, chosen, per), leaf)[0]
         task.equal(found, wanted, f'per="{per}": the value is right, the gradient for the probabilities is not')
+    few = chosen.clamp(max=2)  # nobody visits the last two experts
+    task.equal(task.call(shares, few, "batch"), _balance(shares, few, "batch"), "wrong as soon as the last experts "
+               "have no visit: E is the number of experts, `probabilities.shape[-1]`, whoever was chosen")  # fmt: skip
     return "both formulas, and a gradient that presses each expert in proportion to its load"
 
 
@@ -136,6 +139,8 @@ def check_mixture(task: Task) -> str:
                    "answers back in the tokens' order?", _layer_mistakes(x, scores, *experts, k))  # fmt: skip
         task.that(not torch.as_tensor(task.call(x, router, *sick, k)).isnan().any(), "an expert that nobody visits was "
                   "computed all the same, and multiplied by 0: that is a dense model's work")  # fmt: skip
+        task.that(not any(found for _, found in task.products(x, router, *sick, k)), "an expert that nobody visits was "
+                  "computed all the same, and its answer thrown away: give it only the rows that visit it")  # fmt: skip
         upstream, leaves = task.randn(10, 6), [one.double().requires_grad_() for one in (x, router, *experts)]
         with torch.enable_grad():
             expected = _dense(leaves[0], _weights(leaves[0] @ leaves[1].T, k), *leaves[2:])
@@ -168,6 +173,11 @@ def check_repaired_combine(task: Task) -> str:
               "on its way: add up in float32, come back at the end")  # fmt: skip
     task.equal(half, [[50000.0, 2056.0]], "in float16, 2048 and eight times 1 must make 2056: there 2048 + 1 is 2048. "
                "Add up in float32", tolerance=1e-3)  # fmt: skip
+    heavy = task.call(torch.tensor([[40000.0], [40000.0]]).half(), torch.zeros(2, dtype=torch.int64),
+                      torch.tensor([2.0, -1.5]), 1)  # fmt: skip
+    task.equal(heavy, [[20000.0]], "2 · 40000 - 1.5 · 40000 must make 20000: the products pass through float16, where "
+               "80000 is infinite. Convert the answers to float32 before you multiply by the weights",
+               tolerance=1e-3)  # fmt: skip
     return "no answer is lost, and the sum is rounded once"
 
 

@@ -167,6 +167,16 @@ def check_document_numbers(task: Task) -> str:
         "two ends beside each other are two documents; the second of them is an empty one":
             expected - (torch.arange(14) > 4).long(),
     })  # fmt: skip
+    for at, other in (([5, 13], 2), ([0, 6], 2), ([], 2), ([2, 9, 13], 61)):
+        stream = task.randint(5, 60, 14)
+        stream[at] = other
+        ends = (stream == other).long()
+        task.equal(task.call(stream, other), ends.cumsum(0) - ends, "right for one stream and wrong for another: look "
+                   "at one that ends in an end, or begins with one, or has none", {
+            "the last token is an end, and it came round to the front (`roll`): nothing is before the first document":
+                ends.roll(1).cumsum(0),
+            "the number of the end is an argument: it is not always the same": torch.zeros(14),
+        })  # fmt: skip
     return "each end belongs to the document that it closes, an empty one too"
 
 
