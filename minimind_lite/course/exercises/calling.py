@@ -101,7 +101,7 @@ class _Products(TorchDispatchMode):
     """Notes every matrix product: the shape of its result, and whether it holds a NaN."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  torch's is not annotated
+        super().__init__()  # type: ignore[no-untyped-call]  # not annotated in torch
         self.found: list[tuple[list[int], bool]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
