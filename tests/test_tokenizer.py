@@ -403,3 +403,12 @@ def test_a_file_that_is_not_a_chatml_tokenizer_is_refused(minimind2: Path, tmp_p
     file.write_text(json.dumps(state | {"decoder": None}), encoding="utf-8")
     with pytest.raises(ValueError, match="not a byte-level BPE tokenizer"):
         Tokenizer.load(file)
+
+
+def test_tokens_added_behind_the_vocabulary_count() -> None:
+    backend = tokenizers.Tokenizer.from_str(Tokenizer.train(["low lower"], vocab_size=300).backend.to_str())
+    before = Tokenizer(backend).vocab_size
+    backend.add_special_tokens(["<|image_pad|>"])
+    wider = Tokenizer(backend)
+    assert wider.vocab_size == before + 1
+    assert wider.token_label(before) == "<|image_pad|>"
