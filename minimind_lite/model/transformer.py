@@ -7,10 +7,12 @@ file format.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import ModelConfig
@@ -18,6 +20,8 @@ from minimind_lite.model.attention import Attention, KVCache, open_empty_rows
 from minimind_lite.model.layers import RMSNorm, RopeTable, SwiGLU
 from minimind_lite.model.moe import MixtureOfExperts
 
+# Logits of one chunk of the loss: what stays in a core's cache, or what keeps a GPU busy.
+CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 IGNORED_TARGET = -100  # a position with this target is not trained (the value torch and Hugging Face use)
 
 
@@ -134,10 +138,14 @@ class Transformer(nn.Module):
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask, cache=cache)
         return self.logits(hidden)
 
+    @property
+    def head_weight(self) -> Tensor:
+        """(vocab_size, hidden_size): the head's matrix, or the embeddings' if they are tied."""
+        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., hidden_size) → (..., vocab_size), by the head, or by the embedding matrix if they are tied."""
-        weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(hidden, weight)
+        return F.linear(hidden, self.head_weight)
 
     def loss(
         self,
@@ -158,10 +166,13 @@ class Transformer(nn.Module):
         """
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask)
         trained = targets != IGNORED_TARGET
-        logits = self.logits(hidden[trained]).float()  # (trained positions, vocab_size)
-        weights = None if token_weights is None else token_weights.to(logits)
-        items = trained.sum() if weights is None else weights[targets[trained]].sum()
-        return F.cross_entropy(logits, targets[trained], weight=weights, reduction="sum"), items
+        if hidden.device.type == "cpu" and trained.all():  # elsewhere, asking would mean waiting for the device
+            hidden, targets = hidden.flatten(0, 1), targets.flatten()
+        else:
+            hidden, targets = hidden[trained], targets[trained]
+        counts = None if token_weights is None else token_weights.to(hidden.device).float()[targets]
+        items = trained.sum() if counts is None else counts.sum()
+        return linear_cross_entropy(hidden, self.head_weight, targets, counts), items
 
     def _embed(self, input_ids: Tensor) -> Tensor:
         try:
@@ -172,6 +183,79 @@ class Transformer(nn.Module):
                 f"token ids run from {int(input_ids.min())} to {int(input_ids.max())}, but this model's vocabulary is "
                 f"0..{self.config.vocab_size - 1}: was the text encoded with another tokenizer?"
             ) from error
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """``linear_cross_entropy`` with its gradients made in the forward pass, while a chunk's logits are at hand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, counts: Tensor | None, dtype: torch.dtype, rows: int
+    ) -> Tensor:
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        wide = torch.promote_types(dtype, torch.float32)  # sums are never made in half precision
+        total = hidden.new_zeros((), dtype=wide)
+        to_hidden = torch.empty_like(hidden, dtype=wide) if wants_hidden else None
+        to_weight = torch.zeros_like(weight, dtype=wide) if wants_weight else None
+        matrix, columns = weight.to(dtype), targets[:, None]
+        for start in range(0, len(hidden), rows):
+            here = slice(start, start + rows)
+            states = hidden[here].to(dtype)
+            logits = (states @ matrix.T).to(wide)  # (rows, vocab_size): the only logits there are
+            shares = logits.softmax(dim=-1)
+            # log Σ exp from the largest logit and its share: no second pass of exponentials, and no logarithm of 0
+            normaliser = logits.amax(dim=-1, keepdim=True) - shares.amax(dim=-1, keepdim=True).log()
+            surprise = normaliser - logits.gather(1, columns[here])  # (rows, 1), nats
+            total += surprise.sum() if counts is None else (surprise[:, 0] * counts[here]).sum()
+            if not (wants_hidden or wants_weight):
+                continue
+            slope = shares.scatter_add_(1, columns[here], shares.new_full((len(shares), 1), -1.0))  # for the logits
+            if counts is not None:
+                slope *= counts[here, None]
+            slope = slope.to(dtype)
+            if to_hidden is not None:
+                to_hidden[here] = slope @ matrix
+            if to_weight is not None:
+                if dtype == wide:  # in place: no copy as large as the head
+                    to_weight.addmm_(slope.T, states)
+                else:
+                    to_weight += slope.T @ states
+        ctx.save_for_backward(to_hidden, to_weight)
+        ctx.dtypes = hidden.dtype, weight.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        pairs = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        made = (None if one is None else (one * slope).to(dtype) for one, dtype in pairs)
+        return (*made, None, None, None, None)
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, counts: Tensor | None = None, chunk_bytes: int | None = None
+) -> Tensor:
+    """Σ counts · cross-entropy(hidden · weightᵀ, targets) in nats, a () float32 tensor; the logits never stand whole.
+
+    hidden: (positions, hidden_size); weight: (vocab_size, hidden_size); targets: (positions,), none of them ignored;
+    counts: (positions,) float32, how much each position counts, or None for 1. A few positions at a time make logits of
+    ``chunk_bytes`` in all, their share of the loss, and at once the gradients for hidden and weight, since a sum needs
+    nothing that comes later; backward only multiplies these. The plain form,
+    ``F.cross_entropy(hidden @ weight.T, targets, reduction="sum")``, keeps the logits and their softmax for all
+    positions, the largest tensors of a small model's step. Cannot be differentiated twice.
+    Source: the idea is Cut Cross-Entropy's (Wijmans et al. 2024, arXiv 2411.09009) and Liger Kernel's.
+    """
+    kind = hidden.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+    chunk_bytes = chunk_bytes or CHUNK_BYTES.get(kind, CHUNK_BYTES["cuda"])
+    chunks = max(1, -(-4 * len(hidden) * len(weight) // chunk_bytes))
+    rows = max(1, -(-len(hidden) // chunks))  # chunks of one size
+    if not torch.is_grad_enabled():
+        hidden, weight = hidden.detach(), weight.detach()
+    with torch.autocast(kind, enabled=False):
+        # torch does not annotate it
+        total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, counts, dtype, rows)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _checked_mask(attention_mask: Tensor) -> Tensor:
