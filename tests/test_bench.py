@@ -51,7 +51,7 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     results = report["results"]
     assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "generate", "moe", "data"}
     assert {one["peer_name"] for one in results} == {
-        "transformers", "original", "tokenizers", "slicing", "ours, one text", None,
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", None,
     }  # fmt: skip
     for one in results:
         assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2

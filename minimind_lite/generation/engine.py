@@ -149,7 +149,7 @@ def generate(
         generators = [row_generator(sampling.seed, first_row + index) for index in range(len(prompts))]
     rows = checked_rows(model, tokenizer, prompts, max_new_tokens, stop, eos_ids, generators)
     for start in range(0, len(rows), batch_size):
-        for _ in _decode(model, rows[start : start + batch_size], sampling, quantize):
+        for _ in decode_rows(model, rows[start : start + batch_size], sampling, quantize):
             pass
     return [row.result() for row in rows]
 
@@ -173,7 +173,7 @@ def stream(
     row = checked_rows(model, tokenizer, [prompt], max_new_tokens, stop, eos_ids, [random])[0]
 
     def pieces() -> Generator[str, None, Generation]:
-        yield from filter(None, _decode(model, [row], sampling, quantize))
+        yield from filter(None, decode_rows(model, [row], sampling, quantize))
         return row.result()
 
     return pieces()
@@ -196,8 +196,13 @@ def chat(
 
 
 @torch.inference_mode()
-def _decode(model: Transformer, rows: list[Row], sampling: SamplingConfig, quantize: Quantize | None) -> Iterator[str]:
-    """Decode ``rows`` to the end as one batch; yields the new text of each row at each step, rows in order."""
+def decode_rows(
+    model: Transformer, rows: list[Row], sampling: SamplingConfig, quantize: Quantize | None
+) -> Iterator[str]:
+    """Decode ``rows`` (see ``checked_rows``) to the end as one batch, each to its own budget.
+
+    Yields the new text of each row at each step, rows in order; a row that is done leaves the batch.
+    """
     decoding = stepper(model, quantize)
     was_training = model.training
     model.eval()
