@@ -202,6 +202,18 @@ def test_a_prompt_that_a_free_slot_holds_is_not_read_again() -> None:
     assert busy.statistics.prompt_tokens == 20 + 6 + 3 + 1
 
 
+def test_the_slot_that_is_free_the_longest_is_taken_first() -> None:
+    busy = engine(slots=3, prefill_chunk=64)
+    prompts = [[start] * 10 for start in (1, 2, 3)]
+    for prompt in prompts:  # one after the other: each finds an unused slot
+        busy.submit(Request(prompt, 2, eos_ids=[]))
+        list(busy.run())
+    busy.submit(Request([4] * 10, 2, eos_ids=[]))  # takes the place of the first
+    list(busy.run())
+    held = [slot.tokens[:10] for slot in busy._slots]
+    assert prompts[0] not in held and all(prompt in held for prompt in prompts[1:])
+
+
 def test_stop_strings_and_end_tokens() -> None:
     busy = engine(scripted_model("one\n\ntwo"), slots=1)
     handle = busy.submit(Request([5], stop=["\n\n"]))
