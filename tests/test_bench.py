@@ -51,7 +51,7 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     results = report["results"]
     assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "generate", "moe", "data"}
     assert {one["peer_name"] for one in results} == {
-        "transformers", "original", "tokenizers", "slicing", "ours, one text", None,
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", None,
     }  # fmt: skip
     for one in results:
         assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2
@@ -149,6 +149,21 @@ def test_other_tokens_are_not_compared(subjects: Any, monkeypatch: pytest.Monkey
     changed = lambda model, prompts, new: [[*ids[:-1], ids[-1] ^ 1] for ids in honest(model, prompts, new)]  # noqa: E731
     monkeypatch.setattr(generate, "grown_cache", changed)
     with pytest.raises(subjects.DifferentWork, match="text 0 differs from original's from new token 5 on"):
+        generate.measure(run(subjects, "original", rounds=1))
+
+
+def test_int8_says_how_many_tokens_stay_and_mixed_requests_must_agree(
+    subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = module("generate")
+    assert generate.equal_share([[1, 2, 3, 4], [5, 6]], [[1, 2, 9, 4], [5, 6]]) == 0.6667
+    rows = {row["name"]: row for row in generate.measure(run(subjects, "original", rounds=1))}
+    assert 0 <= rows["generate pico: 1 text, int8"]["equal_tokens"] <= 1
+    assert "generate pico: 3 texts against one, int8" in rows
+    assert rows["generate pico: 32 requests of mixed lengths through 16 slots"]["peer_name"] == "fixed batches"
+    honest = generate.continuous
+    monkeypatch.setattr(generate, "continuous", lambda *given: [[ids[0] ^ 1, *ids[1:]] for ids in honest(*given)])
+    with pytest.raises(subjects.DifferentWork, match="text 0 differs from fixed batches's from new token 0 on"):
         generate.measure(run(subjects, "original", rounds=1))
 
 

@@ -150,7 +150,7 @@ def test_the_sampling_that_was_asked_for_is_used(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(chat_module, "stream", watch)
     warm = SamplingConfig(temperature=0.7, seed=3)
     run_chat(folder, source=io.StringIO("hello\n"), target=io.StringIO(), max_new_tokens=8, sampling=warm)
-    assert seen == [{"max_new_tokens": 8, "sampling": warm}]
+    assert seen == [{"max_new_tokens": 8, "sampling": warm, "quantize": None}]
 
 
 def test_a_history_that_just_fits_is_kept_and_one_token_less_is_not(folder: Path) -> None:
@@ -170,3 +170,12 @@ def test_one_turn_is_asked_for_with_the_mark_that_opens_an_answer(folder: Path) 
     assert prompt != tokenizer.render(messages).ids
     expected = generate(model, tokenizer, [prompt], max_new_tokens=6, sampling=GREEDY)[0].text
     assert chat(model, tokenizer, messages, max_new_tokens=6) == expected
+
+
+def test_int8_answers_are_those_of_the_engine_in_int8(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = load_chat_folder(folder)
+    wanted = chat(model, tokenizer, [{"role": "user", "content": "the moon"}], max_new_tokens=8, quantize="int8")
+    assert talk(folder, "the moon\n", quantize="int8").strip() == wanted.strip()
+    monkeypatch.setattr("minimind_lite.generation.laid_out.has_int8", lambda: False)
+    with pytest.raises(GenerationError, match="no 8-bit kernel"):
+        talk(folder, "the moon\n", quantize="int8")  # before the first question

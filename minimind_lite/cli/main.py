@@ -28,6 +28,7 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0, help="0 always picks the most likely token.")] = 0.7,
     top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling; 1 is off.")] = 0.9,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer, in tokens.")] = 256,
+    quantize: Annotated[bool, typer.Option(help="Multiply in 8 bits, on the CPU: faster, less exact.")] = False,
 ) -> None:
     """Chat with a model in the terminal."""
     from minimind_lite.device import pick_device
@@ -35,8 +36,9 @@ def chat(
     from minimind_lite.generation.sampling import SamplingConfig
 
     run_chat(
-        folder, device=str(pick_device()), adapter=adapter, system=system,
+        folder, device="cpu" if quantize else str(pick_device()), adapter=adapter, system=system,
         sampling=SamplingConfig(temperature=temperature, top_p=top_p), max_new_tokens=max_new_tokens,
+        quantize="int8" if quantize else None,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from minimind_lite.files import as_utf8
 from minimind_lite.generation.engine import stream
+from minimind_lite.generation.laid_out import Quantize, stepper
 from minimind_lite.generation.sampling import GenerationError, SamplingConfig
 from minimind_lite.model.lora import load_adapter
 from minimind_lite.model.pretrained import load_pretrained
@@ -80,6 +81,7 @@ class Chat:
     max_new_tokens: int = 256
     thinking: bool | None = None
     messages: list[Message] = field(default_factory=list)
+    quantize: Quantize | None = None  # "int8" answers faster, a little less exactly
 
     def __post_init__(self) -> None:
         # At most half of the context goes to an answer; the rest is for what was said before.
@@ -112,8 +114,9 @@ class Chat:
         try:
             prompt = fit_history(self.tokenizer, self.messages, self.context - self.max_new_tokens, self.thinking)
             pieces = stream(
-                self.model, self.tokenizer, prompt, max_new_tokens=self.max_new_tokens, sampling=self.sampling
-            )
+                self.model, self.tokenizer, prompt, max_new_tokens=self.max_new_tokens, sampling=self.sampling,
+                quantize=self.quantize,
+            )  # fmt: skip
             for piece in pieces:
                 said += piece
                 print(piece, end="", flush=True, file=self.target)
@@ -139,11 +142,15 @@ def run_chat(
     sampling: SamplingConfig = CHAT_SAMPLING,
     max_new_tokens: int = 256,
     thinking: bool | None = None,
+    quantize: Quantize | None = None,
 ) -> None:
     """Chat until /quit or the end of ``source`` (else the keyboard), writing to ``target`` (else the screen)."""
     target = target or as_utf8(sys.stdout)
     source = source or as_utf8(sys.stdin)
-    chat = Chat(*load_chat_folder(folder, device, adapter), target, system, sampling, max_new_tokens, thinking)
+    model, tokenizer = load_chat_folder(folder, device, adapter)
+    if quantize is not None:
+        stepper(model.eval(), quantize)  # what cannot be quantized is said now, not in the middle of a conversation
+    chat = Chat(model, tokenizer, target, system, sampling, max_new_tokens, thinking, quantize=quantize)
     prompting = source.isatty()
     if prompting:
         print(HELP, file=target)

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from minimind_lite.generation.laid_out import Quantize, Stepper, stepper
 from minimind_lite.generation.sampling import GREEDY, GenerationError, SamplingConfig, row_generator, sample
 from minimind_lite.model.attention import KVCache
 from minimind_lite.model.transformer import Transformer
@@ -89,7 +90,7 @@ class TextStream:
 
 
 @dataclass
-class _Row:
+class Row:
     """One prompt being answered."""
 
     prompt: list[int]
@@ -115,6 +116,7 @@ class _Row:
         return piece + self.text.finish() if self.finish_reason else piece
 
     def result(self) -> Generation:
+        """The answer so far."""
         return Generation(self.ids, self.text.text, self.finish_reason or "length", self.logprobs)
 
 
@@ -130,12 +132,14 @@ def generate(
     batch_size: int = 64,
     first_row: int = 0,
     generators: Sequence[torch.Generator] | None = None,
+    quantize: Quantize | None = None,
 ) -> list[Generation]:
     """Continue every prompt (lists of token ids, of any lengths), ``batch_size`` of them at a time.
 
     eos_ids end an answer; None means the tokenizer's <|im_end|> and <|endoftext|>. Prompt i is row ``first_row + i``
     of the seed, so a caller that splits its prompts itself gets the samples of the undivided list; or pass one
-    random stream per prompt in ``generators``.
+    random stream per prompt in ``generators``. quantize="int8" multiplies in 8 bits: faster, and not quite the same
+    model (see ``laid_out.Int8Matrix``).
     Raises GenerationError for a prompt that is empty, holds unknown ids or fills the model's context; warns when a
     prompt leaves less room than ``max_new_tokens``, and then stops with "length" at the context's end.
     """
@@ -143,9 +147,9 @@ def generate(
         raise GenerationError(f"batch_size must be at least 1, not {batch_size}")
     if generators is None:
         generators = [row_generator(sampling.seed, first_row + index) for index in range(len(prompts))]
-    rows = _rows(model, tokenizer, prompts, max_new_tokens, stop, eos_ids, generators)
+    rows = checked_rows(model, tokenizer, prompts, max_new_tokens, stop, eos_ids, generators)
     for start in range(0, len(rows), batch_size):
-        for _ in _decode(model, rows[start : start + batch_size], sampling):
+        for _ in decode_rows(model, rows[start : start + batch_size], sampling, quantize):
             pass
     return [row.result() for row in rows]
 
@@ -159,16 +163,17 @@ def stream(
     sampling: SamplingConfig = GREEDY,
     stop: Sequence[str] = (),
     eos_ids: Sequence[int] | None = None,
+    quantize: Quantize | None = None,
 ) -> Generator[str, None, Generation]:
     """Like ``generate`` for one prompt, yielding the text piece by piece, never half a character or stop string.
 
     Arguments are checked at once, not at the first piece. The generator returns (``yield from``) the Generation.
     """
     random = row_generator(sampling.seed, 0)
-    row = _rows(model, tokenizer, [prompt], max_new_tokens, stop, eos_ids, [random])[0]
+    row = checked_rows(model, tokenizer, [prompt], max_new_tokens, stop, eos_ids, [random])[0]
 
     def pieces() -> Generator[str, None, Generation]:
-        yield from filter(None, _decode(model, [row], sampling))
+        yield from filter(None, decode_rows(model, [row], sampling, quantize))
         return row.result()
 
     return pieces()
@@ -182,19 +187,28 @@ def chat(
     max_new_tokens: int = 256,
     sampling: SamplingConfig = GREEDY,
     thinking: bool | None = None,
+    quantize: Quantize | None = None,
 ) -> str:
     """The assistant's next turn in a conversation, as text."""
     prompt = tokenizer.render(messages, add_generation_prompt=True, thinking=thinking).ids
-    return generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens, sampling=sampling)[0].text
+    answers = generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens, sampling=sampling, quantize=quantize)
+    return answers[0].text
 
 
 @torch.inference_mode()
-def _decode(model: Transformer, rows: list[_Row], sampling: SamplingConfig) -> Iterator[str]:
-    """Decode ``rows`` to the end as one batch; yields the new text of each row at each step, rows in order."""
+def decode_rows(
+    model: Transformer, rows: list[Row], sampling: SamplingConfig, quantize: Quantize | None
+) -> Iterator[str]:
+    """Decode ``rows`` (see ``checked_rows``) to the end as one batch, each to its own budget.
+
+    Yields the new text of each row at each step, rows in order; a row that is done leaves the batch.
+    """
+    decoding = stepper(model, quantize)
     was_training = model.training
     model.eval()
     try:
-        decoder = BatchDecoder(model, [row.prompt for row in rows], max(row.budget for row in rows))
+        prompts, longest = [row.prompt for row in rows], max(row.budget for row in rows)
+        decoder = BatchDecoder(model, prompts, longest, decoding)
         logits = decoder.prefill()
         while True:
             vocab = min(logits.shape[-1], rows[0].tokenizer.vocab_size)  # spare rows of the embedding are not tokens
@@ -212,7 +226,7 @@ def _decode(model: Transformer, rows: list[_Row], sampling: SamplingConfig) -> I
         model.train(was_training)
 
 
-def _rows(
+def checked_rows(
     model: Transformer,
     tokenizer: Tokenizer,
     prompts: Sequence[Sequence[int]],
@@ -220,8 +234,12 @@ def _rows(
     stop: Sequence[str],
     eos_ids: Sequence[int] | None,
     generators: Sequence[torch.Generator],
-) -> list[_Row]:
-    """Check everything that can be wrong before the first matrix is multiplied."""
+    longest: int | None = None,
+) -> list[Row]:
+    """Check everything that can be wrong before the first matrix is multiplied.
+
+    longest: the most tokens of a prompt and its answer, where that is less than the model's context.
+    """
     if max_new_tokens < 1:
         raise GenerationError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
     if isinstance(prompts, str):
@@ -233,12 +251,12 @@ def _rows(
     ends = frozenset((tokenizer.eos_id, tokenizer.end_of_text_id) if eos_ids is None else eos_ids)
     rows = []
     for index, (prompt, random) in enumerate(zip(prompts, generators, strict=True)):
-        room = _room(index, prompt, model, max_new_tokens)
-        rows.append(_Row(list(prompt), room, random, tokenizer, ends, TextStream(stop)))
+        room = _room(index, prompt, model, max_new_tokens, longest)
+        rows.append(Row(list(prompt), room, random, tokenizer, ends, TextStream(stop)))
     return rows
 
 
-def _room(index: int, prompt: Sequence[int], model: Transformer, max_new_tokens: int) -> int:
+def _room(index: int, prompt: Sequence[int], model: Transformer, max_new_tokens: int, longest: int | None) -> int:
     """How many tokens may follow prompt number ``index``; GenerationError if it cannot be continued."""
     if isinstance(prompt, str | int):
         raise GenerationError(f"prompts must be lists of token ids; prompt {index} is {prompt!r}: use tokenizer.encode")
@@ -250,13 +268,13 @@ def _room(index: int, prompt: Sequence[int], model: Transformer, max_new_tokens:
         raise GenerationError(
             f"prompt {index} holds id {wrong}, but the model knows 0..{vocab - 1}: was another tokenizer used?"
         )
-    room = context - len(prompt)
+    limit, owner = context, f"the model's context is {context} (max_position_embeddings)"
+    if longest is not None and longest < context:
+        limit, owner = longest, f"a slot of the engine holds {longest} (max_length)"
+    room = limit - len(prompt)
     if room < 1:
-        raise GenerationError(
-            f"prompt {index} has {len(prompt)} tokens and the model's context is {context} (max_position_embeddings): "
-            f"shorten it to at most {context - 1}"
-        )
-    if room < max_new_tokens:
+        raise GenerationError(f"prompt {index} has {len(prompt)} tokens and {owner}: shorten it to at most {limit - 1}")
+    if room < max_new_tokens and longest is None:
         warnings.warn(
             f"prompt {index} has {len(prompt)} tokens, so the model's context of {context} leaves room for {room} "
             f"new ones, not {max_new_tokens}: the answer may end early",
@@ -279,9 +297,15 @@ class BatchDecoder:
     the model turns into finite values that nobody reads).
     """
 
-    def __init__(self, model: Transformer, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        stepper: Stepper | None = None,
+    ) -> None:
         weight = next(model.parameters())
-        self.model = model
+        self.model = stepper or model  # what computes each step
         self.width = max(len(prompt) for prompt in prompts)
         room = self.width + max_new_tokens
         self.cache = KVCache(model.config, len(prompts), room, weight.device, weight.dtype)
