@@ -45,6 +45,11 @@ def test_what_a_template_says_is_wrong_is_passed_on() -> None:
         render_foreign("{{ raise_exception('only two roles') }}", {})
 
 
+def test_indented_blocks_leave_nothing_behind_as_in_transformers() -> None:
+    template = "a\n  {% if true %}\nb\n  {% endif %}\nc"
+    assert render_foreign(template, {}) == "a\nb\nc"
+
+
 def test_small_sums_and_the_limits_themselves_are_allowed() -> None:
     assert render_foreign("{{ 6 * 7 }} {{ 7 % 4 }} {{ 999999 * 1 }}", {}) == "42 3 999999"
     with pytest.raises(ValueError, match="small numbers only"):

@@ -330,10 +330,14 @@ def test_another_base_or_rank_is_another_recipe(tmp_path: Path, base: Path) -> N
         run_lora(data, base, tmp_path / "out", CONFIG_OF_RUN, LoRAOptions(rank=2, block_size=48))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.8])
-def test_replay_has_its_share_of_the_tokens(tmp_path: Path, base: Path, share: float) -> None:
+@pytest.mark.parametrize(("share", "micro", "accumulation"), [(0.0, 2, 1), (0.5, 2, 1), (0.8, 2, 1), (0.5, 1, 2)])
+def test_replay_has_its_share_of_the_tokens(
+    tmp_path: Path, base: Path, share: float, micro: int, accumulation: int
+) -> None:
     own, old = conversations(tmp_path / "own.jsonl", 8), conversations(tmp_path / "old.jsonl", 300, "old")
-    config = TrainConfig(total_steps=8, micro_batch_size=2, progress=False)
+    config = TrainConfig(
+        total_steps=8, micro_batch_size=micro, gradient_accumulation_steps=accumulation, progress=False
+    )
     options = LoRAOptions(rank=1, block_size=96, replay=str(old), replay_share=share)
     documents = run_lora(own, base, tmp_path / "out", config, options).data.documents
     tokens, words = [0, 0], Tokenizer.load(base)

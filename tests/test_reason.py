@@ -252,13 +252,16 @@ def test_the_measurement_counts_what_was_said(base: Path, tokenizer: Tokenizer, 
     messages = [row["conversations"] for row in SUMS[:4]]
     said = [SUMS[0]["conversations"][1]["content"], "<answer>\n3\n</answer>", "4", "<answer>\n9\n</answer>"]
     prompts: list[list[int]] = []
+    asked: dict[str, Any] = {}
 
     def fake(model: Any, tokenizer: Any, given: list[list[int]], **options: Any) -> list[Generation]:
         prompts.extend(given)
+        asked.update(options)
         return [Generation([1] * (5 + place), text, "stop", []) for place, text in enumerate(said)]
 
     monkeypatch.setattr("minimind_lite.evaluation.reasoning.generate", fake)
-    answers = answer_questions(model, tokenizer, messages)
+    answers = answer_questions(model, tokenizer, messages, max_new_tokens=7, batch_size=3)
+    assert (asked["max_new_tokens"], asked["batch_size"]) == (7, 3)
     assert [answer.right for answer in answers.answers] == [True, True, False, False]
     assert answers.share == 0.5 and answers.well_formed == 0.75 and answers.answers[3].tokens == 8
     groups = answers.grouped(lambda answer: answer.expected == "2")

@@ -412,3 +412,9 @@ def test_tokens_added_behind_the_vocabulary_count() -> None:
     wider = Tokenizer(backend)
     assert wider.vocab_size == before + 1
     assert wider.token_label(before) == "<|image_pad|>"
+
+
+def test_the_largest_vocabulary_is_allowed() -> None:
+    assert Tokenizer.train(["low lower"], vocab_size=65_536).vocab_size < 65_536  # as far as the text goes
+    with pytest.raises(ValueError, match=r"vocab_size 65537 is too large"):
+        Tokenizer.train(["low lower"], vocab_size=65_537)

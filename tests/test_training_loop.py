@@ -313,3 +313,36 @@ def test_a_second_run_in_one_process_has_its_own_precision(tmp_path: Path) -> No
     for precision, wanted in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
         config = TrainConfig(total_steps=1, device="cpu", precision=precision, progress=False)
         assert loop.make_accelerator(config, tmp_path).mixed_precision == wanted
+
+
+def test_a_model_without_a_config_is_told_by_its_class(tmp_path: Path) -> None:
+    config = TrainConfig(total_steps=1, progress=False)
+    assert Trainer(Bigram(), tiny_data(20), config, tmp_path, bigram_loss).recipe()["model"] == "Bigram"
+    with_class = Bigram()
+    with_class.config = TrainConfig  # the class itself, not one of its objects
+    assert Trainer(with_class, tiny_data(20), config, tmp_path, bigram_loss).recipe()["model"] == "Bigram"
+
+
+def test_what_another_process_reads_counts_for_nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with fewer micro-batches of its own goes through the others' as well: in step, and without effect."""
+
+    def loss_fn(model: Bigram, batch: dict[str, torch.Tensor]) -> Loss:
+        total, items = bigram_loss(model, batch)
+        return Loss(total, items, {"share": total.detach() * 2})
+
+    config = TrainConfig(total_steps=1, micro_batch_size=2, gradient_accumulation_steps=3, progress=False)
+    trainer = Trainer(Bigram(), tiny_data(20), config, tmp_path, loss_fn)
+    monkeypatch.setattr(DataOrder, "own_batches", lambda order, step: 1)
+    ((_, batches),) = trainer.order.batches(trainer.train_data, 0, 1)
+    first, *others = trainer._accumulate(0, batches)
+    assert first.items > 0 and first.total != 0 and first.extras["share"] != 0
+    assert [(float(one.total), int(one.items), float(one.extras["share"])) for one in others] == [(0.0, 0, 0.0)] * 2
+
+
+def test_the_others_wait_until_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(tiny_model(), tiny_data(20), TrainConfig(total_steps=1, progress=False), tmp_path)
+    seen: list[bool] = []
+    waiting = lambda: seen.append(any((tmp_path / "checkpoints").glob("step-*")))  # noqa: E731
+    monkeypatch.setattr(trainer.accelerator, "wait_for_everyone", waiting)
+    trainer._save()
+    assert seen == [True]
