@@ -1,8 +1,8 @@
 """A calculator for training on several cards: memory per card, bytes to exchange, and how much time is left for work.
 
 Choices: bytes are exact (weights, gradients, optimizer states follow from the number of parameters); activations are
-measured on one example and scale with the tokens of a micro-batch · times are the usual model of a message, latency plus
-bytes over bandwidth, and know nothing of congestion or stragglers: read them as the best that can be hoped for.
+measured on one example and scale with the tokens of a micro-batch · times are the usual model of a message, latency
+plus bytes over bandwidth, and know nothing of congestion or stragglers: read them as the best that can be hoped for.
 """
 
 from dataclasses import dataclass
@@ -161,8 +161,8 @@ def efficiency(
 def saved_activations(model: Any, *args: Any) -> int:
     """Bytes that the forward pass ``model(*args)`` keeps for the backward pass, weights and repeated views not counted.
 
-    Measured, not computed: a formula would have to know every kernel. It grows in proportion to the tokens of the micro-batch as long as attention keeps no matrix of
-    all pairs.
+    Measured, not computed: a formula would have to know every kernel. It grows in proportion to the tokens of the
+    micro-batch as long as attention keeps no matrix of all pairs.
     """
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
     kept: dict[int, int] = {}

@@ -103,7 +103,12 @@ def by_main(data: Pieces) -> tuple[Pieces, Log]:
 def everybody(data: Pieces) -> tuple[Pieces, Log]:
     """Every rank passes every piece all the way round."""
     ranks = len(data)
-    log = [(step * ranks + p, r, (r + 1) % ranks, p) for step in range(ranks - 1) for r in range(ranks) for p in range(ranks)]
+    log = [
+        (step * ranks + p, r, (r + 1) % ranks, p)
+        for step in range(ranks - 1)
+        for r in range(ranks)
+        for p in range(ranks)
+    ]
     return by_main(data)[0], log if ranks > 2 else [*log, *((9 + s, r, 1 - r, s) for s in range(2) for r in range(2))]
 
 
@@ -183,7 +188,7 @@ plant(
     mistakes=[
         (lambda p, n, s: memory(p, n, s, adamw=4), "two averages of 4 bytes"),
         (lambda p, n, s: p * 16 / n, "everything is divided"),
-        (lambda p, n, s: p * 16.0, "so this is DDP"),
+        (lambda p, n, s: p * 16.0, "is stage 0, DDP"),
         (lambda p, n, s: memory(p, n, s + 1), "one stage further"),
         (lambda p, n, s: memory(p, n, s - 1), "one stage less"),
         (lambda p, n, s: memory(p, n, s) / 4, "values, not bytes"),

@@ -46,7 +46,8 @@ def check_average(task: Task) -> str:
         task.that(not torch.as_tensor(got).isnan().any(), "a rank without a trained token made it NaN: multiply by its "
                   "0 tokens, do not divide by them")  # fmt: skip
         task.equal(got, right, f"tokens {tokens}: not the gradient of the mean over all {total} tokens", {
-            "you took the mean of the means: a token on a rank with few of them counts more than one elsewhere": plain / 3,
+            "you took the mean of the means: a token on a rank with few of them counts more than one elsewhere":
+                plain / 3,
             "that is the sum of the means, never divided: the step is several times too long": plain,
             "weighted by tokens, but not divided by their number: the step is too long by their number":
                 torch.as_tensor(summed),
@@ -92,9 +93,9 @@ def _explain_pieces(task: Task, case: str, pieces: list[list[Tensor]], data: lis
     first_round_only = complete == [1] * ranks and messages <= ranks * (ranks - 1)
     task.that(not first_round_only, f"{case}: each rank has one complete sum: that is the first round, the "
               "reduce-scatter. A second round hands the complete pieces on")  # fmt: skip
-    task.that(False, f"{case}: not all pieces are the sums of all ranks' ({sum(complete)} of {ranks**2} are). In step s "
-              "of the first round rank r sends piece r - s and adds what it receives; in the second it sends piece "
-              "r + 1 - s and keeps what it receives in place of its own. Sent is what was there before the step")  # fmt: skip
+    task.that(False, f"{case}: not all pieces are the sums of all ranks' ({sum(complete)} of {ranks**2} are). In step "
+              "s of the first round rank r sends piece r - s and adds what it receives; in the second it sends piece "
+              "r + 1 - s and puts what it receives in place of its own. Sent is what was there before")  # fmt: skip
 
 
 def _check_log(task: Task, case: str, log: list[tuple[int, ...]], ranks: int) -> None:
@@ -107,8 +108,12 @@ def _check_log(task: Task, case: str, log: list[tuple[int, ...]], ranks: int) ->
     task.that(len(set(sent)) == 1, f"{case}: rank {sent.index(max(sent))} sends {max(sent)} pieces and another "
               f"{min(sent)}: the busiest link sets the time")  # fmt: skip
     wanted = 2 * (ranks - 1)
-    task.that(sent[0] <= wanted, f"{case}: each rank sent {sent[0]} pieces where {wanted} are enough: n - 1 steps a round")
-    task.that(sent[0] == wanted, f"{case}: the sums are right, but the log shows {sent[0]} pieces a rank and not {wanted}")
+    task.that(
+        sent[0] <= wanted, f"{case}: each rank sent {sent[0]} pieces where {wanted} are enough: n - 1 steps a round"
+    )
+    task.that(
+        sent[0] == wanted, f"{case}: the sums are right, but the log shows {sent[0]} pieces a rank and not {wanted}"
+    )
     busy = {(step, sender) for step, sender, _, _ in log}
     task.that(len(busy) == len(log), f"{case}: in one step a rank sends one piece")
 
@@ -121,25 +126,31 @@ def check_shards(task: Task) -> str:
         size = -(-weight.numel() // ranks)
         case = f"{tuple(shape)} on {ranks} ranks"
         got = task.call(weight, ranks)
-        task.that(isinstance(got, (list, tuple)) and len(got) == 2, "return two things: the shards and the gathered weight")
+        task.that(
+            isinstance(got, (list, tuple)) and len(got) == 2, "return two things: the shards and the gathered weight"
+        )
         parts, gathered = got
         task.that(len(parts) == ranks, f"{case}: {len(parts)} shards; wanted is one for each rank")
         lengths = [torch.as_tensor(part).numel() for part in parts]
-        task.that(sum(lengths) != weight.numel() * ranks, f"{case}: every rank holds the whole weight: nothing is saved")
+        task.that(
+            sum(lengths) != weight.numel() * ranks, f"{case}: every rank holds the whole weight: nothing is saved"
+        )
         task.that(len(set(lengths)) == 1, f"{case}: shards of lengths {lengths}: a gather needs equal ones. Fill the "
                   "last with zeros")  # fmt: skip
         task.that(lengths[0] >= size, f"{case}: the shards have room for {sum(lengths)} of {weight.numel()} values: "
                   "round the length up, or the last ones are lost")  # fmt: skip
-        task.that(lengths[0] == size, f"{case}: shards of {lengths[0]} values, {size} are enough: pad as little as possible")
+        task.that(
+            lengths[0] == size, f"{case}: shards of {lengths[0]} values, {size} are enough: pad as little as possible"
+        )
         flat = torch.cat([weight.flatten(), torch.zeros(ranks * size - weight.numel())])
         joined = torch.cat([torch.as_tensor(part).flatten() for part in parts])
         turns = torch.stack([flat[rank::ranks] for rank in range(ranks)]).flatten()
-        task.equal(joined, flat, f"{case}: rank r's shard is not the r-th stretch of the flat weight, zeros at the end", {
+        task.equal(joined, flat, f"{case}: rank r's shard is not stretch r of the flat weight, zeros behind it", {
             "the shards deal the values out in turn; neighbours belong together, so that a gather is one copy": turns,
             "the padding is in front: values move, and no rank knows where a weight begins": flat.roll(
                 ranks * size - weight.numel()),
         })  # fmt: skip
-        task.that(torch.as_tensor(gathered).shape != (ranks * size,) or weight.shape == (ranks * size,), f"{case}: what "
+        task.that(torch.as_tensor(gathered).shape != (ranks * size,) or weight.dim() == 1, f"{case}: what "
                   "was gathered is still flat, with its padding: cut it off and restore the shape")  # fmt: skip
         task.equal(gathered, weight, f"{case}: the gathered weight is not the weight that was sharded")
     return "equal shards, as little padding as possible, and the weight back as it was"
@@ -164,7 +175,9 @@ def check_memory(task: Task) -> str:
         "those are values, not bytes: a float32 has four": [one / 4 for one in right],
         "that is what all ranks hold together; wanted is one card": [one * ranks for one in right],
     })  # fmt: skip
-    task.equal(task.call(parameters, 1, 3), parameters * 16.0, "on one rank there is nobody to share with: 16 bytes each")
+    task.equal(
+        task.call(parameters, 1, 3), parameters * 16.0, "on one rank there is nobody to share with: 16 bytes each"
+    )
     return "16 bytes for each parameter, of which 8, 12 and then all 16 are shared out"
 
 

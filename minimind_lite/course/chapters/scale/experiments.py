@@ -4,7 +4,10 @@ A new process imports the function it is to run, so these cannot be defined in t
 number of ranks, and returns plain data. Source of the ring: Patarasuk & Yuan 2009, section 4.
 """
 
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,15 +20,20 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from minimind_lite import training
 from minimind_lite.config import preset
+from minimind_lite.files import repository_root
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 
 Job = Callable[[int, int], Any]
+LAUNCH_FILES = Path(training.__file__).parent / "launch"  # for `accelerate launch --config_file`
 EXAMPLES, LENGTH, VOCABULARY = 8, 32, 300
 
 
@@ -36,7 +44,7 @@ def together(jobs: Mapping[str, Job], ranks: int = 2) -> dict[str, list[Any]]:
     torch.multiprocessing.ProcessRaisedException with the traceback of the first rank that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(_member, args=(ranks, dict(jobs), folder), nprocs=ranks, start_method="spawn")
+        mp.spawn(_member, args=(ranks, dict(jobs), folder), nprocs=ranks)  # type: ignore[attr-defined, no-untyped-call]
         answers = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
     return {name: [answer[name] for answer in answers] for name in jobs}
 
@@ -44,15 +52,32 @@ def together(jobs: Mapping[str, Job], ranks: int = 2) -> dict[str, list[Any]]:
 def _member(rank: int, ranks: int, jobs: dict[str, Job], folder: str) -> None:
     """One of the processes: join the group, do the jobs, leave the answers in a file."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", ranks), rank=rank, world_size=ranks)
+    dist.init_process_group("gloo", store=FileStore(f"{folder}/store", ranks), rank=rank, world_size=ranks)
     answers = {name: job(rank, ranks) for name, job in jobs.items()}
     torch.save(answers, Path(folder) / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
+def launch(config_file: str, *arguments: str, processes: int = 2) -> str:
+    """``accelerate launch --config_file … -m …`` on the CPU; returns what it printed.
+
+    config_file: a name in LAUNCH_FILES. arguments: the module to run and its own. Raises RuntimeError if it fails.
+    ACCELERATE_USE_CPU makes accelerate choose gloo; `--cpu` would start a single process.
+    """
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(LAUNCH_FILES / config_file)]
+    command += ["--num_processes", str(processes), "--main_process_port", "0", "-m", *arguments]
+    done = subprocess.run(  # noqa: S603  a command of our own
+        command, env=environment, capture_output=True, text=True, encoding="utf-8", cwd=repository_root(), check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments[:3])} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
 def ring_all_reduce(mine: Tensor) -> Tensor:
-    """The sum of every rank's ``mine`` (any shape), by sending pieces to the next rank and receiving from the one before.
+    """The sum of every rank's ``mine`` (any shape): pieces are sent to the next rank and received from the one before.
 
     Each rank sends 2(n-1) pieces of 1/n of the data, however many ranks there are.
     """
@@ -71,7 +96,7 @@ def _pass_on(piece: Tensor, like: Tensor) -> Tensor:
     """Send ``piece`` to the next rank while receiving one with the shape of ``like`` from the previous rank."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     received = torch.empty_like(like)
-    sending = dist.isend(piece, (rank + 1) % ranks)
+    sending: Any = dist.isend(piece, (rank + 1) % ranks)
     dist.recv(received, (rank - 1) % ranks)
     sending.wait()
     return received
@@ -160,12 +185,12 @@ def counted_exchanges(rank: int, ranks: int, micro_batches: int) -> dict[str, in
     return found
 
 
-def _counting_hook(sent: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    """Average a bucket of gradients, as DDP would by itself, and note its bytes."""
+def _counting_hook(sent: list[int], bucket: Any) -> Any:
+    """Average a torch.distributed.GradBucket, as DDP would by itself, and note its bytes; returns a Future."""
     buffer = bucket.buffer()
     sent.append(buffer.nbytes)
-    work = dist.all_reduce(buffer.div_(dist.get_world_size()), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])  # type: ignore[union-attr]
+    work: Any = dist.all_reduce(buffer.div_(dist.get_world_size()), async_op=True)
+    return work.get_future().then(lambda done: done.value()[0])
 
 
 class ModelWithMeanLoss(nn.Module):
@@ -187,9 +212,10 @@ def measured_bytes(rank: int, ranks: int) -> dict[str, dict[str, float]]:
     for name in ("ddp", "zero1", "zero3"):
         wrapped = ModelWithMeanLoss(tiny_model())
         if name == "zero3":
+            mesh = init_device_mesh("cpu", (ranks,))
             for block in wrapped.model.model.layers:
-                fully_shard(block, mesh=dist.init_device_mesh("cpu", (ranks,)))
-            module: nn.Module = fully_shard(wrapped, mesh=dist.init_device_mesh("cpu", (ranks,)))
+                fully_shard(block, mesh=mesh)
+            module: Any = fully_shard(wrapped, mesh=mesh)
         else:
             module = DistributedDataParallel(wrapped)
         adamw: Any = torch.optim.AdamW

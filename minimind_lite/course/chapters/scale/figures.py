@@ -17,7 +17,7 @@ KINDS: Mapping[Sharding, str] = {"ddp": "DDP", "zero1": "ZeRO 1", "zero2": "ZeRO
 
 @style()
 def ring_steps(ranks: int = 4) -> Any:
-    """A ring all-reduce drawn out: which piece each rank passes on in each step, and how many parts it is the sum of."""
+    """A ring all-reduce: which piece each rank passes on in each step, and how many ranks' parts it is the sum of."""
     steps = 2 * (ranks - 1)
     figure, axes = subplots(1, steps, width=8.6, height=2.7)
     for step, axis in enumerate(axes):
