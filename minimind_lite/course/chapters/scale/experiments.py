@@ -185,12 +185,16 @@ def counted_exchanges(rank: int, ranks: int, micro_batches: int) -> dict[str, in
     return found
 
 
-def _counting_hook(sent: list[int], bucket: Any) -> Any:
-    """Average a torch.distributed.GradBucket, as DDP would by itself, and note its bytes; returns a Future."""
+def _counting_hook(
+    sent: list[int],
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[Tensor]:
+    """Average a bucket of gradients, as DDP would by itself, and note its bytes."""
     buffer = bucket.buffer()
     sent.append(buffer.nbytes)
     work: Any = dist.all_reduce(buffer.div_(dist.get_world_size()), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])
+    averaged: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return averaged
 
 
 class ModelWithMeanLoss(nn.Module):
