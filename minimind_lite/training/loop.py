@@ -479,13 +479,25 @@ def _check_trackers(names: Sequence[str]) -> None:
             raise ConfigError(f"the tracker {name} is not installed ({listed}); install it with: pip install {name}")
 
 
+def _refuse_sharding() -> None:
+    """Raise ConfigError under FSDP, whose shards would be saved as the model, and DeepSpeed, which steps by itself."""
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise ConfigError(
+                f"this launch asks for {name}, and `minimind train` keeps the whole model in every process: launch it "
+                "with minimind_lite/training/launch/ddp.yaml, or shard in a loop of your own (chapter 18 has one)"
+            )
+
+
 def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     """An Accelerator with this run's device and precision, over several processes if torchrun started them.
 
     device "auto" is what ``pick_device`` picks. precision "auto" is bf16 or fp16 on a GPU and fp32 on a CPU, because
-    bf16 is many times slower on most CPUs. Raises ConfigError for a GPU that is not there, or a tracker.
+    bf16 is many times slower on most CPUs. Raises ConfigError for a GPU that is not there, a tracker, or a launch with
+    FSDP or DeepSpeed.
     """
     _check_trackers(config.trackers)
+    _refuse_sharding()
     device = pick_device().type if config.device == "auto" else config.device
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device in there and not there[device]:

@@ -1,0 +1,1 @@
+"""Chapter 18: scale out, from one process to many machines."""

@@ -1,0 +1,157 @@
+"""Chapter 18's pictures: the ring, the shards, overlap, distances, memory, timings, and the plan for many cards."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from minimind_lite.training.scaling import KEPT_WHOLE, Memory, Sharding
+
+from ...kit.drawings import arrow, box
+from ...kit.labels import label
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, RED, style, subplots
+
+PIECES = ("#b9d7ea", "#fbe3b5", "#b5e0d2", "#f3c3ac")
+KINDS: Mapping[Sharding, str] = {"ddp": "DDP", "zero1": "ZeRO 1", "zero2": "ZeRO 2", "zero3": "ZeRO 3, FSDP"}
+
+
+@style()
+def ring_steps(ranks: int = 4) -> Any:
+    """A ring all-reduce: which piece each rank passes on in each step, and how many ranks' parts it is the sum of."""
+    steps = 2 * (ranks - 1)
+    figure, axes = subplots(1, steps, width=8.6, height=2.7)
+    for step, axis in enumerate(axes):
+        gathering = step >= ranks - 1
+        for rank in range(ranks):
+            piece = (rank - step) % ranks  # in the second round, the complete piece that came last
+            parts = ranks if gathering else step + 1
+            box(axis, 0.0, ranks - rank, 1.0, f"{'abcdefgh'[piece]} · {parts}", PIECES[piece % len(PIECES)])
+            arrow(axis, (0.5, ranks - rank - 0.33), (0.5, ranks - rank - 0.67 if rank < ranks - 1 else 0.1), GREY)
+            if step == 0:
+                axis.text(-0.12, ranks - rank, f"{label('rank_number')} {rank}", ha="right", va="center", fontsize=8)
+        axis.set(xlim=(-0.1, 1.1), ylim=(0, ranks + 0.5))
+        axis.set_title(f"{step + 1}", fontsize=9, color=GREEN if gathering else BLUE, loc="center")
+        axis.axis("off")
+    words = f"1–{ranks - 1}: {label('reduce_scatter')}   ·   {ranks}–{steps}: {label('all_gather')}"
+    figure.supxlabel(words, fontsize=9)
+    return figure
+
+
+@style()
+def shards(ranks: int = 4) -> Any:
+    """What each rank holds of weights, gradients and optimizer states, for DDP and the three stages of ZeRO."""
+    figure, axes = subplots(1, len(KINDS), width=8.6, height=2.5, sharey=True)
+    colours = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN}
+    words = {"weights": label("weights"), "gradients": label("gradients"), "optimizer": label("optimizer_states")}
+    for axis, (kind, title) in zip(axes, KINDS.items(), strict=True):
+        for rank in range(ranks):
+            for column, (name, colour) in enumerate(colours.items()):
+                left, height = rank * 3.6 + column, 1 if name != "optimizer" else 2
+                axis.bar(left, height, width=0.9, color="#eeeeee", align="edge")
+                whole = name in KEPT_WHOLE[kind]
+                part, bottom = (height, 0.0) if whole else (height / ranks, height * (1 - (rank + 1) / ranks))
+                axis.bar(left, part, width=0.9, bottom=bottom, color=colour, align="edge",
+                         label=words[name] if rank == 0 else None)  # fmt: skip
+        axis.set_title(title)
+        axis.set_xticks([rank * 3.6 + 1.45 for rank in range(ranks)], [str(rank) for rank in range(ranks)])
+        axis.set(xlabel=label("rank_number"), yticks=[])
+        axis.grid(False)
+        axis.spines["left"].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@style()
+def overlap_lines(layers: int = 4) -> Any:
+    """Two time lines of one step: gradients exchanged after the backward pass, and layer by layer during it."""
+    figure, axis = subplots(width=8.6, height=3.0)
+    forward, backward, exchange = 1.0, 2.0, 1.2  # of one layer, in any unit
+    begin = layers * forward
+    for base, meanwhile in ((3, False), (0, True)):
+        axis.text(0, base + 1.62, label("exchange_meanwhile" if meanwhile else "exchange_afterwards"), fontsize=9)
+        for layer in range(layers):
+            _bar(axis, layer * forward, base + 1, forward, f"{layer}", "#b9d7ea")
+            _bar(axis, begin + layer * backward, base + 1, backward, f"{layers - 1 - layer}", "#f3c3ac")
+        free = begin + layers * backward
+        end = begin + backward if meanwhile else free
+        for layer in range(layers):
+            end = max(end, begin + (layer + 1) * backward) if meanwhile else end
+            _bar(axis, end, base, exchange, f"{layers - 1 - layer}", "#b5e0d2")
+            end += exchange
+        _bar(axis, end, base + 1, 0.7, "", "#d5d5d5")
+        axis.plot([end + 0.7] * 2, [base - 0.4, base + 1.45], color=RED, linewidth=1.4)
+    names = {"forward_pass": "#b9d7ea", "backward_pass": "#f3c3ac", "exchange": "#b5e0d2", "update": "#d5d5d5"}
+    for name, colour in names.items():
+        axis.bar(0, 0, color=colour, label=label(name))
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4)
+    axis.set(xlim=(0, 18.5), ylim=(-0.6, 5.2), yticks=[], xticks=[], xlabel=f"{label('time')} →")
+    axis.grid(False)
+    axis.spines["left"].set_visible(False)
+    return figure
+
+
+def _bar(axis: Any, left: float, middle: float, width: float, text: str, colour: str) -> None:
+    axis.barh(middle, width, left=left, height=0.8, color=colour, edgecolor="white")
+    axis.text(left + width / 2, middle, text, ha="center", va="center", fontsize=8)
+
+
+@style()
+def distances(found: Mapping[str, Tensor], expected: Tensor, limit: float = 1e-5) -> Any:
+    """How far the gradient of each way of exchanging is from one process's, on a logarithmic axis."""
+    figure, axis = subplots(height=0.9 + 0.36 * len(found))
+    names = list(found)[::-1]
+    apart = [max(float((found[name] - expected).abs().max()), 1e-9) for name in names]
+    axis.barh(names, apart, left=1e-9, color=[GREEN if one < limit else RED for one in apart])
+    axis.axvline(limit, color="black", linewidth=1, linestyle="--")
+    axis.set(xscale="log", xlim=(1e-9, 10), xlabel=label("largest_distance"))
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+@style()
+def memory_bars(found: Mapping[str, Memory], card_gigabytes: float | None = None) -> Any:
+    """Weights, gradients, optimizer states and activations of one card, in GB, one bar per plan."""
+    figure, axis = subplots(height=1.1 + 0.38 * len(found))
+    names, left = list(found)[::-1], [0.0] * len(found)
+    parts = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PURPLE}
+    for part, colour in parts.items():
+        amounts = [getattr(found[name], part) / 1e9 for name in names]
+        words = label("optimizer_states" if part == "optimizer" else part)
+        bars = axis.barh(names, amounts, left=left, color=colour, label=words)
+        left = [a + b for a, b in zip(left, amounts, strict=True)]
+    axis.bar_label(bars, labels=[f"{total:.3g}" for total in left], padding=3)
+    if card_gigabytes is not None:
+        axis.axvline(card_gigabytes, color=RED, linestyle="--", label=label("card_memory"))
+    axis.set(xlabel=label("gigabytes"), xlim=(0, 1.15 * max([*left, card_gigabytes or 0])))
+    axis.grid(axis="y", visible=False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=5, fontsize=8)
+    return figure
+
+
+@style()
+def exchange_times(timed: Sequence[tuple[int, float]], latency: float, bandwidth: float, ranks: int) -> Any:
+    """Measured seconds of an all-reduce over its size, and the fitted line."""
+    figure, axis = subplots(height=3.0)
+    sizes = [size for size, _ in timed]
+    axis.plot(sizes, [seconds for _, seconds in timed], "o", color=BLUE, label=label("timed"))
+    line = [latency + 2 * (ranks - 1) / ranks * size / bandwidth for size in sizes]
+    axis.plot(sizes, line, color=GREY, linestyle="--", label=label("fitted"))
+    axis.set(xscale="log", yscale="log", xlabel=label("bytes_exchanged"), ylabel=label("seconds"))
+    axis.legend()
+    return figure
+
+
+@style()
+def plan(ranks: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
+    """Expected efficiency over the number of cards: one panel per question, one line per answer."""
+    figure, axes = subplots(1, len(panels), width=8.6, height=3.2, sharey=True, squeeze=False)
+    for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for (name, shares), colour in zip(lines.items(), PALETTE, strict=False):
+            axis.plot(ranks, [100 * share for share in shares], marker="o", markersize=3, color=colour, label=name)
+        axis.set(title=title, xlabel=label("cards"), ylim=(0, 105))
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ranks, [str(one) for one in ranks], rotation=60, fontsize=8)
+        axis.minorticks_off()
+        axis.legend(loc="lower left", fontsize=8)
+    axes[0, 0].set_ylabel(label("efficiency_percent"))
+    return figure

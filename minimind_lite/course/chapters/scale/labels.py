@@ -1,0 +1,28 @@
+"""Words in the pictures of chapter 18; ``kit.labels`` has those that other chapters use too."""
+
+LABELS: dict[str, str] = {
+    "rank_number": "rank",
+    "reduce_scatter": "add on the way round",
+    "all_gather": "hand on what is complete",
+    "optimizer_states": "optimizer",
+    "activations": "activations",
+    "forward_pass": "forward",
+    "backward_pass": "backward",
+    "exchange": "exchange",
+    "update": "update",
+    "exchange_afterwards": "exchange after the backward pass",
+    "exchange_meanwhile": "exchange during the backward pass",
+    "gigabytes": "GB per card",
+    "bytes_exchanged": "bytes",
+    "seconds": "seconds",
+    "fitted": "latency + traffic / bandwidth",
+    "timed": "measured",
+    "cards": "cards",
+    "efficiency_percent": "of n cards' throughput, %",
+    "largest_distance": "largest difference from one process",
+    "computed": "computed",
+    "card_memory": "memory of the card",
+    "million_parameters_slider": "million p.",
+    "sharding": "sharding",
+    "time": "time",
+}

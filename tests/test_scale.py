@@ -1,0 +1,89 @@
+"""Chapter 18: the calculator, the launch files, and that a launch which shards is refused."""
+
+import doctest
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+
+from minimind_lite.config import ConfigError
+from minimind_lite.course.chapters.scale import experiments
+from minimind_lite.model.transformer import Block
+from minimind_lite.training import scaling
+from minimind_lite.training.loop import make_accelerator
+from minimind_lite.training.options import TrainConfig
+
+KINDS = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero1": "DEEPSPEED", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}
+
+
+def test_the_calculators_worked_examples_are_right() -> None:
+    tried = doctest.testmod(scaling)
+    assert tried.attempted >= 7 and tried.failed == 0
+
+
+@pytest.mark.parametrize(("sharding", "ranks", "said"), [("zero4", 2, "ddp, zero1"), ("ddp", 0, "at least one")])
+def test_impossible_plans_are_refused(sharding: Any, ranks: int, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        scaling.memory_per_rank(10, ranks, sharding)
+
+
+def test_ranks_must_fill_machines() -> None:
+    with pytest.raises(ConfigError, match="multiple of 8"):
+        scaling.efficiency(10, 10, 12, scaling.Cluster())
+
+
+def test_activations_are_those_that_autograd_saves() -> None:
+    layer = torch.nn.Linear(4, 3)
+    assert scaling.saved_activations(layer, torch.ones(5, 4)) == 5 * 4 * 4  # the input, and not the weight
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_a_launch_file_is_what_accelerate_reads(name: str) -> None:
+    """Only read: neither FSDP through accelerate nor DeepSpeed is run here, which has no cards and no DeepSpeed."""
+    config = load_config_from_file(str(experiments.LAUNCH_FILES / f"{name}.yaml"))
+    assert str(config.distributed_type) in (KINDS[name], f"DistributedType.{KINDS[name]}")
+    raw = yaml.safe_load((experiments.LAUNCH_FILES / f"{name}.yaml").read_text(encoding="utf-8"))
+    if name.startswith("zero"):
+        assert raw["deepspeed_config"]["zero_stage"] == int(name[-1])
+    if name == "fsdp":
+        assert raw["fsdp_config"]["fsdp_version"] == 2
+        assert raw["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"] == Block.__name__
+
+
+def test_every_launch_file_is_tested() -> None:
+    assert {path.stem for path in experiments.LAUNCH_FILES.glob("*.yaml")} == KINDS.keys()
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_a_launch_that_shards_is_refused(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(ConfigError, match=rf"asks for {name}(.|\n)*ddp\.yaml"):
+        make_accelerator(TrainConfig(device="cpu"), tmp_path)
+
+
+def test_processes_exchange_what_one_computes() -> None:
+    """Three ranks, so that pieces are unequal and the ring is more than a pair."""
+    jobs = {"gradients": experiments.exchanged_gradients, "bytes": experiments.measured_bytes}
+    found = experiments.together(jobs, ranks=3)
+    expected, tokens = experiments.mean_gradient(experiments.tiny_model(), *experiments.double_batch())
+    assert sum(int(one["items"]) for one in found["gradients"]) == tokens
+    for one in found["gradients"]:
+        assert (one["ring"] - expected).abs().max() < 1e-5
+        assert (one["all_reduce"] - expected).abs().max() < 1e-5
+        assert (one["mean_of_means"] - expected).abs().max() > 1e-3
+    whole = scaling.memory_per_rank(expected.numel())
+    for part in ("weights", "gradients", "optimizer"):
+        assert sum(one["zero3"][part] for one in found["bytes"]) == getattr(whole, part)
+        assert all(one["ddp"][part] == getattr(whole, part) for one in found["bytes"])
+
+
+def test_ddp_by_its_launch_file_gives_two_processes() -> None:
+    said = experiments.launch("ddp.yaml", "minimind_lite.course.chapters.scale.launched")
+    assert '"processes": 2' in said and '"kind": "MULTI_CPU"' in said
+
+
+def test_a_launch_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match=r"no_such_module"):
+        experiments.launch("ddp.yaml", "minimind_lite.no_such_module")
