@@ -5,12 +5,25 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_kit import GrowingCache, random_model
 from torch import Tensor
 
 from minimind_lite.config import preset
 from minimind_lite.model import attention
-from minimind_lite.model.attention import attend, causal_mask, document_mask, open_empty_rows, repeat_heads
+from minimind_lite.model.attention import (
+    LONG_ROW,
+    Documents,
+    attend,
+    causal_mask,
+    document_mask,
+    open_empty_rows,
+    packed_mask,
+    repeat_heads,
+)
+from minimind_lite.model.losses import next_token_loss
+from minimind_lite.model.transformer import Transformer
 
 
 def _written_out(queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor) -> Tensor:
@@ -157,3 +170,56 @@ def test_a_cache_lies_where_it_was_asked_for() -> None:
     cache = attention.KVCache(preset("pico"), 1, 4, device="meta", dtype=torch.float16)
     assert {one.device.type for one in (cache.keys, cache.values)} == {"meta"}
     assert {one.dtype for one in (cache.keys, cache.values)} == {torch.float16}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.lists(st.integers(1, 7), max_size=5), min_size=1, max_size=3).filter(any), padding=st.integers(0, 4),
+    kv_heads=st.sampled_from([1, 2, 4]),
+)  # fmt: skip
+def test_documents_one_by_one_equal_the_mask(lengths: list[list[int]], padding: int, kv_heads: int) -> None:
+    seq = max(map(sum, lengths)) + padding or 1
+    ids = torch.full((len(lengths), seq), -1)
+    for row, some in zip(ids, lengths, strict=True):
+        row[: sum(some)] = torch.arange(len(some)).repeat_interleave(torch.tensor(some, dtype=torch.int64))
+    torch.manual_seed(0)
+    inputs = [torch.randn(len(ids), heads, seq, 8, requires_grad=True) for heads in (4, kv_heads, kv_heads)]
+    real = (ids >= 0)[:, None, :, None]
+    results = []
+    for mask in (document_mask(ids), Documents.of(ids)):
+        output = attend(*inputs, mask) * real
+        results.append([output, *torch.autograd.grad((output * torch.arange(8.0)).sum(), inputs)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_long_rows_take_the_documents_and_short_ones_the_mask() -> None:
+    assert isinstance(packed_mask(torch.zeros(1, LONG_ROW - 1, dtype=torch.int64)), torch.Tensor)
+    ids = torch.arange(LONG_ROW)[None] // 200
+    ids[0, -3:] = -1
+    assert packed_mask(ids) == Documents((((0, 200), (200, 400), (400, LONG_ROW - 3)),))
+
+
+def test_a_long_packed_row_has_the_loss_of_its_mask() -> None:
+    torch.manual_seed(0)
+    model = Transformer(preset("pico", vocab_size=50))
+    ids = torch.randint(0, 50, (2, LONG_ROW + 1))
+    documents = torch.tensor([100, 37, 300, LONG_ROW - 437]).expand(2, 4)
+    numbers = torch.stack([torch.arange(4).repeat_interleave(one) for one in documents])
+    positions = torch.stack([torch.cat([torch.arange(n) for n in one.tolist()]) for one in documents])
+    inputs = {"input_ids": ids[:, :-1], "targets": ids[:, 1:], "position_ids": positions}
+    total, items = next_token_loss(model, inputs | {"document_ids": numbers})
+    total.backward()
+    gradient = model.model.embed_tokens.weight.grad.clone()
+    model.zero_grad()
+    masked, _ = model.loss(**inputs, attention_mask=document_mask(numbers))
+    masked.backward()
+    torch.testing.assert_close(total, masked, rtol=1e-6, atol=1e-3)
+    torch.testing.assert_close(gradient, model.model.embed_tokens.weight.grad, rtol=1e-4, atol=1e-4)
+    assert items == 2 * LONG_ROW
+
+
+def test_documents_are_refused_beside_a_cache() -> None:
+    queries, keys = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
+    with pytest.raises(ValueError, match="with a cache, use a mask"):
+        attend(queries, keys, keys, Documents((((0, 3),),)))

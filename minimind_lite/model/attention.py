@@ -4,6 +4,9 @@ Several query heads share one key/value head, which shrinks the cache that gener
 Query head j reads key/value head j // group, so repeated heads stand next to each other (k0 k0 k1 k1, not k0 k1 k0 k1).
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
@@ -11,6 +14,8 @@ from torch import Tensor, nn
 
 from minimind_lite.config import ModelConfig
 from minimind_lite.model.layers import RMSNorm, rotate
+
+LONG_ROW = 512  # positions of a packed row from which on documents attend one by one
 
 
 class KVCache:
@@ -93,6 +98,53 @@ def document_mask(document_ids: Tensor) -> Tensor:
     return same & causal_mask(length, length, document_ids.device)
 
 
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a packed batch, as an attention mask that is never written out: (start, stop) row by row.
+
+    ``document_mask`` costs seq × seq for every row, however short its documents are. Here each document attends alone:
+    the squares of their lengths, and causal in itself. Positions between documents (padding) get zeros.
+    """
+
+    spans: tuple[tuple[tuple[int, int], ...], ...]
+
+    @classmethod
+    def of(cls, document_ids: Tensor) -> "Documents":
+        """document_ids: (batch, seq), each document in one piece; padding is negative."""
+        rows = []
+        for row in document_ids.tolist():
+            borders = [0, *(i for i in range(1, len(row)) if row[i] != row[i - 1]), len(row)]
+            rows.append(tuple((start, stop) for start, stop in pairwise(borders) if row[start] >= 0))
+        return cls(tuple(rows))
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """As ``attend`` with the mask of these documents. Raises ValueError if the keys are not the queries' own."""
+        if queries.shape[2] != keys.shape[2] or len(queries) != len(self.spans):
+            raise ValueError("documents describe a whole packed batch; with a cache, use a mask")
+        rows = []
+        for row, spans in enumerate(self.spans):
+            parts, end = [], 0
+            for start, stop in spans:
+                parts.append(queries.new_zeros(queries.shape[1], start - end, queries.shape[3]))
+                q, k, v = (one[row : row + 1, :, start:stop] for one in (queries, keys, values))
+                parts.append(attend(q, k, v)[0])
+                end = stop
+            parts.append(queries.new_zeros(queries.shape[1], queries.shape[2] - end, queries.shape[3]))
+            rows.append(torch.cat(parts, dim=1))
+        return torch.stack(rows)
+
+
+def packed_mask(document_ids: Tensor) -> "Tensor | Documents":
+    """What keeps the documents of a packed batch apart at the least cost: a mask, or the documents one by one.
+
+    document_ids: (batch, seq). One by one where it was measured to pay: in rows of LONG_ROW positions or more, on the
+    CPU. On a GPU many small calls cost more than they save, and looking at the ids would wait for the device.
+    """
+    if document_ids.device.type == "cpu" and document_ids.shape[1] >= LONG_ROW:
+        return Documents.of(document_ids)
+    return document_mask(document_ids)
+
+
 def open_empty_rows(attention_mask: Tensor) -> Tensor:
     """Let queries that may look nowhere (left padding) look everywhere: softmax over nothing is 0/0, and NaN spreads.
 
@@ -117,14 +169,17 @@ def _kernel_shares_heads(queries: Tensor, attention_mask: Tensor | None) -> bool
     return half and attention_mask is None and torch.cuda.get_device_capability(queries.device) >= (8, 0)
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+def attend(queries: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | Documents | None = None) -> Tensor:
     """softmax(q·kᵀ / sqrt(head_dim)) · v, causal unless a mask says otherwise.
 
     queries: (batch, heads, q_len, head_dim). keys, values: (batch, kv_heads, k_len, head_dim). attention_mask: bool,
-    broadcastable to (batch, heads, q_len, k_len), True = may look; it must be complete, causality included.
+    broadcastable to (batch, heads, q_len, k_len), True = may look; it must be complete, causality included. Or the
+    documents that are to attend to themselves alone.
     Returns (batch, heads, q_len, head_dim). Source: Vaswani et al. 2017 (arXiv 1706.03762), eq. 1; Ainslie et al. 2023
     (arXiv 2305.13245) for the groups.
     """
+    if isinstance(attention_mask, Documents):
+        return attention_mask.attend(queries, keys, values)
     query_length, key_length = queries.shape[2], keys.shape[2]
     if attention_mask is None and 1 < query_length < key_length:
         attention_mask = causal_mask(query_length, key_length, queries.device)
@@ -162,7 +217,7 @@ class Attention(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Documents | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         split_heads = "batch seq (heads dim) -> batch heads seq dim"

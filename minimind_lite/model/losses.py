@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from minimind_lite.model.attention import document_mask
+from minimind_lite.model.attention import packed_mask
 from minimind_lite.model.moe import Routing, balance_loss, recorded_routing
 from minimind_lite.model.transformer import IGNORED_TARGET
 
@@ -40,7 +40,7 @@ def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor 
     Returns (total, items), and extras with the balance loss while a model with experts is in training. A held-out loss
     never includes it: it says nothing about language. token_weights: as in ``Transformer.loss``.
     """
-    mask = document_mask(batch["document_ids"])
+    mask = packed_mask(batch["document_ids"])
     with recorded_routing(model) if model.config.num_experts else nullcontext() as routings:
         total, items = model.loss(
             batch["input_ids"], batch["targets"], position_ids=batch["position_ids"], attention_mask=mask,

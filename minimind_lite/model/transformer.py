@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import ModelConfig
-from minimind_lite.model.attention import Attention, KVCache, open_empty_rows
+from minimind_lite.model.attention import Attention, Documents, KVCache, open_empty_rows
 from minimind_lite.model.layers import RMSNorm, RopeTable, SwiGLU
 from minimind_lite.model.moe import MixtureOfExperts
 
@@ -49,7 +49,7 @@ class Block(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Documents | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, attention_mask, cache)
@@ -72,7 +72,8 @@ class Transformer(nn.Module):
 
     Common arguments of ``hidden_states`` and ``forward``: input_ids (batch, seq) int64; position_ids (batch, seq)
     int64, or None for 0, 1, 2 … (continuing after a cache's content); attention_mask bool, broadcastable to
-    (batch, 1, q_len, k_len), True = may look, and it must be complete, causality included; None = causal.
+    (batch, 1, q_len, k_len), True = may look, and it must be complete, causality included; or the ``Documents`` of a
+    packed batch; None = causal.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -106,11 +107,11 @@ class Transformer(nn.Module):
         input_ids: Tensor,
         *,
         position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Documents | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """The stream after the last norm: (batch, seq, hidden_size)."""
-        if attention_mask is not None:
+        if isinstance(attention_mask, Tensor):
             attention_mask = open_empty_rows(_checked_mask(attention_mask))
         x = self._embed(input_ids)
         if position_ids is None:
@@ -131,7 +132,7 @@ class Transformer(nn.Module):
         input_ids: Tensor,
         *,
         position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Documents | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Scores of every vocabulary entry for the token after each position: logits (batch, seq, vocab_size)."""
@@ -153,7 +154,7 @@ class Transformer(nn.Module):
         targets: Tensor,
         *,
         position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Documents | None = None,
         token_weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sum of cross-entropy in nats over the trained positions, and how many there are.
