@@ -27,6 +27,7 @@ FOREIGN = {
     "no-deps": "pip",
     "quiet": "git diff",
     **dict.fromkeys(BUBBLEWRAP, "bwrap"),
+    **dict.fromkeys(("config", "num", "main", "cpu"), "accelerate launch"),  # up to their first underscore
 }  # that our code runs
 
 

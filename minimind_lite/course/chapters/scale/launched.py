@@ -36,6 +36,7 @@ def main(steps: int = 3) -> None:
         losses.append(float(accelerator.reduce(loss.detach(), "mean")))
     kind = str(accelerator.distributed_type.value)
     accelerator.print(json.dumps({"kind": kind, "processes": ranks, "losses": losses}))
+    accelerator.wait_for_everyone()  # a rank that leaves the group early can keep the other from ending
     accelerator.end_training()
 
 
