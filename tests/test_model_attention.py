@@ -174,8 +174,8 @@ def test_a_cache_lies_where_it_was_asked_for() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    lengths=st.lists(st.lists(st.integers(1, 7), max_size=5), min_size=1, max_size=3).filter(any), padding=st.integers(0, 4),
-    kv_heads=st.sampled_from([1, 2, 4]),
+    lengths=st.lists(st.lists(st.integers(1, 7), max_size=5), min_size=1, max_size=3).filter(any),
+    padding=st.integers(0, 4), kv_heads=st.sampled_from([1, 2, 4]),
 )  # fmt: skip
 def test_documents_one_by_one_equal_the_mask(lengths: list[list[int]], padding: int, kv_heads: int) -> None:
     seq = max(map(sum, lengths)) + padding or 1
