@@ -1,12 +1,14 @@
 """Packing: full blocks, no leak between documents, every token predicted exactly once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minimind_lite.data.documents import Document
+from minimind_lite.data.documents import Document, TokenStore
 from minimind_lite.data.packing import IGNORED_TARGET, PackedDataset, PaddedDataset, pack, pad_documents
 from minimind_lite.data.records import DataError
 
@@ -107,3 +109,46 @@ def test_rows_are_as_wide_as_the_longest_document_has_inputs():
     padded = pad_documents(make([4, 7, 2]))
     assert padded["input_ids"].shape == padded["targets"].shape == (3, 6)
     assert (padded["targets"][0, 3:] == IGNORED_TARGET).all() and (padded["targets"][1] >= 0).all()
+
+
+def block_piece_by_piece(dataset: PackedDataset, index: int) -> dict[str, list[int]]:
+    """A block as its definition reads, token by token."""
+    block: dict[str, list[int]] = {"input_ids": [], "targets": [], "position_ids": [], "document_ids": []}
+    for number, piece in enumerate(dataset.blocks[index]):
+        document = dataset.documents[piece.document]
+        for position, at in enumerate(range(piece.start, piece.stop)):
+            learned = document.loss_mask is None or document.loss_mask[at + 1]
+            block["input_ids"].append(int(document.ids[at]))
+            block["targets"].append(int(document.ids[at + 1]) if learned else IGNORED_TARGET)
+            block["position_ids"].append(position)
+            block["document_ids"].append(number)
+    for name, fill in (("input_ids", 0), ("targets", IGNORED_TARGET), ("position_ids", 0), ("document_ids", -1)):
+        block[name] += [fill] * (dataset.block_size - len(block[name]))
+    return block
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=25).filter(lambda some: max(some) > 1),
+    block_size=st.integers(1, 16), kind=st.sampled_from(["store", "list"]), masked=st.booleans(),
+    padded=st.booleans(), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_blocks_read_at_once_are_those_of_the_definition(
+    tmp_path_factory, lengths, block_size, kind, masked, padded, seed
+):
+    draw = np.random.default_rng(seed)
+    documents: Any = [
+        Document(draw.integers(0, 60000, n).astype(np.uint16), draw.integers(0, 2, n, np.uint8) if masked else None)
+        for n in lengths
+    ]
+    if kind == "store":
+        documents = TokenStore.write(tmp_path_factory.mktemp("s") / "a.tokens", documents, "t")
+    dataset = (PaddedDataset if padded else PackedDataset)(documents, block_size)
+    asked = draw.permutation(len(dataset))[:5].tolist()
+    for index, item in zip(asked, dataset.__getitems__(asked), strict=True):
+        assert {name: tensor.tolist() for name, tensor in item.items()} == block_piece_by_piece(dataset, index)
+        assert all(tensor.dtype == torch.int64 for tensor in item.values())
+    last = {name: tensor.tolist() for name, tensor in dataset[-1].items()}
+    assert last == block_piece_by_piece(dataset, len(dataset) - 1)
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]

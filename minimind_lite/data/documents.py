@@ -183,11 +183,17 @@ class TokenStore:
     def __getitem__(self, index: int) -> Document:
         if not 0 <= index < len(self):
             raise IndexError(f"document {index} of {len(self)}")
-        self._reads += 1
-        if self._reads % _READS == 0:
-            self._let_go()
+        self._count(1)
         here = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
         return Document(self.tokens[here], None if self.mask is None else self.mask[here])
+
+    def gather(self, places: NDArray[np.int64], runs: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
+        """Tokens and loss mask at any places of the file, copied: (places,) each; no mask if the store has none.
+
+        runs: in how many stretches of neighbours the places lie.
+        """
+        self._count(runs)
+        return self.tokens[places], None if self.mask is None else self.mask[places]
 
     def lengths(self) -> NDArray[Any]:
         """Tokens of each document: (documents,) int32, or int64 where that is too narrow."""
@@ -197,6 +203,12 @@ class TokenStore:
             lengths[start:stop] = np.diff(self.bounds[start : stop + 1])
             self._let_go()
         return lengths
+
+    def _count(self, reads: int) -> None:
+        self._reads += reads
+        if self._reads >= _READS:
+            self._reads = 0
+            self._let_go()
 
     def _let_go(self) -> None:
         """Unmap the pages read so far; whoever still reads them finds them again in the system's cache."""

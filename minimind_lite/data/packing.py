@@ -213,20 +213,50 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
         return len(self.blocks)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        fills = {"input_ids": 0, "targets": IGNORED_TARGET, "position_ids": 0, "document_ids": -1}
-        item = {name: np.full(self.block_size, fill, dtype=np.int64) for name, fill in fills.items()}
-        at = 0
-        for number, piece in enumerate(self.blocks[index]):
-            document, here = self.documents[piece.document], slice(at, at + len(piece))
-            targets = document.ids[piece.start + 1 : piece.stop + 1].astype(np.int64)
-            if document.loss_mask is not None:
-                targets[document.loss_mask[piece.start + 1 : piece.stop + 1] == 0] = IGNORED_TARGET
-            item["input_ids"][here] = document.ids[piece.start : piece.stop]
-            item["targets"][here] = targets
-            item["position_ids"][here] = np.arange(len(piece))
-            item["document_ids"][here] = number
-            at += len(piece)
-        return {name: torch.from_numpy(array) for name, array in item.items()}
+        return self.__getitems__([range(len(self))[index]])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Several blocks, as torch's DataLoader asks for a batch: all their tokens are read at once."""
+        plan, rows = self.blocks, np.asarray(indices)
+        counts = plan.bounds[rows + 1] - plan.bounds[rows]  # pieces of each block
+        firsts = np.cumsum(counts) - counts
+        numbers = np.arange(counts.sum()) - np.repeat(firsts, counts)  # of each piece in its block
+        here = np.repeat(plan.bounds[rows].astype(np.int64), counts) + numbers
+        lengths = plan.lengths[here].astype(np.int64)
+        used = np.add.reduceat(lengths, firsts)  # positions of each block
+        flat = np.arange(lengths.sum())
+        position_ids = flat - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        starts = plan.parts[here].astype(np.int64) * self.block_size
+        input_ids, targets = self._tokens(plan.documents[here], starts, lengths, position_ids)
+        places = flat + np.repeat(np.arange(len(rows)) * self.block_size - (np.cumsum(used) - used), used)
+        values = {
+            "input_ids": (input_ids, 0), "targets": (targets, IGNORED_TARGET), "position_ids": (position_ids, 0),
+            "document_ids": (np.repeat(numbers, lengths), -1),
+        }  # fmt: skip
+        batch = {}
+        for name, (value, fill) in values.items():
+            filled = np.full(len(rows) * self.block_size, fill, dtype=np.int64)
+            filled[places] = value
+            batch[name] = torch.from_numpy(filled).view(len(rows), self.block_size)
+        return [{name: tensor[row] for name, tensor in batch.items()} for row in range(len(rows))]
+
+    def _tokens(
+        self, documents: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64], positions: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The inputs and targets of some pieces, one after the other. positions: of each token in its piece."""
+        if isinstance(self.documents, TokenStore):
+            first = np.repeat(self.documents.bounds[documents] + starts, lengths) + positions
+            runs = len(lengths)
+            inputs, _ = self.documents.gather(first, runs)
+            following, trained = self.documents.gather(first + 1, runs)
+        else:
+            pieces = zip(map(self.documents.__getitem__, documents.tolist()), starts, starts + lengths, strict=True)
+            parts = [(one.ids[a:b], one.ids[a + 1 : b + 1], _trained(one)[a + 1 : b + 1]) for one, a, b in pieces]
+            inputs, following, trained = map(np.concatenate, zip(*parts, strict=True))
+        targets = following.astype(np.int64)
+        if trained is not None:
+            targets[trained == 0] = IGNORED_TARGET
+        return inputs, targets
 
     @property
     def fill_share(self) -> float:
@@ -240,6 +270,11 @@ class PaddedDataset(PackedDataset):
     def __init__(self, documents: Documents, block_size: int):
         super().__init__(documents, block_size)
         self.blocks = self.blocks.unpacked()
+
+
+def _trained(document: Document) -> NDArray[np.uint8]:
+    """(tokens,), 0 where a token is not to be learned."""
+    return np.ones(len(document), dtype=np.uint8) if document.loss_mask is None else document.loss_mask
 
 
 def _lengths(documents: Documents) -> NDArray[np.int64]:
