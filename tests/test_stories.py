@@ -1,0 +1,225 @@
+"""The story world: what its files promise, and the measures of a story on true and on planted-bad ones."""
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from minimind_lite.evaluation.stories import (
+    StoryWorld,
+    TrainingText,
+    ends_by_itself,
+    fits_wish,
+    keeps_hero,
+    mentions,
+    read_world,
+    score_stories,
+)
+
+SAMPLES = Path(__file__).parents[1] / "data_samples"
+WORLD = SAMPLES / "stories" / "world.json"
+LANGUAGES = ("zh", "en")
+HEROES = ("the fox", "the cat", "Tom", "小狐狸", "小猫")
+FOX = "Once there was a little fox. The fox met a cat. The cat found his kite. The fox was happy with the kite."
+
+
+@pytest.fixture(scope="module")
+def builder() -> Iterator[ModuleType]:
+    """The builder's module of stories; its folder is on the path only during the test."""
+    sys.path.insert(0, str(SAMPLES / "builder"))
+    yield importlib.import_module("stories")
+    sys.path.remove(str(SAMPLES / "builder"))
+
+
+def records(name: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (SAMPLES / name).read_text(encoding="utf-8").splitlines()]
+
+
+def all_records(language: str) -> list[dict[str, str]]:
+    folders = (f"stories/{language}", f"stories/short_{language}", f"stories_heldout/{language}")
+    return [record for folder in folders for record in records(f"{folder}.jsonl")]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_enough_stories_of_the_right_length_and_no_two_alike(builder: ModuleType, language: str) -> None:
+    stories, held_out = records(f"stories/{language}.jsonl"), records(f"stories_heldout/{language}.jsonl")
+    assert len(stories) >= 1200 and len(held_out) >= 200
+    assert sum(len(record["text"].encode()) for record in stories) > 500_000
+    everything = [record["text"] for record in all_records(language)]
+    assert len(set(everything)) == len(everything)
+    longest = builder.LONGEST_RUN[language]
+    seen: set[str] = set()
+    for record in stories:
+        mine = builder.runs(record["text"], longest)
+        assert not mine & seen, record["text"]
+        seen |= mine
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_texts_are_filled_in_and_well_formed(language: str) -> None:
+    for record in all_records(language):
+        text = record["text"]
+        assert ends_by_itself(text), text
+        assert not re.search(r"[{}*]|  |[,，。.]{2}|\ba [aeiou]", text), text
+        assert not re.search(r"[a-zA-Z]" if language == "zh" else r"[\u4e00-\u9fff“”]", text), text
+        assert not re.search(r"(?:^|\. )\"?[a-z]", text), text
+        assert record["language"] == language and record["ask"].strip()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_vocabulary_is_small(builder: ModuleType, language: str) -> None:
+    found = {token for record in all_records(language) for token in builder.tokens(record["text"])}
+    assert len(found) <= {"zh": 530, "en": 500}[language]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_are_pairs_wordings_and_requests(builder: ModuleType, language: str) -> None:
+    world = builder.load_world(language)
+    free = builder.free(world)
+    train = [one for one in records(f"stories/{language}.jsonl") if one["text"] not in {two["text"] for two in free}]
+    train += records(f"stories/short_{language}.jsonl")
+    held_out = records(f"stories_heldout/{language}.jsonl")
+    pairs = [{(one["hero"], one["wish"]) for one in part} for part in (train, held_out)]
+    assert pairs[0] and pairs[1] and not pairs[0] & pairs[1]
+    assert not {one["ask"] for one in train} & {one["ask"] for one in held_out}
+    slots = [*world.frames.values(), *(wish[slot] for wish in world.wishes.values() for slot in ("want", "solve"))]
+    kept = [wording[1:] for slot in slots for wording in slot if wording.startswith("*")]
+    pieces = [max(re.split(r"\{\w+\}", wording), key=len) for wording in kept]
+    told = "\n".join(one["text"] for one in train)
+    assert len(kept) > 35
+    assert not [piece for piece in pieces if len(piece) > {"zh": 6, "en": 18}[language] and piece in told]
+    assert sum(any(piece in one["text"] for piece in pieces if len(piece) > 4) for one in held_out) > 190
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_grammar_is_complete(builder: ModuleType, language: str) -> None:
+    world = builder.load_world(language)
+    assert len(world.heroes) >= 26 and len(world.wishes) >= 14 and len(builder.free(world)) >= 60
+    asks = {kind: sum(len(asks) for name, asks in world.asks.items() if name.startswith(kind)) for kind in ("held", "")}
+    assert asks["held"] >= 6 and asks[""] - asks["held"] >= 12
+    for name, wish in world.wishes.items():
+        assert min(len(wish[slot]) for slot in ("obstacle", "help", "try", "alone", "solve", "end")) >= 3, name
+        assert len(wish["plots"]) == len(wish["obstacle"]), name
+        assert all(any(key in said for key in wish["keys"]) for said in wish["alone"] + wish["share"]), name
+    for name, slot in world.frames.items():
+        assert len([one for one in slot if not one.startswith("*")]) >= 3, name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_helper_is_not_the_hero_and_pronouns_agree(builder: ModuleType, language: str) -> None:
+    world = builder.load_world(language)
+    pronouns = {hero.name: hero.pronoun for hero in world.heroes}
+    free = {record["text"] for record in builder.free(world)}
+    friendly = ("said {0} to {0}", "told {0} everything", "gave {0} a") if language == "en" else ("谢谢你，{0}",)
+    for record in all_records(language):
+        if record["text"] in free:
+            continue
+        text, hero = record["text"], record["hero"]
+        if language == "en":
+            wrong = {"he": "she", "she": "he"}[pronouns[hero]]
+            assert not re.search(rf"\b{wrong}\b", text, re.IGNORECASE), text
+            assert not any(form.format(hero).lower() in text.lower() for form in friendly), text
+        else:
+            assert not any(form.format(hero) in text for form in friendly), text
+            others = {"它", "他", "她"} - {pronouns[hero], "它"}
+            assert not re.search(f"[{''.join(others)}](?!们)", text), text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_measures_accept_the_stories_and_reject_planted_mistakes(builder: ModuleType, language: str) -> None:
+    world, held_out = read_world(WORLD, language), records(f"stories_heldout/{language}.jsonl")
+    training = TrainingText(record["text"] for record in records(f"stories/{language}.jsonl"))
+    texts, asked = [one["text"] for one in held_out], [(one["hero"], one["wish"]) for one in held_out]
+    good = score_stories(texts, asked, world, training)
+    assert good.ended == 1 and good.hero_kept > 0.98 and good.wish_fits > 0.98 and good.copied < 0.4
+    heroes, wishes = world.heroes, list(world.endings)
+    other = [(heroes[heroes.index(hero) - 1], wishes[wishes.index(wish) - 1]) for hero, wish in asked]
+    bad = score_stories([text[:-2] for text in texts], other, world, training)
+    assert bad.ended < 0.05 and bad.hero_kept < 0.02 and bad.wish_fits < 0.15
+    assert "hero kept" in str(good)
+    copied = records(f"stories/{language}.jsonl")[0]["text"]
+    assert training.copied_share(copied) == 1
+
+
+@pytest.mark.parametrize(
+    ("story", "ends"),
+    [
+        ("The end.", True),
+        ('"Yes!"', True),
+        ("它笑了。\n", True),
+        ("它说：“好。”", True),
+        ("The end", False),
+        ('He said, "Yes.', False),
+        ("它说：“好。", False),
+        ("", False),
+    ],
+)
+def test_a_story_ends_with_a_sentence_and_closed_quotes(story: str, ends: bool) -> None:
+    assert ends_by_itself(story) is ends
+
+
+@pytest.mark.parametrize(
+    ("story", "hero", "kept"),
+    [
+        (FOX, "the fox", True),
+        (FOX, "the cat", False),
+        (FOX, "Tom", False),
+        ("There was a fox. The cat ran. The cat sang. The cat slept.", "the fox", False),
+        ("A fox! A fox! A fox! A long and quiet day went by. Then the cat went home with the cat.", "the fox", False),
+        ("Tom had a kite that he liked very much. Then he lost it, and he was sad.", "Tom", True),
+        ("Tomorrow it will rain.", "Tom", False),
+        ("有一只小狐狸。小猫来了。小狐狸笑了。", "小狐狸", True),
+        ("有一只小狐狸。小猫来了。小猫笑了。", "小狐狸", False),
+        ("", "Tom", False),
+    ],
+)
+def test_the_hero_is_kept(story: str, hero: str, kept: bool) -> None:
+    assert keeps_hero(story, hero, HEROES) is kept
+
+
+def test_names_are_whole_words() -> None:
+    assert mentions("The cat saw cattle and a CAT.", "the cat") == 2
+    assert mentions("小猫和小猫头鹰", "小猫") == 2
+
+
+def test_only_the_ending_counts_for_the_wish() -> None:
+    assert fits_wish(FOX, ["kite"])
+    assert fits_wish("She sang. They were Singing.", ["sing"])
+    assert not fits_wish("A kite. One. Two. Three. Four. Five.", ["kite"])
+    assert not fits_wish("I was using it.", ["sing"])
+    assert not fits_wish("", ["kite"])
+
+
+def test_the_longest_run_is_found_within_one_story() -> None:
+    training = TrainingText(["one two three four", "three four five six seven", "春天来了"])
+    assert training.longest_run("zero two three four five") == 3
+    assert training.longest_run("THREE, four five six!") == 4
+    assert training.longest_run("four one") == 0
+    assert training.copied_share("春天来了吗？") == pytest.approx(4 / 5)
+    assert training.copied_share("") == 0
+
+
+def test_bad_input_is_explained(tmp_path: Path) -> None:
+    world, training = StoryWorld(HEROES, {"kite": ["kite"]}), TrainingText([])
+    with pytest.raises(ValueError, match="0 stories"):
+        score_stories([], [], world, training)
+    with pytest.raises(ValueError, match="1 stories, 2 requests"):
+        score_stories([FOX], [("the fox", "kite")] * 2, world, training)
+    with pytest.raises(ValueError, match="unknown wish 'moon'; the world has: kite"):
+        score_stories([FOX], [("the fox", "moon")], world, training)
+    with pytest.raises(ValueError, match="no story world for 'fr'"):
+        read_world(WORLD, "fr")
+    (tmp_path / "world.json").write_text('{"en": {"heroes": []}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"world\.json.*wishes"):
+        read_world(tmp_path / "world.json", "en")
+
+
+def test_a_story_that_ran_into_the_limit_did_not_end_by_itself() -> None:
+    world, training = StoryWorld(HEROES, {"kite": ["kite"]}), TrainingText([])
+    scores = score_stories([FOX, FOX], [("the fox", "kite")] * 2, world, training, finished=[True, False])
+    assert scores.ended == 0.5 and scores.hero_kept == 1 and scores.wish_fits == 1
