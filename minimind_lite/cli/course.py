@@ -31,13 +31,43 @@ def run(
     changes: Changes = None,
     output_dir: Output = "build/course/artifacts",
     force: Annotated[bool, typer.Option("--force", help="Rerun finished chapters.")] = False,
+    max_steps: Annotated[
+        int, typer.Option(min=0, help="Rehearse: at most N steps a stage, artifacts in build/rehearsal.", metavar="N")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the plan: stages, files, time, memory.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start the profile full even without a GPU.")] = False,
 ) -> None:
     """Run the chapters in order; those that are finished and unchanged are skipped."""
-    from minimind_lite.course.runner.command import run_and_report
+    from minimind_lite.course.kit.bounds import at_most
+    from minimind_lite.course.runner.command import check_gpu, run_and_report, show_plan
     from minimind_lite.course.runner.plan import make_plan
 
-    if not run_and_report(make_plan(profile, first, last, changes or (), output_dir), force=force):
-        raise typer.Exit(1)
+    with at_most(max_steps):
+        plan = make_plan(profile, first, last, changes or (), output_dir)
+        if dry_run:
+            show_plan(plan)
+            return
+        check_gpu(plan, yes=yes)
+        if not run_and_report(plan, force=force):
+            raise typer.Exit(1)
+
+
+@course_app.command(epilog="Example: minimind course costs --rent 'RTX 3090=0.35' --rent H100=2.5")
+@clean_errors
+def costs(
+    rent: Annotated[list[str] | None, typer.Option(metavar="CARD=DOLLARS", help="Rent an hour; repeatable.")] = None,
+    mfu: Annotated[float, typer.Option(help="Share of a card's peak that training reaches.")] = 0.4,
+    output: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+) -> None:
+    """Show what pretraining, SFT and DPO at the profile full take and cost, card by card."""
+    from minimind_lite.course.runner import costs as table
+
+    found = table.costs(table.parse_rents(rent or []), mfu)
+    if output:
+        table.write_costs(found, output)
+    typer.echo(table.as_markdown(found))
 
 
 @course_app.command(epilog="Example: minimind course status")

@@ -143,6 +143,35 @@ def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
     return with_changes(loop_defaults(), of_loop), with_changes(options(), of_stage)
 
 
+AUTOMATIC = "micro_batch_size=auto"
+
+
+def _fitted(config: Any, options: Any, base: Path) -> Any:
+    """``config`` with the largest micro-batch that fits into the GPU's free memory; as it is without a GPU."""
+    import torch
+
+    from minimind_lite.config import ConfigError, preset
+    from minimind_lite.files import read_json
+    from minimind_lite.model.pretrained import config_from_hf
+    from minimind_lite.tokenizer import Tokenizer
+    from minimind_lite.training.micro_batch import fitted
+
+    if not hasattr(options, "block_size"):
+        raise ConfigError(f"-p {AUTOMATIC} is for stages that train on packed rows: give a number of questions here")
+    if not torch.cuda.is_available() or config.device not in ("auto", "cuda"):
+        return config
+    if hasattr(options, "preset"):  # pretraining: BASE is only a tokenizer
+        model = preset(options.preset, vocab_size=Tokenizer.load(base).vocab_size)
+    else:
+        model = config_from_hf(read_json(base / "config.json"))
+    free, _ = torch.cuda.mem_get_info()
+    length = options.block_size * (2 if hasattr(options, "beta") else 1)  # a preference pair is two rows
+    chosen = fitted(config, model, length, free, half=config.precision != "fp32")
+    typer.echo(f"micro_batch_size={chosen.micro_batch_size}, gradient_accumulation_steps="
+               f"{chosen.gradient_accumulation_steps}: the most that fits into {free / 1e9:.1f} GB")  # fmt: skip
+    return chosen
+
+
 class NothingLearned(RuntimeError):
     """A run that came to its end without a single thing to learn from."""
 
@@ -157,16 +186,25 @@ def _stage_command(name: str) -> Callable[..., None]:
         max_bad: MaxBad = 0.05,
         resume: Annotated[Resume, typer.Option(help="What to do with an earlier run in OUTPUT.")] = "strict",
         changes: Changes = None,
+        estimate: Annotated[
+            bool, typer.Option("--estimate", help="Only measure a few steps: time, memory, disk.")
+        ] = False,
     ) -> None:
         import torch
 
+        from minimind_lite.training.estimate import measure_run
         from minimind_lite.training.loop import processes
         from minimind_lite.training.options import RunOptions
         from minimind_lite.training.registry import STAGES
 
         stage = STAGES[name]
-        config, options = stage_settings(changes or (), stage.options)
+        config, options = stage_settings([pair for pair in changes or () if pair != AUTOMATIC], stage.options)
+        if AUTOMATIC in (changes or ()):
+            config = _fitted(config, options, base)
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
+        if estimate:
+            typer.echo(measure_run(stage.run, data, base, config, options, run))
+            return
         result = stage.run(data, base, output, config, options, run)
         rank, ranks = processes()
         if rank == 0 and not result.training.nothing_learned:

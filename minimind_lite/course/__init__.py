@@ -20,6 +20,7 @@ import torch
 from minimind_lite.device import pick_device
 from minimind_lite.files import read_json, write_text
 
+from .kit.bounds import step_bound
 from .kit.data_files import data_path, require_data
 from .kit.errors import CourseError
 from .kit.parameters import refuse_unknown_parameters
@@ -87,6 +88,8 @@ class Chapter:
         self.figures |= new
         figures = before | new
         result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": figures}
+        if step_bound():  # a rehearsal: nobody should take its figures for results
+            result["max_steps"] = step_bound()
         write_text(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
         return figures
 
@@ -110,7 +113,9 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     np.random.seed(settings.seed)  # noqa: NPY002  the reference libraries use the old generator
     torch.manual_seed(settings.seed)
     minutes = expected_minutes(stage, profile)
-    time = "seconds (smoke size)" if is_smoke() else f"about {minutes:g} minutes" if minutes else "time unknown"
+    time = f"about {minutes:g} minutes" if minutes else "time unknown"
+    if is_smoke() or step_bound():
+        time = "seconds (smoke size)" if is_smoke() else f"a rehearsal, at most {step_bound()} steps a stage"
     print(f"{name} · profile {profile} · {time} · artifacts in {shown(folder / stage)}")
     return chapter
 

@@ -14,6 +14,7 @@ from minimind_lite.data.records import DataError, Kind
 from minimind_lite.files import repository_root
 
 DATA_FOLDER = "data"  # in the repository's root; git ignores it
+DATA_VARIABLE = "MINIMIND_DATA"  # the environment variable that names another folder, on a larger disk perhaps
 KB, MB, GB = 10**3, 10**6, 10**9
 
 
@@ -104,7 +105,11 @@ def hub_called(name: str) -> Hub:
 
 
 def data_folder() -> Path:
-    """Where downloads go and chapters look: ``data`` in the repository's root, or in the current folder outside one."""
+    """Where downloads go and chapters look: the folder that the environment variable MINIMIND_DATA names, else ``data``
+    in the repository's root, or in the current folder outside one.
+    """
+    if os.environ.get(DATA_VARIABLE):
+        return Path(os.environ[DATA_VARIABLE])
     try:
         return repository_root() / DATA_FOLDER
     except FileNotFoundError:

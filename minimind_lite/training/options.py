@@ -87,8 +87,14 @@ class TrainConfig(FromSettings):
         return self.total_steps or math.ceil(self.epochs * steps_per_epoch)
 
     def recipe(self) -> dict[str, Any]:
-        """The fields that must be the same when a run is continued."""
-        return {name: value for name, value in asdict(self).items() if name not in _FREE}
+        """The fields that must be the same when a run is continued.
+
+        How a step's examples are divided into micro-batches may differ: a run that ran out of memory goes on with
+        smaller ones.
+        """
+        fields = {name: value for name, value in asdict(self).items() if name not in _FREE}
+        fields["examples_per_step"] = fields.pop("micro_batch_size") * fields.pop("gradient_accumulation_steps")
+        return fields
 
 
 @dataclass(frozen=True)

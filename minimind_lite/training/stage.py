@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
@@ -24,7 +25,9 @@ from minimind_lite.model.losses import LossFn, next_token_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training.estimate import RunEstimate
 from minimind_lite.training.loop import TrainResult, make_accelerator, train
+from minimind_lite.training.micro_batch import out_of_memory
 from minimind_lite.training.options import RunOptions, TrainConfig
 
 Result = TypeVar("Result")
@@ -135,11 +138,15 @@ class StageRun:
         ``model`` (PPO's critic beside it). measure: the stage's own, unless the run has one. save: writes the
         result; None writes a model's folder.
         """
-        result = train(
-            module or model, data, self.config, self.folder, loss_fn=loss_fn, eval_data=held_out,
-            measure=self.run.measure or measure, collate=collate, identity=dict(identity),
-            callbacks=self.run.callbacks, resume=self.run.resume,
-        )  # fmt: skip
+        says = [RunEstimate()] if self.config.progress and self.accelerator.is_main_process else []
+        try:
+            result = train(
+                module or model, data, self.config, self.folder, loss_fn=loss_fn, eval_data=held_out,
+                measure=self.run.measure or measure, collate=collate, identity=dict(identity),
+                callbacks=[*self.run.callbacks, *says], resume=self.run.resume,
+            )  # fmt: skip
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(error, self.config, self.folder) from error
         if self.accelerator.is_main_process:
             if save is None:
                 save_pretrained(model, self.tokenizer, self.folder)

@@ -1,9 +1,10 @@
 """Which file has which role: the samples in data_samples/, or MiniMind's published data in data/."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from minimind_lite.data.published import DATA_FOLDER, PUBLISHED, in_bytes
+from minimind_lite.data.published import DATA_FOLDER, DATA_VARIABLE, PUBLISHED, PublishedFile, in_bytes
 from minimind_lite.files import repository_root
 
 from .errors import CourseError
@@ -22,14 +23,24 @@ FULL_DATA = {
 SAMPLE_NAMES = {"tokenizer_train": "pretrain"}  # the small tokenizer learns from the texts the small model reads
 
 
+def published_folder() -> Path:
+    """Where the published files are looked for: MINIMIND_DATA, else ``data`` in the repository's root."""
+    return Path(os.environ.get(DATA_VARIABLE) or repository_root() / DATA_FOLDER)
+
+
+def published_files_of(roles: Sequence[str]) -> list[PublishedFile]:
+    """The published files that have these roles, each once; a role that only the samples have has none."""
+    return [PUBLISHED[name] for name in dict.fromkeys(FULL_DATA[role] for role in roles if role in FULL_DATA)]
+
+
 def require_data(roles: Sequence[str], profile: str) -> None:
     """Raise CourseError, with the command that helps, if the profile is full and published files are not there."""
     if profile != "full" or is_smoke():
         return
-    names = dict.fromkeys(FULL_DATA[role] for role in roles if role in FULL_DATA)
-    missing = [PUBLISHED[name] for name in names if not (repository_root() / DATA_FOLDER / name).is_file()]
+    folder = published_folder()
+    missing = [file for file in published_files_of(roles) if not (folder / file.name).is_file()]
     if missing:
-        files = ", ".join(f"{DATA_FOLDER}/{file.name} ({in_bytes(file.size)})" for file in missing)
+        files = ", ".join(f"{folder.name}/{file.name} ({in_bytes(file.size)})" for file in missing)
         raise CourseError(
             f'profile "full" trains on the published data, and of it these files are not there: {files}. Download them '
             f"with: minimind data download {' '.join(file.name for file in missing)}; put them there by hand; or use "
@@ -42,7 +53,7 @@ def data_path(name: str, profile: str) -> Path:
     root = repository_root()
     require_data([name], profile)
     if profile == "full" and name in FULL_DATA and not is_smoke():
-        return root / DATA_FOLDER / FULL_DATA[name]
+        return published_folder() / FULL_DATA[name]
     samples = root / "data_samples"
     stored = SAMPLE_NAMES.get(name, name)
     for path in (samples / f"{stored}.jsonl", samples / stored):

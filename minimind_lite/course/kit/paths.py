@@ -5,20 +5,23 @@ from pathlib import Path
 
 from minimind_lite.files import repository_root
 
+from .bounds import step_bound
 from .profiles import is_smoke
 
 DEFAULT_OUTPUT = "build/course/artifacts"
 SMOKE_OUTPUT = "build/smoke"
+REHEARSAL_OUTPUT = "build/rehearsal/artifacts"
 
 
 def resolve_output(output_dir: str | Path = DEFAULT_OUTPUT) -> Path:
     """An absolute folder; a relative one counts from the repository's root, or from MINIMIND_ROOT if the grader set it.
 
-    At smoke size the default becomes ``build/smoke``, so that a test never overwrites what a real run made.
+    At smoke size the default becomes ``build/smoke``, with a bound on the steps ``build/rehearsal/artifacts``, so that
+    a test never overwrites what a real run made.
     """
     path = Path(output_dir)
-    if is_smoke() and path == Path(DEFAULT_OUTPUT):
-        path = Path(SMOKE_OUTPUT)
+    if path == Path(DEFAULT_OUTPUT) and (is_smoke() or step_bound()):
+        path = Path(SMOKE_OUTPUT if is_smoke() else REHEARSAL_OUTPUT)
     return path if path.is_absolute() else Path(os.environ.get("MINIMIND_ROOT") or repository_root()) / path
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from minimind_lite.settings import read_settings, settable, with_changes
 
+from .bounds import bounded, step_bound
 from .discovery import chapter_part
 from .errors import CourseError
 from .settings import Settings
@@ -57,11 +58,13 @@ def check_profile(profile: str) -> str:
 def settings_for(chapter: str, profile: str, changes: Mapping[str, Any] | None = None) -> Any:
     """A chapter's settings at this profile (in the tests: at smoke size), with those ``changes`` that are not None.
 
+    No stage is longer than ``bounds.step_bound`` allows, whatever the changes say.
     Raises CourseError for an unknown profile, ConfigError for an unknown name or a value of the wrong type.
     """
     check_profile(profile)
     sizes = _from_settings(chapter, "SETTINGS", {})
-    return with_changes(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
+    settings = with_changes(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
+    return bounded(settings, step_bound()) if step_bound() else settings
 
 
 def read_parameters(chapter: str, profile: str, texts: Mapping[str, str]) -> dict[str, Any]:

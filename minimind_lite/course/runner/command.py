@@ -1,9 +1,13 @@
 """What `minimind course run` and `status` print around the runner."""
 
+import torch
 from rich.console import Console
 
+from ..kit.bounds import step_bound
+from ..kit.errors import CourseError
 from ..kit.paths import shown
 from . import state
+from .forecast import as_lines, forecast, without_gpu
 from .plan import Plan
 from .progress_bar import minutes
 from .questions import Answer, ask_trained_model
@@ -25,6 +29,19 @@ def run_and_report(plan: Plan, *, force: bool = False, console: Console | None =
     total = minutes(report.data["total_seconds"])
     console.print(f"{total} for all chapters; report: {shown(plan.home / 'index.html')}", soft_wrap=True, markup=False)
     return not run.error
+
+
+def show_plan(plan: Plan, console: Console | None = None) -> None:
+    """Print what a run would do and take."""
+    console = console or Console(highlight=False)
+    for line in as_lines(plan, forecast(plan)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def check_gpu(plan: Plan, *, yes: bool) -> None:
+    """Raise CourseError, with an estimate, if the profile is full, there is no GPU, and nobody said yes."""
+    if plan.profile == "full" and not (yes or step_bound() or torch.cuda.is_available()):
+        raise CourseError(without_gpu(plan))
 
 
 def show_answers(answers: list[Answer], console: Console) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from minimind_lite.files import owned
 
+from ..kit.bounds import step_bound
 from ..kit.data_files import require_data
 from ..kit.paths import resolve_output, stage_of
 from ..kit.profiles import expected_minutes, published_data
@@ -87,7 +88,7 @@ def _expected(plan: Plan, last_runs: dict[str, LastRun]) -> dict[str, float]:
     found = {}
     for path in plan.chapters:
         last_run = last_runs.get(path.stem)
-        stated = 60 * (expected_minutes(stage_of(path.stem), plan.profile) or 0.5)
+        stated = 60 * ((0 if step_bound() else expected_minutes(stage_of(path.stem), plan.profile)) or 0.5)
         found[path.stem] = (
             last_run.seconds if last_run and last_run.profile == plan.profile and last_run.status == "done" else stated
         )

@@ -12,6 +12,7 @@ import nbformat
 
 from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
+from ..kit.bounds import step_bound
 from ..kit.paths import stage_of
 from ..kit.profiles import RESULTS, artifact_of
 
@@ -53,7 +54,7 @@ def save(path: Path, last_runs: dict[str, LastRun]) -> None:
 def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifacts: Path) -> str:
     """A hash of all that a chapter's result depends on: code, parameters, library, sample data, upstream results."""
     code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    digest = hashlib.sha256(json.dumps([code, profile, parameters], sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps([code, profile, parameters, step_bound()], sort_keys=True, default=str).encode())
     digest.update(library_hash(stage_of(notebook.stem)).encode())
     for stage in sorted(set(_REQUIRES.findall("\n".join(code)))):
         for file in (artifacts / stage / RESULTS, artifacts / stage / artifact_of(stage)):
