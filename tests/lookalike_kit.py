@@ -35,7 +35,7 @@ def _plain_text(number: int) -> dict[str, Any]:
 
 def _marked_text(number: int) -> dict[str, Any]:
     """pretrain_hq: markers stand inside the text, as borders between texts; enough to fill rows of 512."""
-    texts = ("".join(_words(number * 7 + i + j) for j in range(1 + (number + 3 * i) % 5)) for i in range(30))
+    texts = ((_words(number + i) * 5)[: 12 + (37 * number + 53 * i) % 400] for i in range(30))
     return {"text": "".join(f"<|im_start|>{text}<|im_end|> " for text in texts)}
 
 

@@ -146,6 +146,12 @@ def stage_settings(pairs: Sequence[str], options: type[Any]) -> tuple[Any, Any]:
 AUTOMATIC = "micro_batch_size=auto"
 
 
+def _configured(changes: Sequence[str], options: type[Any], base: Path) -> tuple[Any, Any]:
+    """``stage_settings``, with the micro-batch chosen by what fits if ``changes`` ask for that."""
+    config, own = stage_settings([pair for pair in changes if pair != AUTOMATIC], options)
+    return (_fitted(config, own, base) if AUTOMATIC in changes else config), own
+
+
 def _fitted(config: Any, options: Any, base: Path) -> Any:
     """``config`` with the largest micro-batch that fits into the GPU's free memory; as it is without a GPU."""
     import torch
@@ -198,9 +204,7 @@ def _stage_command(name: str) -> Callable[..., None]:
         from minimind_lite.training.registry import STAGES
 
         stage = STAGES[name]
-        config, options = stage_settings([pair for pair in changes or () if pair != AUTOMATIC], stage.options)
-        if AUTOMATIC in (changes or ()):
-            config = _fitted(config, options, base)
+        config, options = _configured(changes or (), stage.options, base)
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
         if estimate:
             typer.echo(measure_run(stage.run, data, base, config, options, run))

@@ -15,6 +15,9 @@ class TokenizerSettings(Settings):
     vocab_size: Count = 5120  # entries, specials and the 256 bytes included
     max_token_bytes: Count = 9  # keeps unspaced Chinese from becoming whole sentences in one token
     max_characters: Count = 4_000_000  # how much text the trained tokenizer sees at most
+    # A folder with tokenizer.json to take instead of training one, relative to the repository; "" trains one.
+    # MiniMind2's has no tokens for the thought tags, which chapter 14 needs.
+    tokenizer_folder: str = ""
     own_merges: Count = 300  # merges of the byte-pair encoding that the chapter writes itself
 
 
