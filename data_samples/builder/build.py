@@ -20,7 +20,15 @@ from facts import load_facts
 
 FOLDER = Path(__file__).parent
 WRITTEN = FOLDER / "written"
-GENERATORS = ("identity", "medical", "preferences", "reasoning", "exam", "stories")  # each: build(out_dir, facts)
+GENERATORS = (
+    "identity",
+    "medical",
+    "preferences",
+    "reasoning",
+    "exam",
+    "stories",
+    "minimal_pairs",
+)  # each: build(out_dir, facts)
 LIMITS = {"file_bytes": 1_000_000, "total_bytes": 8_000_000}
 OWN = "written for this project"
 SOURCES = {

@@ -18,7 +18,9 @@ from minimind_lite.data.records import DataError, Kind, check_plain, read_record
 from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
 
 MANIFEST = "MANIFEST.json"
-_KINDS: dict[str, Kind] = {"text": "text", "conversations": "conversation", "chosen": "preference"}
+_KINDS: dict[str, Kind] = {
+    "text": "text", "conversations": "conversation", "chosen": "preference", "sentence_good": "minimal_pair",
+}  # fmt: skip
 _CACHES = {"__pycache__", ".ruff_cache"}
 RUN_LENGTH, NEAR_SHARE = 13, 0.3  # see ``compare``
 Items = list[list[str]]  # an item is a list of parts: one text, or everything a user says in a conversation
@@ -178,6 +180,8 @@ def _parts(record: dict[str, Any]) -> list[str]:
     """What splits must not share: the whole text, or everything the user says."""
     if "text" in record:
         return [record["text"]]
+    if "sentence_good" in record:
+        return [record["sentence_good"], record["sentence_bad"]]
     turns = record.get("conversations") or record["chosen"]
     return [turn["content"] for turn in turns if turn["role"] == "user"]
 

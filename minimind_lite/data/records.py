@@ -23,7 +23,7 @@ from minimind_lite.tokenizer.chat_template import END_OF_TEXT, TURN_END, TURN_ST
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["text", "conversation", "preference", "reasoning", "reasoning_off"]
+Kind = Literal["text", "conversation", "preference", "reasoning", "reasoning_off", "minimal_pair"]
 MAX_BAD_SHARE = 0.05  # of a file's lines
 FEW = 20  # bad lines that are always allowed: of a file of ten lines, one is already 10 %
 _EARLY = 1000  # lines after which a file that is mostly bad is given up
@@ -174,9 +174,24 @@ class PreferenceRecord(BaseModel):
         return self
 
 
+class MinimalPairRecord(BaseModel):
+    """A sentence and one that differs from it by a mistake, for measuring; the fields are BLiMP's."""
+
+    sentence_good: Annotated[str, Field(min_length=1)]
+    sentence_bad: Annotated[str, Field(min_length=1)]
+    UID: Annotated[str, Field(min_length=1)]  # the kind of mistake
+
+    @model_validator(mode="after")
+    def _two_sentences(self) -> "MinimalPairRecord":
+        if self.sentence_good == self.sentence_bad:
+            raise ValueError("sentence_good and sentence_bad are identical, so nothing can be told apart")
+        return self
+
+
 _MODELS: dict[Kind, type[BaseModel]] = {
     "text": TextRecord, "conversation": ConversationRecord, "preference": PreferenceRecord,
     "reasoning": ReasoningRecord, "reasoning_off": ReasoningOffRecord,
+    "minimal_pair": MinimalPairRecord,
 }  # fmt: skip
 
 
