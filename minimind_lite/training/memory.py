@@ -7,8 +7,8 @@ from the code of ``model/``; a test compares the sum with the tensors that autog
 from dataclasses import dataclass
 
 from minimind_lite.config import ModelConfig, count_parameters
+from minimind_lite.model.transformer import CHUNK_BYTES
 
-GIGABYTE = 10**9
 _FULL, _HALF = 4, 2  # bytes of a value in fp32, and in bf16 or fp16
 _UNSEEN = 0.1  # what a GPU needs besides: kernels, workspaces, gaps between blocks; a share of all the rest
 
@@ -47,8 +47,9 @@ def training_memory(
     """
     parameters = count_parameters(config)
     learning = parameters if trainable is None else trainable
-    tokens, narrow = micro_batch_size * block_size, _HALF if half else _FULL
-    at_the_peak = tokens * config.vocab_size * (_FULL + narrow)  # the backward pass begins with the logits' gradient
+    tokens = micro_batch_size * block_size
+    chunk = min(tokens * config.vocab_size * _FULL, CHUNK_BYTES["cuda"])
+    at_the_peak = chunk * 3  # of the loss: a chunk's logits, their softmax, and its cast
     copies = _HALF * parameters if half else 0  # autocast keeps the weights it has cast
     activations = saved_for_backward(config, micro_batch_size, block_size, half=half) + at_the_peak + copies
     return Memory(_FULL * parameters, _FULL * learning, 2 * _FULL * learning, activations)
@@ -60,10 +61,10 @@ def saved_for_backward(config: ModelConfig, micro_batch_size: int, block_size: i
     A norm keeps its input and the normed vector, in fp32. What it gives is kept by the matrices that read it: once if
     nothing is cast, and cast anew for each of them (query, key, value; gate, up) under autocast.
     """
-    d, v, narrow = config.hidden_size, config.vocab_size, _HALF if half else _FULL
+    d, narrow = config.hidden_size, _HALF if half else _FULL
     norm = 2 * _FULL * d
     blocks = config.num_hidden_layers * (_attention(config, narrow, block_size) + _mlp(config, narrow) + 2 * norm)
-    return micro_batch_size * block_size * (blocks + norm + narrow * d + _FULL * v)  # the head: log-probabilities
+    return micro_batch_size * block_size * (blocks + norm + _FULL * d)  # the loss keeps the gradient for its input
 
 
 def _attention(config: ModelConfig, narrow: int, block_size: int) -> int:
