@@ -6,10 +6,12 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from minimind_lite.data.published import PUBLISHED
+from minimind_lite.files import repository_root
 
 LINES = 20
 PLACES = ("Oslo", "Lima", "Cairo", "Quito", "Delhi", "Rome", "巴黎", "北京", "东京", "柏林")
@@ -31,6 +33,18 @@ def _said(number: int, **more: Any) -> dict[str, Any]:
 
 def _plain_text(number: int) -> dict[str, Any]:
     return {"text": _words(number) * 3}
+
+
+@cache
+def _prose() -> str:
+    folder = repository_root() / "data_samples" / "pretrain"
+    lines = [(folder / f"{kind}.jsonl").read_text(encoding="utf-8").splitlines() for kind in ("modern_en", "modern_zh")]
+    return " ".join(json.loads(line)["text"] for pair in zip(*lines, strict=False) for line in pair)
+
+
+def _natural_text(number: int) -> dict[str, Any]:
+    """tokenizer_train: prose of the samples, because a tokenizer of ten sentences cuts all else into letters."""
+    return {"text": _prose()[5000 * number : 5000 * (number + 1)]}
 
 
 def _marked_text(number: int) -> dict[str, Any]:
@@ -82,6 +96,7 @@ def _for_an_agent(number: int) -> dict[str, Any]:
 
 
 SPECIAL: dict[str, Line] = {
+    "tokenizer_train.jsonl": _natural_text,
     "pretrain_hq.jsonl": _marked_text,
     "r1_mix_1024.jsonl": _reasoned,
     "sft_t2t.jsonl": _with_tools,

@@ -34,7 +34,7 @@ ROWS, LENGTH = 3, 190  # their product is no width of a layer, so no activation 
 
 
 def saved_bytes(config: ModelConfig, half: bool) -> int:
-    """What autograd keeps from the forward pass of a packed batch: each storage once, but not the weights or their casts."""
+    """What autograd keeps from a packed batch: each storage once, without weights and their casts."""
     torch.manual_seed(0)
     model = Transformer(config)
     batch = {

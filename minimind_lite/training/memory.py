@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from minimind_lite.config import ModelConfig, count_parameters
 
-GIGABYTE = 10**9
 _FULL, _HALF = 4, 2  # bytes of a value in fp32, and in bf16 or fp16
 _UNSEEN = 0.1  # what a GPU needs besides: kernels, workspaces, gaps between blocks; a share of all the rest
 
