@@ -44,7 +44,7 @@ from minimind_lite.training.checkpoint import (
     set_aside,
     set_random_states,
 )
-from minimind_lite.training.optimizer import make_adamw
+from minimind_lite.training.optimizer import make_optimizer
 from minimind_lite.training.options import Resume, TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Trainer(RunState):
         config, examples = self.config, len(self.train_data)
         self.accelerator = make_accelerator(config, self.output_dir)
         device, rank = self.accelerator.device, self.accelerator.process_index
-        optimizer = make_adamw(self.model.to(device), config, device)
+        optimizer = make_optimizer(self.model.to(device), config, device)
         self.module, self.optimizer = self.accelerator.prepare(ModelWithLoss(self.model, self.loss_fn), optimizer)
         if rank:  # dropout must not zero the same places in every process; the weights are the main process's
             torch.manual_seed(torch.initial_seed() + rank)
@@ -239,7 +239,7 @@ class Trainer(RunState):
         share = (longest * (norm + 1e-6).reciprocal()).clamp(max=1.0)  # rounded as torch's clipping is
         for gradient in gradients:
             gradient.mul_(share).div_(divisor)
-        return (norm / divisor).reshape(1)
+        return torch.div(norm, divisor).reshape(1)
 
     def _sums(self, losses: Sequence[Loss]) -> Tensor:
         """Totals, items and extras, in this order, each summed over micro-batches and processes: (values,) float32."""
