@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-SUBJECTS = ("train", "generate", "moe", "data")
+SUBJECTS = ("train", "attention", "generate", "moe", "data")
 RESULTS = Path(__file__).parent / "results" / "bench"
 INSTALL = "install the course's packages, in the repository, with: pip install -e '.[course]'"
 

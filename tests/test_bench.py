@@ -49,9 +49,9 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     assert {"device", "versions", "command", "load_average", "results"} <= set(report)
     assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
     results = report["results"]
-    assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "generate", "moe", "data"}
+    assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "attention", "generate", "moe", "data"}
     assert {one["peer_name"] for one in results} == {
-        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", None,
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask", None,
     }  # fmt: skip
     for one in results:
         assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2
@@ -67,11 +67,11 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fly"], "there is no subject called 'fly'; there are: train, generate, moe, data, all"),
+        (["fly"], "there is no subject called 'fly'; there are: train, attention, generate, moe, data, all"),
         (["train", "--size", "huge"], "there is no size called 'huge'; there are: pico, nano, small"),
         (["train", "--against", "nobody"], "there is no peer called 'nobody'; there are: original, transformers"),
         (["moe", "--against", "transformers"], "there is no peer called 'transformers'; there are: original"),
-        (["all", "--against", "nobody"], "there are: original, slicing, tokenizers, transformers"),
+        (["all", "--against", "nobody"], "there are: causal, mask, original, slicing, tokenizers, transformers"),
     ],
 )
 def test_what_does_not_exist_is_refused(
@@ -165,6 +165,22 @@ def test_int8_says_how_many_tokens_stay_and_mixed_requests_must_agree(
     monkeypatch.setattr(generate, "continuous", lambda *given: [[ids[0] ^ 1, *ids[1:]] for ids in honest(*given)])
     with pytest.raises(subjects.DifferentWork, match="text 0 differs from fixed batches's from new token 0 on"):
         generate.measure(run(subjects, "original", rounds=1))
+
+
+def test_attention_that_lets_documents_mix_is_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    attention = module("attention")
+    rows = attention.measure(run(subjects, "causal", "mask", rounds=1))
+    assert [row["peer_name"] for row in rows] == ["causal", "mask"] and rows[0]["documents"] > 4
+    leaky = {"document_ids": torch.zeros(1, 256, dtype=torch.int64)}
+    honest = attention.next_token_loss
+    monkeypatch.setattr(attention, "next_token_loss", lambda layers, row: honest(layers, row | leaky))
+    with pytest.raises(subjects.DifferentWork, match="the output of attention within documents"):
+        attention.measure(run(subjects, "mask", rounds=1))
+
+
+def test_the_rows_of_the_attention_subject_are_full_of_documents(subjects: Any) -> None:
+    lengths = module("attention").draw_row(subjects.SIZES["nano"])["document_ids"][0].bincount()
+    assert int(lengths.sum()) == 4096 and all(61 <= one <= 379 for one in lengths[:-1].tolist())
 
 
 def test_two_losses_agree_to_1e_4(subjects: Any) -> None:

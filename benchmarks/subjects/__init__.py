@@ -23,6 +23,7 @@ class Size:
     preset: str
     moe: str  # the preset with experts
     block: int  # positions in a row
+    long_row: int  # positions in a row of the attention subject
     micro_batch: int  # rows in one forward pass
     accumulation: int  # forward passes in a step
     prompt: int  # tokens of a prompt
@@ -38,9 +39,9 @@ class Size:
 
 
 SIZES = {
-    "pico": Size("pico", "pico-moe", 64, 2, 2, 8, {1: 6, 3: 4}, 400, 300, 2_000),  # does it run at all?
-    "nano": Size("nano", "nano-moe", 512, 8, 1, 64, {1: 192, 16: 96}, 6400, 100_000, 250_000),
-    "small": Size("minimind2-small", "minimind2-moe", 512, 2, 2, 64, {1: 128, 16: 48}, 6400, 100_000, 2_500_000),
+    "pico": Size("pico", "pico-moe", 64, 256, 2, 2, 8, {1: 6, 3: 4}, 400, 300, 2_000),  # does it run at all?
+    "nano": Size("nano", "nano-moe", 512, 4096, 8, 1, 64, {1: 192, 16: 96}, 6400, 100_000, 250_000),
+    "small": Size("minimind2-small", "minimind2-moe", 512, 4096, 2, 2, 64, {1: 128, 16: 48}, 6400, 100_000, 2_500_000),
 }
 
 

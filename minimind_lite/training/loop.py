@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import lru_cache
@@ -44,7 +44,7 @@ from minimind_lite.training.checkpoint import (
     set_aside,
     set_random_states,
 )
-from minimind_lite.training.optimizer import make_adamw
+from minimind_lite.training.optimizer import make_optimizer
 from minimind_lite.training.options import Resume, TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -112,8 +112,8 @@ class Trainer(RunState):
         config, examples = self.config, len(self.train_data)
         self.accelerator = make_accelerator(config, self.output_dir)
         device, rank = self.accelerator.device, self.accelerator.process_index
-        adamw = make_adamw(self.model.to(device), config, device)
-        self.module, self.optimizer = self.accelerator.prepare(ModelWithLoss(self.model, self.loss_fn), adamw)
+        optimizer = make_optimizer(self.model.to(device), config, device)
+        self.module, self.optimizer = self.accelerator.prepare(ModelWithLoss(self.model, self.loss_fn), optimizer)
         if rank:  # dropout must not zero the same places in every process; the weights are the main process's
             torch.manual_seed(torch.initial_seed() + rank)
         accumulation, ranks = config.gradient_accumulation_steps, self.accelerator.num_processes
@@ -192,15 +192,18 @@ class Trainer(RunState):
         self.module.train()
         rate = self._set_learning_rate(step)
         losses = self._accumulate(step, batches)
-        total, items = self._sum(loss.total for loss in losses), self._sum(loss.items for loss in losses)
-        norm = self._scale_and_clip(items) if math.isfinite(total) else math.nan
+        sums = self._sums(losses)
+        norm = self._scale_and_clip(sums[1])
+        total, items, *extras, norm = torch.cat((sums, norm)).tolist()  # the step's only wait for the device
         self._refuse_divergence(step, losses, total, norm)
+        if not items:
+            self.optimizer.zero_grad()  # nothing to learn from: without gradients AdamW leaves the weights alone
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.items += int(items)
         metrics = {"step": step + 1, "epoch": round((step + 1) / self.order.steps_per_epoch, 4)}
         metrics |= {"loss": total / max(items, 1.0), "learning_rate": rate, "grad_norm": norm}
-        return metrics | {name: self._mean([loss.extras[name] for loss in losses], items) for name in losses[0].extras}
+        return metrics | _means(losses[0].extras, extras, items)
 
     def _set_learning_rate(self, step: int) -> float:
         """Set the learning rate of every parameter group for ``step``; returns the schedule's."""
@@ -223,39 +226,35 @@ class Trainer(RunState):
             losses.append(loss)
         return losses
 
-    def _scale_and_clip(self, items: float) -> float:
-        """Turn the gradient of the summed loss into that of the mean over ``items``; returns its norm."""
-        divisor = max(items, 1.0) / self.accelerator.num_processes  # DDP averaged over processes; items are summed
-        parameters = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
+    def _scale_and_clip(self, items: Tensor) -> Tensor:
+        """Turn the gradient of the summed loss into that of the mean over ``items``; returns its norm before clipping.
+
+        items: (). Returns (1,). Like ``clip_grad_norm_``, but no number leaves the device: the divisor is a tensor.
+        """
+        divisor = items.clamp(min=1) / self.accelerator.num_processes  # DDP averaged over processes; items are summed
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        self.accelerator.unscale_gradients()  # fp16's; does nothing in other precisions
+        norm: Tensor = torch.nn.utils.get_total_norm(gradients).to(divisor.device)
         longest = (self.config.max_grad_norm or math.inf) * divisor
-        norm = self.accelerator.clip_grad_norm_(parameters, longest)
-        for parameter in parameters:
-            parameter.grad.div_(divisor)
-        if not items:
-            self.optimizer.zero_grad()  # nothing to learn from: without gradients AdamW leaves the weights alone
-        return float(norm) / float(divisor)
+        share = (longest * (norm + 1e-6).reciprocal()).clamp(max=1.0)  # rounded as torch's clipping is
+        for gradient in gradients:
+            gradient.mul_(share).div_(divisor)
+        return torch.div(norm, divisor).reshape(1)
 
-    def _sum(self, parts: Iterable[Tensor | int]) -> float:
-        """The sum over micro-batches and processes, as a number."""
-        return float(self._sums(parts))
-
-    def _sums(self, parts: Iterable[Tensor | int]) -> Tensor:
-        """The elementwise sum over micro-batches and processes."""
-        local = torch.stack([torch.as_tensor(part, device=self.accelerator.device).detach().float() for part in parts])
-        total: Tensor = self.accelerator.reduce(local.sum(dim=0), "sum")
+    def _sums(self, losses: Sequence[Loss]) -> Tensor:
+        """Totals, items and extras, in this order, each summed over micro-batches and processes: (values,) float32."""
+        total: Tensor = self.accelerator.reduce(torch.stack([self._flat(loss) for loss in losses]).sum(dim=0), "sum")
         return total
 
-    def _mean(self, parts: Sequence[Tensor], items: float) -> float:
-        """A metric over micro-batches and processes: its sum over ``items``, or over the count that it brings."""
-        total = self._sums(parts)
-        if total.ndim:
-            return float(total[0] / total[1].clamp(min=1))
-        return float(total) / max(items, 1.0)
+    def _flat(self, loss: Loss) -> Tensor:
+        """Total, items and extras of a micro-batch in one vector, so that they are added, sent and read together."""
+        device, parts = self.accelerator.device, (loss.total, loss.items, *loss.extras.values())
+        return torch.cat([torch.as_tensor(part, device=device).detach().float().reshape(-1) for part in parts])
 
     def _refuse_divergence(self, step: int, losses: list[Loss], total: float, norm: float) -> None:
         """Raise TrainingDiverged before a NaN or an infinity can reach the weights."""
-        may_overflow = math.isfinite(total) and self.accelerator.mixed_precision == "fp16"  # its scaler skips the step
-        if math.isfinite(norm) or may_overflow:
+        may_overflow = self.accelerator.mixed_precision == "fp16"  # its scaler skips the step
+        if math.isfinite(total) and (math.isfinite(norm) or may_overflow):
             return
         batches = self.order.micro_batches(step)
         bad = [indices for indices, loss in zip(batches, losses, strict=True) if not torch.isfinite(loss.total)]
@@ -274,11 +273,12 @@ class Trainer(RunState):
         with torch.random.fork_rng():
             if self.eval_data is not None:
                 order = DataOrder(len(self.eval_data), self.config.micro_batch_size, 1, 0)
-                total = items = 0.0
+                losses = []
                 count = min(self.config.eval_batches or order.steps_per_epoch, order.steps_per_epoch)
                 for _, batches in order.batches(self.eval_data, 0, count, self.collate):
                     loss = self.module(send_to_device(batches[0], self.accelerator.device))
-                    total, items = total + float(loss.total), items + float(loss.items)
+                    losses.append(self._flat(loss)[:2])
+                total, items = map(math.fsum, torch.stack(losses).T.tolist())  # read once, at the end
                 values["eval_loss"] = total / max(items, 1.0)
             return values | (self.measure(self.model) if self.measure else {})
 
@@ -372,6 +372,15 @@ class ModelWithLoss(nn.Module):
 
     def forward(self, batch: Any) -> Loss:
         return Loss(*self._loss_fn[0](self.model, batch))
+
+
+def _means(extras: Mapping[str, Tensor], values: Sequence[float], items: float) -> dict[str, float]:
+    """Metrics from the sums of ``extras`` in their order: each over ``items``, or over the count that it brings."""
+    left = iter(values)
+    return {
+        name: next(left) / max(next(left) if extra.ndim else items, 1.0)  # the sum is taken first, then its count
+        for name, extra in extras.items()
+    }
 
 
 def _frozen(model: nn.Module) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from minimind_lite.training.callbacks import Callback
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+OptimizerName = Literal["adamw", "muon"]
 Resume = Literal["strict", "if_unfinished", "never"]
 
 # Changing these does not change what is learned, so a run may be continued with other values (for `epochs` and
@@ -52,6 +53,7 @@ class TrainConfig(FromSettings):
     Raises ConfigError for a value that cannot work.
     """
 
+    optimizer: OptimizerName = "adamw"  # muon: for the matrices of the layers; see optimizer.py
     learning_rate: Positive = 5e-4  # at the peak
     embedding_lr_ratio: NotNegative = 1.0  # the embeddings learn at this multiple of it
     total_steps: Natural = 0  # 0 means: as many as `epochs` need
