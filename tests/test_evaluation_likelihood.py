@@ -1,5 +1,7 @@
 """log p(continuation | context): against the plain way, word by word, and the common beginning run once."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from model_kit import random_model
@@ -42,7 +44,12 @@ def many_requests() -> list[Request]:
     few_shot = "下列城市中，江西的省会是____。\n答案：南昌\n\n"
     questions = ["Bern?", "江西?", "Which one is it? Which?", "A"]
     exam = [Request(few_shot + one + "\n答案：", letter) for one in questions for letter in "ABCD"]
-    return [*exam, *(Request(CONTEXT, one) for one in CHOICES), *(Request("", one) for one in TEXTS), Request("x", " y")]
+    return [
+        *exam,
+        *(Request(CONTEXT, one) for one in CHOICES),
+        *(Request("", one) for one in TEXTS),
+        Request("x", " y"),
+    ]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -68,7 +75,7 @@ def test_a_continuation_that_the_model_would_write_is_greedy(model: OwnModel) ->
 class Counting(OwnModel):
     """Notes what each pass computes: (tokens of the prefix, rows, tokens of a row)."""
 
-    passes: list[tuple[int, int, int]] = []
+    passes: ClassVar[list[tuple[int, int, int]]] = []
 
     def logits(self, prefix: list[int], suffixes: Tensor, wanted: Tensor) -> Tensor:
         self.passes.append((len(prefix), *suffixes.shape))
@@ -113,7 +120,8 @@ def test_a_continuation_that_melts_into_the_context_is_still_scored(tokenizer: T
 def test_a_long_context_loses_its_beginning(tokenizer: Tokenizer) -> None:
     short = OwnModel(random_model(preset("pico", vocab_size=330, max_position_embeddings=16)).eval(), tokenizer)
     (cut,) = likelihoods(short, [Request("A B C D " * 20, "Rome")])
-    ids = sum(encode_pair(short, Request("A B C D " * 20, "Rome")), [])
+    before, after = encode_pair(short, Request("A B C D " * 20, "Rome"))
+    ids = [*before, *after]
     assert cut.cut == len(ids) - 17
     with torch.no_grad():
         logprobs = short.model(torch.tensor([ids[-17:-1]]))[0].log_softmax(dim=-1)

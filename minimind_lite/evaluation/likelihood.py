@@ -70,12 +70,14 @@ class OwnModel:
     @property
     def max_length(self) -> int:
         """Tokens it reads at once."""
-        return self.model.config.max_position_embeddings
+        length: int = self.model.config.max_position_embeddings
+        return length
 
     @property
     def start_id(self) -> int:
         """``<|endoftext|>``, which stands before every text in pretraining."""
-        return self.tokenizer.end_of_text_id
+        token: int = self.tokenizer.end_of_text_id
+        return token
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; it is never parsed for special tokens."""
@@ -188,7 +190,9 @@ def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[_Row]]:
 
 def _common(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     """How many tokens two rows share from the beginning."""
-    return next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+    return next(
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
 
 
 def _score(model: LanguageModel, batch: list[_Row], reuse: bool) -> dict[int, Likelihood]:

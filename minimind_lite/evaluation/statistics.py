@@ -1,8 +1,8 @@
 """How certain a score is, and whether two models on the same items really differ.
 
-A share has Wilson's interval (``closed_book.wilson_interval``). Two models that answered the same items are compared item
-by item, because what makes an item hard for both cancels: by the exact sign test where an item is right or wrong (for
-shares this is McNemar's test, 1947), by the paired bootstrap for means (Efron & Tibshirani 1993, chapter 13).
+A share has Wilson's interval (``closed_book.wilson_interval``). Two models that answered the same items are compared
+item by item, because what makes an item hard for both cancels: by the exact sign test (where an item is right or wrong
+this is McNemar's test, 1947), with the interval of the paired bootstrap (Efron & Tibshirani 1993, chapter 13).
 """
 
 import math
@@ -34,7 +34,8 @@ def sign_test(better: int, worse: int) -> float:
     """
     total, fewer = better + worse, min(better, worse)
     tail = sum(math.comb(total, count) for count in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**total)
+    p: float = 2 * tail / 2**total
+    return min(1.0, p)
 
 
 def paired_test(first: Sequence[float], second: Sequence[float], seed: int = 0) -> PairedTest:
@@ -46,7 +47,7 @@ def paired_test(first: Sequence[float], second: Sequence[float], seed: int = 0) 
     if len(first) != len(second) or not first:
         raise ValueError(f"a paired test needs the same items for both, not {len(first)} and {len(second)}")
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    low, high = bootstrap_interval(differences, np.ones_like(differences), seed)
+    low, high = bootstrap_interval(differences.tolist(), [1.0] * len(first), seed)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
     return PairedTest(float(differences.mean()), low, high, better, worse, sign_test(better, worse))
 
