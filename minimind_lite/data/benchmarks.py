@@ -319,3 +319,13 @@ def _fits(benchmark: Benchmark, folder: Path) -> bool:
     except (DataError, IndexError, StopIteration):
         return False
     return True
+
+
+def benchmark_table() -> str:
+    """Every benchmark: what it is, which split is scored, chance, whether it is here, licence and source."""
+    lines = [f"{'name':12}{'what':33}{'split':7}{'chance':13}{'here':6}{'licence':18}source"]
+    for one in BENCHMARKS.values():
+        here = "yes" if one.home.is_dir() else "no"
+        split = one.split[0] if one.split else "all"
+        lines.append(f"{one.name:12}{one.title:33}{split:7}{one.chance:13}{here:6}{one.licence:18}{one.source}")
+    return "\n".join([*lines, "", f"looked for in: {data_folder()}/NAME, or where NAME=FOLDER says"])

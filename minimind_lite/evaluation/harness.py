@@ -1,8 +1,8 @@
 """Score models on suites, one item after the other, so that a run can be stopped, continued and audited.
 
 Every scored item is a line of ``items.jsonl``: the model's digest, the suite, and the log-likelihood of every choice.
-A run that was killed continues behind the last whole line. ``run.json`` holds the digest of each suite, which covers its
-prompts to the letter: scores of different questions, or of questions asked differently, never end up in one table.
+A run that was killed continues behind the last whole line. ``run.json`` holds the digest of each suite, which covers
+its prompts to the letter: scores of different questions, or of questions asked differently, never share a table.
 """
 
 import dataclasses

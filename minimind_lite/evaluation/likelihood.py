@@ -40,9 +40,17 @@ class Likelihood(NamedTuple):
 class LanguageModel(Protocol):
     """What scoring needs of a model; ``OwnModel`` is ours, ``interop.foreign_model`` any other."""
 
-    max_length: int  # tokens it reads at once
-    start_id: int  # the token that texts begin with
-    start_always: bool  # put it before every context, as in training; otherwise only where the context is empty
+    @property
+    def max_length(self) -> int:
+        """Tokens it reads at once."""
+
+    @property
+    def start_id(self) -> int:
+        """The token that texts begin with."""
+
+    @property
+    def start_always(self) -> bool:
+        """Put it before every context, as in training; otherwise only where the context is empty."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, nothing added."""

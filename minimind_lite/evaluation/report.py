@@ -16,7 +16,7 @@ from minimind_lite.evaluation.closed_book import wilson_interval
 from minimind_lite.evaluation.harness import Candidate, ScoredItem, Scores
 from minimind_lite.evaluation.statistics import PairedTest, bootstrap_interval, paired_test
 from minimind_lite.evaluation.suites import Suite
-from minimind_lite.files import write_text
+from minimind_lite.files import write_text, written_whole
 
 Value = Callable[[ScoredItem], float]
 
@@ -145,10 +145,10 @@ def _cell(text: str) -> str:
 
 
 def _with_interval(score: Score) -> str:
-    shown = (lambda value: f"{value:.1%}") if score.chance is not None else (lambda value: f"{value:.4g}")
+    form = ".4g" if score.chance is None else ".1%"
     if score.low is None or score.high is None:
-        return shown(score.value)
-    return f"{shown(score.value)} ({shown(score.low)} to {shown(score.high)})"
+        return format(score.value, form)
+    return f"{score.value:{form}} ({score.low:{form}} to {score.high:{form}})"
 
 
 def _comparison_row(one: Comparison) -> str:
@@ -201,9 +201,10 @@ def draw(report: Report, path: Path) -> None:
     for index, model in enumerate(models):
         own = [one for one in shares if one.model == model]
         places = [rows.index((one.suite, one.metric)) - 0.4 + (index + 0.5) * height for one in own]
-        whiskers = ([one.value - (one.low or 0) for one in own], [(one.high or 1) - one.value for one in own])
+        below = [max(0.0, one.value - (one.low or 0.0)) for one in own]  # at 100 % the interval's end is 1 - 1e-16
+        above = [max(0.0, (one.high or 1.0) - one.value) for one in own]
         values = [one.value for one in own]
-        axes.barh(places, values, height * 0.9, xerr=whiskers, label=model, capsize=2, error_kw={"elinewidth": 1})
+        axes.barh(places, values, height * 0.9, xerr=(below, above), label=model, capsize=2, error_kw={"elinewidth": 1})
     for one in shares:
         place = rows.index((one.suite, one.metric))
         axes.vlines(one.chance or 0.0, place - 0.45, place + 0.45, colors="black", linestyles="dashed", linewidth=1.2)
@@ -213,7 +214,5 @@ def draw(report: Report, path: Path) -> None:
     axes.set_xlabel("share of right answers, 95 % interval; dashed: chance")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     figure.legend(loc="outside upper right", ncols=min(3, len(models)), fontsize=8, frameon=False)
-    from minimind_lite.files import written_whole
-
     with written_whole(path) as part:
         figure.savefig(part, dpi=130, format="png")
