@@ -21,7 +21,7 @@ from minimind_lite.training.registry import STAGES
 COMMANDS = [
     "chat", "course run", "course status", "course refresh", "course badges", "course exercises", "course progress",
     "grade", "train tokenizer", "train pretrain", "train sft", "train lora", "merge", "train reason", "train grpo",
-    "train ppo", "train dpo", "train distill", "data check", "data build", "data download", "bench",
+    "train ppo", "train dpo", "train distill", "data check", "data build", "data download", "bench", "eval",
 ]  # fmt: skip
 DATA = repository_root() / "data_samples"
 SMALL = ["-p", "total_steps=2", "-p", "micro_batch_size=1", "-p", "progress=False", "-p", "block_size=64"]

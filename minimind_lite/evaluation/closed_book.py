@@ -72,7 +72,7 @@ def exact_match(
     return ExactMatch([Answer(turns[-2]["content"], turns[-1]["content"], one.text) for turns, one in pairs])
 
 
-def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(right: float, total: int, z: float = 1.96) -> tuple[float, float]:
     """95 % interval for a share: honest near 0 and 1, where p ± z·sqrt(p(1 − p)/n) has no width. Wilson 1927.
 
     >>> tuple(round(limit, 3) for limit in wilson_interval(10, 10))

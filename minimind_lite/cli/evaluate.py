@@ -1,0 +1,44 @@
+"""`minimind eval MODEL…`: score models on benchmarks, and say how certain each score is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minimind_lite.cli.common import clean_errors
+
+
+@clean_errors
+def evaluate(
+    models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL…", help="Folders of models.")] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FOLDER", help="A benchmark, NAME=FOLDER, or its folder; repeatable."),
+    ] = None,
+    shots: Annotated[int, typer.Option(min=0, help="Examples shown before each question.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions of each benchmark.")] = None,
+    scoring: Annotated[str, typer.Option(help="letter, answer, both, or default: as is usual for it.")] = "default",
+    output: Annotated[Path, typer.Option(help="A folder; the same one again continues.")] = Path("build/eval"),
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of a forward pass.")] = 32,
+    document_start: Annotated[
+        bool | None,
+        typer.Option(help="Begin every text with the start token; default: as the model was trained."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard what OUTPUT holds.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Show the benchmarks, and what is here.")] = False,
+) -> None:
+    """Score models on multiple choice, minimal pairs and cloze, item by item, with n, chance and 95 % intervals."""
+    from minimind_lite.data.benchmarks import benchmark_table
+
+    if show:
+        typer.echo(benchmark_table())
+        return
+    if not models:
+        raise typer.BadParameter("name one or more model folders; --list shows the benchmarks")
+    from minimind_lite.interop.scored_folders import score_folders
+
+    for line in score_folders(
+        models, suite or ["samples"], output, shots=shots, limit=limit, scoring=scoring, batch_size=batch_size,
+        document_start=document_start, fresh=fresh,
+    ):  # fmt: skip
+        typer.echo(line)
