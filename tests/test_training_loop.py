@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import LoggerType
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_kit import TINY, same_weights, tiny_data, tiny_model, tiny_run
 
 from minimind_lite.config import ConfigError
@@ -313,3 +314,48 @@ def test_a_second_run_in_one_process_has_its_own_precision(tmp_path: Path) -> No
     for precision, wanted in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
         config = TrainConfig(total_steps=1, device="cpu", precision=precision, progress=False)
         assert loop.make_accelerator(config, tmp_path).mixed_precision == wanted
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that leave a tensor: on a GPU each of them waits for everything queued before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.0, 0.01])
+def test_a_step_reads_its_figures_from_the_device_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_grad_norm: float
+) -> None:
+    def loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Loss:
+        return Loss(*bigram_loss(model, batch), {"a": torch.ones(()), "b": torch.ones(2)})
+
+    config = TrainConfig(total_steps=1, micro_batch_size=2, max_grad_norm=max_grad_norm, device="cpu", progress=False,
+                         gradient_accumulation_steps=3)  # fmt: skip
+    trainer = Trainer(Bigram(), tiny_data(20), config, tmp_path, loss)
+    ((step, batches),) = trainer.order.batches(trainer.train_data, 0, 1)
+    whole: list[torch.Tensor] = []
+    read = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: (whole.append(self), read(self))[1])
+    with Reads() as reads:
+        assert trainer._train_step(step, batches)["b"] == 1
+    figures = [one.numel() for one in whole if one.is_floating_point()]  # the others are the data order's indices
+    assert figures == [2 + 1 + 2 + 1]  # loss and items, the extras, the norm
+    assert reads.count == 0
+    with Reads() as reads:
+        float(torch.ones(()))
+    assert reads.count == 1
+
+
+def test_an_infinite_loss_with_finite_gradients_stops_the_run_too(tmp_path: Path) -> None:
+    def infinite(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        total, items = next_token_loss(model, batch)
+        return total + float("inf"), items
+
+    with pytest.raises(TrainingDiverged, match="step 1: the loss diverged"):
+        tiny_run(tmp_path, loss_fn=infinite)
