@@ -56,7 +56,7 @@ def science(number: int, nested: bool, digits: bool = False) -> dict[str, Any]:
 def story(number: int) -> dict[str, Any]:
     """A row of HellaSwag."""
     return {
-        "ind": number, "activity_label": "Painting a fence", 
+        "ind": number, "activity_label": "Painting a fence",
         "ctx_a": f"[header] How to [title] Person {number} starts.",
         "ctx_b": "the brush" if number % 2 else "", "ctx": "…", "split": "val", "split_type": "indomain",
         "label": str(number % 4) if number % 3 else number % 4,

@@ -179,10 +179,7 @@ def test_the_report_counts_what_the_items_say(suites: list[Suite], tmp_path: Pat
     accuracy = by_name["cmmlu/answer", "accuracy", "model 0"]
     assert (accuracy.n, accuracy.value, accuracy.chance) == (ROWS, right / ROWS, 0.25)
     assert accuracy.low < accuracy.value < accuracy.high and accuracy.groups == {"law": (ROWS, right / ROWS)}
-    normed = sum(
-        max(range(4), key=lambda at: one.logprobs[at] / one.characters[at]) == one.answer
-        for one in items  # noqa: B023
-    )
+    normed = sum(max(range(4), key=lambda at: one.logprobs[at] / one.characters[at]) == one.answer for one in items)
     assert by_name["cmmlu/answer", "accuracy per character", "model 0"].value == normed / ROWS
     words = [one.logprobs[0] for one in found["digest 1", "lambada/cloze"]]
     perplexity = by_name["lambada/cloze", "perplexity", "model 1"]
@@ -234,4 +231,4 @@ def test_the_picture_shows_chance_and_every_share(
     (axes,) = drawn[0].axes
     shares = [one for one in report.scores if one.chance is not None]
     assert sorted(round(bar.get_width(), 6) for bar in axes.patches) == sorted(round(one.value, 6) for one in shares)
-    assert [text.get_text() for text in axes.get_yticklabels()][0] == "cmmlu/letter\naccuracy"
+    assert axes.get_yticklabels()[0].get_text() == "cmmlu/letter\naccuracy"
