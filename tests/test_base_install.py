@@ -73,6 +73,10 @@ def test_it_trains_saves_merges_and_chats(base: Environment) -> None:
     assert (base.folder / "merged" / "model.safetensors").is_file()
     said = base.run("minimind", "chat", "merged", "--max-new-tokens", "4", typed="1+2?\n/help\n/quit\n")
     assert "/reset forgets the conversation" in said
+    exam = f"samples={ROOT / 'data_samples' / 'exam'}"
+    scored = base.run("minimind", "eval", "pre", "merged", "--suite", exam, "--limit", "6", "--output", "scores")
+    assert "| samples/letter | accuracy | 6 | 25.0% |" in scored and "merged − pre" in scored
+    assert "no picture: it is drawn by matplotlib" in scored
     report = base.run("minimind", "data", "check", str(ROOT / "data_samples"))
     assert "everything is in order" in report
 

@@ -19,6 +19,7 @@ from minimind_lite.evaluation.suites import make_suites
 from minimind_lite.interop.any_model import ForeignModel, candidate, open_model
 from minimind_lite.model.pretrained import PretrainedError, save_pretrained
 from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.tokenizer.chat_template import END_OF_TEXT
 
 TEXTS = [
     "The cats sleep. Which light is number 3? red blue green grey light",
@@ -63,8 +64,8 @@ def test_several_models_and_suites_end_in_one_table(models: Path, gpt2: Path, tm
     assert list(results["models"]) == ["one", "two", "gpt2"] and results["suites"]["samples/letter"]["shots"] == 2
     lines = (out / "items.jsonl").read_text(encoding="utf-8")
     assert len(lines.splitlines()) == 3 * 4 * 12
-    code, _ = minimind(*command)
-    assert code == 0 and (out / "items.jsonl").read_text(encoding="utf-8") == lines
+    assert minimind(*command)[0] == 0
+    assert (out / "items.jsonl").read_text(encoding="utf-8") == lines
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == results
 
 
@@ -139,7 +140,7 @@ def test_our_decoder_and_transformers_agree(models: Path, tmp_path: Path) -> Non
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(models / "one")
-    tokenizer.bos_token = "<|endoftext|>"  # noqa: S105  a token, no password
+    tokenizer.bos_token = END_OF_TEXT
     other = ForeignModel(twin(own.model), tokenizer)
     for name in ("cmmlu", "blimp"):
         (suite,) = make_suites(BENCHMARKS[name], write_like(name, tmp_path))

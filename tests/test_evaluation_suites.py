@@ -74,6 +74,7 @@ def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
 
 
 EXAM = ["Question", "A", "B", "C", "D", "Answer"]
+LIGHT = science(1, False)
 GOOD = ["q", "1", "2", "3", "4", "A"]
 
 
@@ -83,24 +84,24 @@ GOOD = ["q", "1", "2", "3", "4", "A"]
         ("cmmlu", "test/law.csv", as_csv(EXAM, [GOOD, [*GOOD[:5], "E"]]), r"law.csv, row 3, column Answer: 'E' is not"),
         ("cmmlu", "test/law.csv", as_csv(EXAM, [GOOD, [*GOOD[:3], " ", "4", "A"]]), r"row 3, column C: empty"),
         ("cmmlu", "test/law.csv", as_csv(EXAM, [[*GOOD[:5], ""]]), r"row 2, column answer: empty: this split is publ"),
-        ("cmmlu", "test/law.csv", as_csv(EXAM[1:], [GOOD[1:]]), r"row 2, column question: there is no such column; .*A, B"),
+        ("cmmlu", "test/law.csv", as_csv(EXAM[1:], [GOOD[1:]]), r"row 2, column question: there is no .*A, B"),
         ("cmmlu", "test/law.csv", as_csv(EXAM, [GOOD, GOOD[:4]]), r"law.csv, row 3: has 4 cells, the header 6"),
         ("cmmlu", "test/law.csv", "", r"law.csv: empty"),
         ("cmmlu", "test/law.csv", as_csv(EXAM, []), r"law.csv: holds no question"),
         ("cmmlu", "test/law.csv", 'Question,A\n"never closed', r"law.csv: not CSV"),
-        ("arc", "test.jsonl", json_lines([science(1, True), {"question": "q"}]), r"test.jsonl, row 2, column choices: there"),
-        ("arc", "test.jsonl", json_lines([science(1, False) | {"answerKey": "Z"}]), r"row 1, column answerKey: 'Z' is not one"),
-        ("arc", "test.jsonl", json_lines([science(1, False) | {"choices": {"label": ["A"], "text": ["a", "b"]}}]), r"at least two"),
-        ("arc", "test.jsonl", json_lines([science(1, False) | {"question": {"stem": 3, "choices": []}}]), r"column question: must"),
+        ("arc", "test.jsonl", json_lines([science(1, True), {"question": "q"}]), r"row 2, column choices: there"),
+        ("arc", "test.jsonl", json_lines([LIGHT | {"answerKey": "Z"}]), r"row 1, column answerKey: 'Z' is not one"),
+        ("arc", "test.jsonl", json_lines([LIGHT | {"choices": {"label": ["A"], "text": ["a", "b"]}}]), r"at least two"),
+        ("arc", "test.jsonl", json_lines([LIGHT | {"question": {"stem": 3, "choices": []}}]), r"column question: must"),
         ("arc", "test.jsonl", '{"question": \n', r"test.jsonl, row 1.*not JSON"),
         ("arc", "test.jsonl", "[1]\n", r"row 1: must be a JSON object, not \[1\]"),
-        ("hellaswag", "val.jsonl", json_lines([story(1) | {"label": 4}]), r"column label: must be a number from 0 to 3, not 4"),
-        ("hellaswag", "val.jsonl", json_lines([story(1) | {"label": ""}]), r"column label: must be a number from 0 to 3, not ''"),
-        ("hellaswag", "val.jsonl", json_lines([story(1) | {"endings": ["one"]}]), r"column endings: must be a list of at least two"),
+        ("hellaswag", "val.jsonl", json_lines([story(1) | {"label": 4}]), r"a number from 0 to 3, not 4"),
+        ("hellaswag", "val.jsonl", json_lines([story(1) | {"label": ""}]), r"a number from 0 to 3, not ''"),
+        ("hellaswag", "val.jsonl", json_lines([story(1) | {"endings": ["one"]}]), r"column endings: must be a list"),
         ("hellaswag", "val.jsonl", json_lines([story(1) | {"ctx_a": 3}]), r"column ctx_a: must be text, not 3"),
         ("sciq", "test.json", "[1, 2]", r"test.json, row 1: must be a JSON object"),
         ("lambada", "test.txt", "one\n", r"test.txt, row 1, column text: must have a last word"),
-        ("blimp", "x.jsonl", json_lines([{"sentence_good": "a"}]), r"x.jsonl, row 1, column sentence_bad: there is no such"),
+        ("blimp", "x.jsonl", json_lines([{"sentence_good": "a"}]), r"row 1, column sentence_bad: there is no"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_with_file_row_and_column(
