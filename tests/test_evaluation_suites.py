@@ -1,7 +1,5 @@
 """The layouts of published benchmarks, what is made of them, and what is said about files that do not fit."""
 
-# ruff: noqa: E501  a row of the table below is one case
-
 import json
 import sys
 from pathlib import Path
