@@ -161,15 +161,17 @@ def efficiency(
 def saved_activations(model: Any, *args: Any) -> int:
     """Bytes that the forward pass ``model(*args)`` keeps for the backward pass, weights and repeated views not counted.
 
+    Nor is what has a weight matrix's shape: the loss makes the head's gradient at once, and gradients count by themselves.
     Measured, not computed: a formula would have to know every kernel. It grows in proportion to the tokens of the
     micro-batch as long as attention keeps no matrix of all pairs.
     """
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
+    matrices = {one.shape for one in model.parameters() if one.dim() > 1}
     kept: dict[int, int] = {}
 
     def note(saved: Tensor) -> Tensor:
         storage = saved.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in own and saved.shape not in matrices:
             kept[storage.data_ptr()] = storage.nbytes()
         return saved
 
