@@ -161,7 +161,7 @@ def efficiency(
 def saved_activations(model: Any, *args: Any) -> int:
     """Bytes that the forward pass ``model(*args)`` keeps for the backward pass, weights and repeated views not counted.
 
-    Nor is what has a weight matrix's shape: the loss makes the head's gradient at once, and gradients count by themselves.
+    Nor is what has a weight matrix's shape: the loss makes the head's gradient at once, and that counts elsewhere.
     Measured, not computed: a formula would have to know every kernel. It grows in proportion to the tokens of the
     micro-batch as long as attention keeps no matrix of all pairs.
     """
