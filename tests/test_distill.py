@@ -178,7 +178,9 @@ def test_the_logits_are_never_all_in_memory_at_once(chunk_size: int) -> None:
     assert seen.rows == trained, "the counter sees whole logits where they are made"
     with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor):
         next_token_loss(student, batch)
-    assert saved.rows >= trained, "and those that are kept"
+        assert saved.rows == 0, "nor does the loss on labels keep any"
+        F.cross_entropy(student(batch["input_ids"]).flatten(0, 1), batch["targets"].flatten())
+    assert saved.rows >= trained, "the counter sees those that are kept, too"
 
 
 def test_the_teacher_stays_as_it_is_and_out_of_the_checkpoints(tmp_path: Path) -> None:
