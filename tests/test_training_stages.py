@@ -149,3 +149,30 @@ def test_strict_looks_again_at_lines_that_were_skipped_before(tmp_path: Path, ba
     run_sft(data, base, tmp_path / "out", CONFIG, SFTOptions(block_size=48))
     with pytest.raises(DataError, match=r"chat\.jsonl, line 2"):
         run_sft(data, base, tmp_path / "out", CONFIG, SFTOptions(block_size=48), RunOptions(strict=True))
+
+
+def test_plain_text_has_its_share_of_the_blocks_and_every_token_of_it_is_learned(
+    tmp_path: Path, base: Path, texts: Path, tokenizer: Tokenizer
+) -> None:
+    chats = write(tmp_path / "chats.jsonl", [chat(f"问题{i}？", "答案。") for i in range(30)])
+    options = SFTOptions(block_size=64, replay=str(texts), replay_share=0.25)
+    mixed = run_sft(chats, base, tmp_path / "mixed", CONFIG, options).data
+    rows = [mixed[i] for i in range(len(mixed))]
+    is_text = ["assistant" not in tokenizer.decode(row["input_ids"].tolist()) for row in rows]
+    assert abs(sum(is_text) / len(rows) - 0.25) < 1 / len(rows)
+    for row, text in zip(rows, is_text, strict=True):
+        learned, real = int((row["targets"] != IGNORED_TARGET).sum()), int((row["document_ids"] >= 0).sum())
+        assert (learned == real) == text
+
+
+def test_replayed_texts_belong_to_the_recipe(tmp_path: Path, base: Path, texts: Path) -> None:
+    chats = write(tmp_path / "chats.jsonl", [chat(f"问题{i}？", "答案。") for i in range(30)])
+    folder = tmp_path / "out"
+    run_sft(chats, base, folder, CONFIG, SFTOptions(block_size=64))
+    with pytest.raises(CheckpointError, match="replay"):
+        run_sft(chats, base, folder, CONFIG, SFTOptions(block_size=64, replay=str(texts), replay_share=0.5))
+
+
+def test_a_share_of_plain_text_needs_the_text() -> None:
+    with pytest.raises(ConfigError, match="replay_share needs replay"):
+        SFTOptions(replay_share=0.2)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from minimind_lite.data.documents import Document, TokenStore
 from minimind_lite.data.records import DataError
@@ -270,6 +270,15 @@ class PaddedDataset(PackedDataset):
     def __init__(self, documents: Documents, block_size: int):
         super().__init__(documents, block_size)
         self.blocks = self.blocks.unpacked()
+
+
+def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> ConcatDataset[dict[str, Tensor]]:
+    """All blocks of the first dataset, and enough of each other one, evenly taken or repeated, to fill its share."""
+    parts: list[Any] = [data[0]]
+    for other, share in zip(data[1:], shares[1:], strict=True):
+        count = round(len(data[0]) * share / shares[0])
+        parts.append(Subset(other, array("q", (place * len(other) // count for place in range(count)))))
+    return ConcatDataset(parts)
 
 
 def _trained(document: Document) -> NDArray[np.uint8]:

@@ -7,19 +7,16 @@ made of whole blocks, so its shares are shares of the positions that are compute
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.4; the weight is MiniMind2's.
 """
 
-from array import array
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Subset
 
 from minimind_lite.config import ConfigError
-from minimind_lite.data.packing import PackedDataset
+from minimind_lite.data.packing import PackedDataset, mix_blocks
 from minimind_lite.data.reasoning import REASONING_TAGS
 from minimind_lite.data.records import Kind
 from minimind_lite.model.losses import next_token_loss
@@ -79,15 +76,6 @@ def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
                               "everywhere. Train one by minimind train tokenizer, or set tag_weight=1")  # fmt: skip
         weights[piece] = weight
     return weights
-
-
-def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> ConcatDataset[dict[str, Tensor]]:
-    """All blocks of the first dataset, and enough of each other one, evenly taken or repeated, to fill its share."""
-    parts: list[Any] = [data[0]]
-    for other, share in zip(data[1:], shares[1:], strict=True):
-        count = round(len(data[0]) * share / shares[0])
-        parts.append(Subset(other, array("q", (place * len(other) // count for place in range(count)))))
-    return ConcatDataset(parts)
 
 
 def run_reason(

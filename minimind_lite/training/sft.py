@@ -2,14 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from minimind_lite.config import ConfigError
+from minimind_lite.data.packing import PackedDataset, mix_blocks
+from minimind_lite.settings import ShareBelow1
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
 
 
 @dataclass(frozen=True)
 class SFTOptions(StageOptions):
-    """Fine-tuning adds nothing to what every stage has."""
+    """What fine-tuning adds: plain text beside the conversations, so that the language is not forgotten."""
+
+    replay: str = ""  # texts of pretraining (JSON Lines of {"text": …}, or a folder of them), mixed in
+    replay_share: ShareBelow1 = 0.0  # their share of the blocks
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.replay_share and not self.replay:
+            raise ConfigError("replay_share needs replay: the texts to mix in")
 
 
 def run_sft(
@@ -28,5 +40,11 @@ def run_sft(
     """
     with StageRun(base, output_dir, config, run) as stage:
         blocks, held_out, tokens = stage.conversations(data, options.block_size)
-        identity = {"base": stage.base_digest, "block_size": options.block_size, "tokens": tokens}
-        return stage.train(stage.model, blocks, identity, held_out=held_out)
+        identity: dict[str, Any] = {"base": stage.base_digest, "block_size": options.block_size, "tokens": tokens}
+        mixed: Any = blocks
+        if options.replay_share:
+            texts = stage.tokens(options.replay, "text")
+            plain = PackedDataset(texts, options.block_size)
+            mixed = mix_blocks([blocks, plain], [1 - options.replay_share, options.replay_share])
+            identity |= {"replay": texts.path.stem, "replay_share": options.replay_share}
+        return stage.train(stage.model, mixed, identity, held_out=held_out)
