@@ -2,6 +2,7 @@
 # make test     lint, types, unit and reference tests, the chapters at smoke size
 # make lab      JupyterLab on notebooks/
 # make processors   the numerical tests and the compared cells with the kernels of other processors
+# make weekly    the tests that take minutes and hang on other packages, such as nbgrader's
 # make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
 # make evidence the training stages with three seeds, into benchmarks/results/
 # make install  only .venv and what belongs into it
@@ -21,7 +22,7 @@ TESTS = tests
 # How many mutants `make mutation` draws; 0 takes all.
 SAMPLE = 0
 
-.PHONY: course test lint types unit notebooks processors processors-all lab mutation evidence install site lock hooks dist clean
+.PHONY: course test lint types unit weekly notebooks processors processors-all lab mutation evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)
@@ -42,14 +43,18 @@ types: $(INSTALLED)
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest $(TESTS)
 
+weekly: $(INSTALLED)
+	$(BIN)/python -m pytest -m weekly $(TESTS)
+
 # Every chapter at the size that takes seconds, and the solutions of the exercises; outputs are compared only in cells tagged nbval-check-output.
 notebooks: $(INSTALLED)
 	rm -rf build/smoke
 	MINIMIND_SMOKE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120 notebooks solutions
 
-# After `make notebooks`, whose build/smoke it reads. The first is what has to pass before a change lands; the second, all of it, runs once a week.
+# After `make notebooks`, whose build/smoke it reads. The first, the oldest kernels and another number of threads at once,
+# is what has to pass before a change lands; the second, all of it, runs once a week.
 processors: $(INSTALLED) build/smoke
-	$(BIN)/python tests/processors.py default:1 avx2:2
+	$(BIN)/python tests/processors.py default:2
 
 processors-all: $(INSTALLED) build/smoke
 	$(BIN)/python tests/processors.py default:1 default:2 avx2:1 avx2:2

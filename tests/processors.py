@@ -4,7 +4,7 @@ torch, oneDNN and MKL pick their kernels by what the processor can do, and resul
 variables make them pretend to an older one; the number of threads changes the order of sums as well. Processors other
 than x86 ignore the variables, so there the same code simply runs again.
 
-    python tests/processors.py default:1 avx2:2      # kernels:threads, one round each
+    python tests/processors.py default:2 avx2:1      # kernels:threads, one round each
 
 Cells that come after the last strictly compared one of their notebook are left out. What chapters read from one
 another is taken from ``build/smoke``, as ``make notebooks`` has left it.
@@ -27,8 +27,11 @@ KERNELS = {
     "default": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
 }
-# These start installers, servers of their own or whole courses: minutes, and no arithmetic that others do not cover.
-LEFT_OUT = {"test_base_install", "test_exercises", "test_grade", "test_nbgrader", "test_packaging", "test_processes"}
+# These start installers, processes of their own or whole courses: minutes, and no arithmetic that others do not cover.
+LEFT_OUT = {
+    "test_base_install", "test_bench", "test_exercises", "test_full_path", "test_grade", "test_nbgrader",
+    "test_packaging", "test_processes", "test_scale",
+}  # fmt: skip
 
 # These reach torch through the library alone.
 ALSO = {"test_checks_planted", "test_grpo_course", "test_training_course"}

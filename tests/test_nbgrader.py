@@ -81,7 +81,7 @@ def hand_in(course: Path, student: str, solved: set[str]) -> None:
     nbformat.write(released, target)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_master_is_released_and_autograded_by_nbgrader(tmp_path: Path) -> None:
     reason = install()
     if reason:
