@@ -1,6 +1,6 @@
 # make course   build .venv, install, run every chapter, write build/course/index.html
 # make test     lint, types, unit and reference tests, the chapters at smoke size
-# make lab      JupyterLab on notebooks/
+# make lab      JupyterLab on the repository, open at the first chapter
 # make processors   the numerical tests and the compared cells with the kernels of other processors
 # make weekly    the tests that take minutes and hang on other packages, such as nbgrader's
 # make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
@@ -28,7 +28,7 @@ course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE)
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
 
 test: lint types notebooks unit
 
