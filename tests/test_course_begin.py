@@ -127,6 +127,26 @@ def test_record_refuses_what_a_report_cannot_show(tmp_path: Path, value: object)
     assert not (tmp_path / "pretrain" / "results.json").exists()
 
 
+def test_a_claim_is_recorded_whether_it_held_or_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path)
+    chapter.record(loss=1.25)
+    assert chapter.claim("the loss falls", torch.tensor(1.0) < 2) is True
+    assert chapter.claim("it beats counting", np.float64(3.0) < 2.0) is False
+    chapter.record(tokens=3)
+    stored = json.loads((tmp_path / "pretrain" / "results.json").read_text(encoding="utf-8"))
+    assert stored["claims"] == {"the loss falls": True, "it beats counting": False}
+    assert stored["figures"] == {"loss": 1.25, "tokens": 3}
+    said = capsys.readouterr().out
+    assert "✓ holds in this run: the loss falls" in said and "✗ does not hold in this run: it beats counting" in said
+
+
+@pytest.mark.parametrize("value", [None, 1, 0.0, "yes", torch.tensor(0.5)])
+def test_a_claim_needs_a_truth_value(tmp_path: Path, value: object) -> None:
+    chapter = course.begin("08_pretrain", output_dir=tmp_path)
+    with pytest.raises(CourseError, match="give a comparison"):
+        chapter.claim("it learns", value)
+
+
 def test_require_says_which_chapter_makes_what_is_missing(tmp_path: Path) -> None:
     chapter = course.begin("08_pretrain", output_dir=tmp_path)
     with pytest.raises(CourseError, match=r"tokenizer/tokenizer.json.*01_tokenizer.*minimind course run --to 01"):

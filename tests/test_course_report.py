@@ -25,7 +25,7 @@ DATA = {"commit": "abc", "profile": "quick", "device": "cpu, 2 cores", "total_se
 
 
 def view(status: str = "done", **figures: object) -> ChapterView:
-    return ChapterView(Path("08_pretrain.ipynb"), "Pretraining <small>", status, 61.0, figures, "")
+    return ChapterView(Path("08_pretrain.ipynb"), "Pretraining <small>", status, 61.0, figures, {}, "")
 
 
 def test_before_and_after_stand_in_one_row() -> None:
@@ -79,7 +79,8 @@ class Strict(HTMLParser):
 
 @pytest.mark.parametrize("status", ["done", "skipped", "failed", "stale", "missing", "not run"])
 def test_the_page_is_well_formed_and_loads_nothing(status: str) -> None:
-    one = ChapterView(Path("a.ipynb"), "A & B", status, 3.0, {"x": 1}, f"data:image/png;base64,{PIXEL}")
+    claims = {"a < b": True, "x & y": False}
+    one = ChapterView(Path("a.ipynb"), "A & B", status, 3.0, {"x": 1}, claims, f"data:image/png;base64,{PIXEL}")
     text = page(DATA, [one], [Answer("问<b>？", "", "答。")], "KeyError: '<x>'" if status == "failed" else "")
     parser = Strict()
     parser.feed(text)
@@ -88,6 +89,7 @@ def test_the_page_is_well_formed_and_loads_nothing(status: str) -> None:
     assert "url(" not in text
     assert "@import" not in text
     assert "问&lt;b&gt;？" in text
+    assert "✓ held</span> a &lt; b</li>" in text and "✗ not here</span> x &amp; y</li>" in text
     assert f" {status}</span>" in text
     assert "prefers-color-scheme: dark" in text
     assert all("alt=" in image for image in re.findall("<img[^>]*>", text))
@@ -119,7 +121,7 @@ def test_figures_are_numbers_by_stage_and_name(tmp_path: Path) -> None:
     plan.results(plan.chapters[0]).parent.mkdir(parents=True)
     plan.results(plan.chapters[0]).write_text(json.dumps(stored), encoding="utf-8")
     made = report.make_report(CourseRun(plan, [("00_one", "done", 12.34)]), [])
-    assert made.data["figures"] == {"one.loss": 1.5, "total_seconds": 12.3}
+    assert made.data["figures"] == {"one.loss": 1.5, "total_seconds": 12.3} and made.data["claims"] == {}
     assert made.data["chapters"] == [{"name": "00_one", "status": "done", "seconds": 12.3}]
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", made.data["commit"])
 
@@ -150,3 +152,16 @@ def test_questions_are_answered_by_the_model_in_the_folder(tmp_path: Path) -> No
     assert [one.question for one in answers] == [one for one, _ in pick_questions(
         repository_root() / "data_samples" / "sft_heldout.jsonl")]  # fmt: skip
     assert all(isinstance(one.answer, str) and one.expected for one in answers)
+
+
+def test_claims_of_a_run_are_in_the_report_and_on_the_page(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "00_one")
+    plan = make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks")
+    stored = {"stage": "one", "figures": {"loss": 1.5}, "claims": {"it learns": True, "it talks": False}}
+    plan.results(plan.chapters[0]).parent.mkdir(parents=True)
+    plan.results(plan.chapters[0]).write_text(json.dumps(stored), encoding="utf-8")
+    made = report.make_report(CourseRun(plan, [("00_one", "done", 12.34)]), [])
+    report.write_report(made, plan.home)
+    assert json.loads((plan.home / "report.json").read_text(encoding="utf-8"))["claims"] == {"00_one": stored["claims"]}
+    shown = (plan.home / "index.html").read_text(encoding="utf-8")
+    assert "✓ held</span> it learns" in shown and "✗ not here</span> it talks" in shown

@@ -49,6 +49,7 @@ class Chapter:
     settings: Any  # the dataclass in the chapter's settings.py, at this profile
     device: torch.device
     figures: dict[str, Any] = field(default_factory=dict)  # what this run has recorded so far
+    claims: dict[str, bool] = field(default_factory=dict)  # what its text says of this run: whether it held
 
     @property
     def stage(self) -> str:
@@ -82,16 +83,36 @@ class Chapter:
 
         Numbers (also torch's and NumPy's), strings, and lists of them. A number that is not finite is refused.
         """
-        path = self.output() / RESULTS
-        before = read_json(path).get("figures", {}) if path.is_file() else {}
         new = {name: _plain(name, value) for name, value in figures.items()}
         self.figures |= new
-        figures = before | new
-        result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke(), "figures": figures}
+        return self._save("figures", new)
+
+    def claim(self, text: str, held: Any) -> bool:
+        """Say whether what the chapter's text says of its own run held in this one, and record it.
+
+        text: the claim as a sentence ("the experts' loss is below the dense one's"). held: a bool, Python's, NumPy's
+        or torch's. A claim that did not hold stops nothing: runs differ with seed and processor, so the text has words
+        for both. Raises CourseError for anything else than a truth value.
+        """
+        value = held.item() if hasattr(held, "item") else held
+        if not isinstance(value, bool):
+            raise CourseError(f"claim {text!r} is {value!r}: give a comparison, such as after > before")
+        self.claims[text] = value
+        self._save("claims", {text: value})
+        print(f"{'✓ holds in this run' if value else '✗ does not hold in this run'}: {text}")
+        return value
+
+    def _save(self, kind: str, new: dict[str, Any]) -> dict[str, Any]:
+        """Merge ``new`` into one part of this stage's results.json; returns that part as it is now."""
+        path = self.output() / RESULTS
+        before = read_json(path) if path.is_file() else {}
+        parts: dict[str, dict[str, Any]] = {name: before.get(name, {}) for name in ("figures", "claims")}
+        parts[kind] = parts[kind] | new
+        result = {"stage": self.stage, "profile": self.profile, "smoke": is_smoke()} | parts
         if step_bound():  # a rehearsal: nobody should take its figures for results
             result["max_steps"] = step_bound()
         write_text(path, json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-        return figures
+        return parts[kind]
 
 
 def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT_OUTPUT, **parameters: Any) -> Chapter:

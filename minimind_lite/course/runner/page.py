@@ -31,6 +31,7 @@ class ChapterView:
     status: str
     seconds: float
     figures: dict[str, Any]
+    claims: dict[str, bool]  # what its text says of this run: whether it held
     plot: str  # a data: URL, or ""
 
 
@@ -84,8 +85,20 @@ def _card(view: ChapterView) -> str:
     time = f'<span class="quiet">{minutes(view.seconds)}</span>' if view.seconds else ""
     return (
         f'<article id="{name}"><header><h3>{title}</h3><p>{_pill(view.status)} {time}</p></header>'
-        f"{figure_table(view.figures)}{picture}</article>"
+        f"{figure_table(view.figures)}{_claims(view.claims)}{picture}</article>"
     )
+
+
+def _claims(claims: dict[str, bool]) -> str:
+    """What the chapter's text says of this run, each with whether it held."""
+    if not claims:
+        return ""
+    marks = {True: ("done", "✓ held"), False: ("stale", "✗ not here")}
+    lines = "".join(
+        f'<li><span class="pill {marks[held][0]}">{marks[held][1]}</span> {escape(text)}</li>'
+        for text, held in claims.items()
+    )
+    return f'<p class="quiet">What the chapter says of this run:</p><ul class="claims">{lines}</ul>'
 
 
 def figure_table(figures: dict[str, Any], at_once: int = 6) -> str:

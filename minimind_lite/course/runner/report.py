@@ -34,7 +34,9 @@ class Report:
 def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     """Collect status, seconds and figures of all chapters, from this run and from earlier ones."""
     rows = chapter_rows(run)
-    results = {name: _figures(run.plan.artifacts / stage_of(name) / "results.json") for name, _, _ in rows}
+    files = {name: run.plan.artifacts / stage_of(name) / "results.json" for name, _, _ in rows}
+    results = {name: _part(path, "figures") for name, path in files.items()}
+    claims = {name: found for name, path in files.items() if (found := _part(path, "claims", required=False))}
     total = round(sum(round(seconds, 1) for _, _, seconds in rows), 1)  # of what is shown, and recorded
     figures = {
         f"{stage_of(name)}.{key}": value
@@ -49,10 +51,19 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "total_seconds": total,
         "chapters": [{"name": name, "status": status, "seconds": round(seconds, 1)} for name, status, seconds in rows],
         "figures": figures | {"total_seconds": total},
+        "claims": claims,
         "answers": [asdict(answer) for answer in answers],
     }
     views = [
-        ChapterView(path, title_of(path), status, seconds, results[path.stem], main_plot(run.plan.home / path.name))
+        ChapterView(
+            path,
+            title_of(path),
+            status,
+            seconds,
+            results[path.stem],
+            claims.get(path.stem, {}),
+            main_plot(run.plan.home / path.name),
+        )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
     return Report(data, views, answers, run.error)
@@ -80,14 +91,12 @@ def write_report(report: Report, home: Path) -> None:
     write_text(home / "index.html", page(report.data, report.views, report.answers, report.error))
 
 
-def _figures(path: Path) -> dict[str, Any]:
-    """The figures that a chapter recorded. Raises UnreadableFile for a results.json that holds none."""
-    if not path.is_file():
-        return {}
-    figures = read_json(path).get("figures")
-    if not isinstance(figures, dict):
-        raise UnreadableFile(f"{path}: has no object called figures; run the chapter again")
-    return figures
+def _part(path: Path, name: str, required: bool = True) -> dict[str, Any]:
+    """The figures or the claims that a chapter recorded. Raises UnreadableFile for a results.json that holds none."""
+    found = read_json(path).get(name, None if required else {}) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise UnreadableFile(f"{path}: has no object called {name}; run the chapter again")
+    return found
 
 
 def title_of(path: Path) -> str:
