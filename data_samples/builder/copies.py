@@ -20,6 +20,7 @@ class Driller:
         self.words, self.language = words["copies"], language
         self.chance = random.Random(f"{language} copies")
         self.forbidden = {value for kind in load_kinds(words["recall"], True) if kind.is_open for value in kind.values}
+        self.taken = (*self.forbidden, *self.words["frames"])  # "Come" is a name by its syllables
 
     def name(self) -> str:
         """A name of two or three characters, or of one or two syllables, which no held-out name contains."""
@@ -28,7 +29,7 @@ class Driller:
                 name = "".join(self.chance.sample(self.words["given"], self.chance.choice((2, 2, 3))))
             else:
                 name = "".join(self.chance.choice(part) for part in self.words["syllables"])
-            if not any(name in taken for taken in self.forbidden):
+            if not any(name in text for text in self.taken):
                 return name
 
     def number(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from closed_book import conversation, relation_of
-from facts import Fact, read_table
+from facts import Fact, read_table, with_article
 from recall import Record, different
 
 HELD_OUT_EVERY = 4
@@ -52,9 +52,10 @@ class Follower:
         """One thing about two entities."""
         name = self.chance.choice([name for name, facts in self.facts.items() if len(facts) > 1])
         first, second = self.chance.sample(list(self.facts[name].values()), 2)
-        shown = second.render(self.words["shown"].get(name, "{subject}")) if name in self.words["shown"] else ""
-        ask = self.chance.choice(self.words["others"]).format(other=shown or second.subject)
-        return [self.question(first), answer(first), ask[0].upper() + ask[1:], answer(second)]
+        shown = self.words["shown"].get(name, "{subject}")
+        other = shown.format(subject=second.subject, a_subject=with_article(second.subject))
+        ask = self.chance.choice(self.words["others"]).format(other=other)
+        return [self.question(first), answer(first), ask, answer(second)]
 
     def shorter(self) -> list[str]:
         """An introduction of two sentences, then only the first of them."""

@@ -6,7 +6,7 @@ Of the closed lists every value and every wording is trained, but not every pair
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ PAIRS = 5  # one pair of a value and a wording in five is held out
 SHORT_TELLS = 3  # the first wordings of a kind are short enough to tell two values in one message
 FORMS = {"plain": 9, "distractor": 5, "two": 5, "both": 4, "correction": 6, "untold": 3, "other": 3}  # weights
 HELDOUT_FORMS = ("plain", "distractor", "plain", "two", "plain", "correction")
+TRIES = 100  # for each dialogue that is wanted, until it is another one
 CLOSED_SHARE = 0.6  # of the training dialogues
 Record = dict[str, Any]
 
@@ -56,10 +57,15 @@ def values_of(block: dict[str, Any], held_out: bool) -> tuple[str, ...]:
     prefix = "heldout_" if held_out and block.get("open") else ""
     if "numbers" in block:
         low, high = block["numbers"]
-        return tuple(str(number) for number in range(low, high + 1) if (number * 7 % 4 == 0) == held_out)
+        return tuple(str(number) for number in range(low, high + 1) if is_held_out(number) == held_out)
     composed = ["".join(parts) for parts in itertools.product(*block.get(f"{prefix}parts", []))]
     written = block.get(f"{prefix}values", []) + block.get(f"{prefix}extra", [])
     return tuple(([] if composed == [""] else composed) + written)
+
+
+def is_held_out(number: int) -> bool:
+    """Whether a number is never trained: about every fourth, in no order that its digits show."""
+    return number * 37 % 101 % 4 == 0
 
 
 def load_kinds(words: dict[str, Any], held_out: bool) -> list[Kind]:
@@ -78,12 +84,27 @@ def load_kinds(words: dict[str, Any], held_out: bool) -> list[Kind]:
     ]
 
 
+class Deck:
+    """Draws items in random order; none comes again before all have come."""
+
+    def __init__(self, items: Iterable[Any], chance: random.Random) -> None:
+        self.items, self.chance, self.left = list(items), chance, list[Any]()
+
+    def draw(self) -> Any:
+        """The next item."""
+        if not self.left:
+            self.left = self.chance.sample(self.items, len(self.items))
+        return self.left.pop()
+
+
 class Teller:
     """Composes dialogues of one language and one split. Each form returns the turns and what was asked last."""
 
     def __init__(self, words: dict[str, Any], held_out: bool, chance: random.Random) -> None:
         self.words, self.held_out, self.chance = words, held_out, chance
         self.kinds = load_kinds(words, held_out)
+        self.values = {kind.name: Deck(kind.values, chance) for kind in self.kinds}
+        self.repeats = Deck((True, True, False, False), chance)
 
     def fitting(self, told: Told, wordings: list[str]) -> list[str]:
         """The wordings that may be paired with a value in this split."""
@@ -93,8 +114,9 @@ class Teller:
         return [one for index, one in enumerate(wordings) if ((place + index) % PAIRS == 0) == self.held_out]
 
     def draw(self, kind: Kind, *, but: str = "") -> Told:
-        """A random value of a kind, another one than ``but``."""
-        return Told(kind, self.chance.choice([value for value in kind.values if value != but]))
+        """The next value of a kind, another one than ``but``."""
+        value = self.values[kind.name].draw()
+        return Told(kind, self.values[kind.name].draw() if value == but else value)
 
     def other(self, kind: Kind) -> Kind:
         """A random kind other than this one."""
@@ -107,7 +129,7 @@ class Teller:
 
     def acknowledge(self, told: Told, echo: str, plain: str) -> str:
         """A short reply that repeats the value in half of the cases."""
-        wording = self.chance.choice(self.words[self.chance.choice((echo, plain))])
+        wording = self.chance.choice(self.words[echo if self.repeats.draw() else plain])
         return Told(told.kind, told.shown).fill(wording)
 
     def ask(self, told: Told) -> list[str]:
@@ -139,7 +161,7 @@ class Teller:
             if not wordings:
                 return self.two(kind)
             said.append(told.fill(self.chance.choice(wordings)).rstrip("。."))
-        second = said[1] if said[1].startswith("I ") else said[1][0].lower() + said[1][1:]
+        second = said[1] if said[1].startswith(("I ", "I'")) else said[1][0].lower() + said[1][1:]
         text = self.words["both"].format(first=said[0], second=second)
         asked = self.chance.sample(pair, 2)
         acknowledged = self.chance.choice(self.words["plain"])
@@ -182,12 +204,13 @@ def questions(record: Record) -> tuple[str, ...]:
 
 
 def different(records: Iterator[Record], count: int) -> list[Record]:
-    """The first ``count`` records in which the user does not say the same. ``records`` must not end before that."""
+    """The first ``count`` records in which the user does not say the same. Raises ValueError if there are fewer."""
     found: dict[tuple[str, ...], Record] = {}
-    while len(found) < count:
-        record = next(records)
+    for record in itertools.islice(records, TRIES * count):
         found.setdefault(questions(record), record)
-    return list(found.values())
+        if len(found) == count:
+            return list(found.values())
+    raise ValueError(f"the words suffice for {len(found)} different dialogues, not {count}; give more wordings")
 
 
 def training(words: dict[str, Any], language: str, count: int) -> list[Record]:

@@ -149,7 +149,7 @@ class Maker:
     def asked_up(self, fact: Fact, field: str) -> tuple[str, dict[str, str]]:
         """The request to look a fact up, and the call's arguments."""
         relation = relation_of(fact)
-        question = fact.render(self.chance.choice(relation.heldout if self.held_out else relation.questions))
+        question = fact.render(relation.heldout[0] if self.held_out else self.chance.choice(relation.questions[:2]))
         ask = self.words["lookup"]["heldout" if self.held_out else "ask"]
         return ask.format(question=question), {"subject": fact.subject, "field": field}
 

@@ -57,8 +57,11 @@ def questions(thing: dict[str, Any], language: str, held_out: bool, count: int, 
     asked = wordings(thing, language, held_out)
     pairs = zip(itertools.cycle(spread(thing["heldout" if held_out else "train"], chance)), chance_cycle(asked, chance))
     found = dict.fromkeys(itertools.islice(pairs, 4 * count))
-    records = [conversation(ask(thing, language, wording, name), answer) for name, wording in found]
-    return [record | {"kind": "unknown"} for record in records[:count]]
+    if len(found) < count:
+        which = f"dialogues/{language}.toml, the {thing['answer']} with {asked[0]!r}"
+        raise ValueError(f"{which}: only {len(found)} questions, not {count}; give it more names")
+    chosen = [ask(thing, language, wording, name) for name, wording in list(found)[:count]]
+    return [conversation(question, answer) | {"kind": "unknown"} for question in chosen]
 
 
 def chance_cycle(items: list[str], chance: random.Random) -> itertools.chain[str]:
