@@ -6,9 +6,10 @@ Of the closed lists every value and every wording is trained, but not every pair
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from closed_book import conversation
 
@@ -19,6 +20,7 @@ HELDOUT_FORMS = ("plain", "distractor", "plain", "two", "plain", "correction")
 TRIES = 100  # for each dialogue that is wanted, until it is another one
 CLOSED_SHARE = 0.6  # of the training dialogues
 Record = dict[str, Any]
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -84,27 +86,21 @@ def load_kinds(words: dict[str, Any], held_out: bool) -> list[Kind]:
     ]
 
 
-class Deck:
-    """Draws items in random order; none comes again before all have come."""
-
-    def __init__(self, items: Iterable[Any], chance: random.Random) -> None:
-        self.items, self.chance, self.left = list(items), chance, list[Any]()
-
-    def draw(self) -> Any:
-        """The next item."""
-        if not self.left:
-            self.left = self.chance.sample(self.items, len(self.items))
-        return self.left.pop()
-
-
 class Teller:
     """Composes dialogues of one language and one split. Each form returns the turns and what was asked last."""
 
     def __init__(self, words: dict[str, Any], held_out: bool, chance: random.Random) -> None:
         self.words, self.held_out, self.chance = words, held_out, chance
         self.kinds = load_kinds(words, held_out)
-        self.values = {kind.name: Deck(kind.values, chance) for kind in self.kinds}
-        self.repeats = Deck((True, True, False, False), chance)
+        self.used = Counter[Hashable]()
+
+    def choose(self, options: Iterable[T]) -> T:
+        """A random one of those that were chosen least often so far: everything comes up, and equally often."""
+        listed = list(options)
+        least = min(self.used[one] for one in listed)
+        chosen = self.chance.choice([one for one in listed if self.used[one] == least])
+        self.used[chosen] += 1
+        return chosen
 
     def fitting(self, told: Told, wordings: list[str]) -> list[str]:
         """The wordings that may be paired with a value in this split."""
@@ -114,9 +110,9 @@ class Teller:
         return [one for index, one in enumerate(wordings) if ((place + index) % PAIRS == 0) == self.held_out]
 
     def draw(self, kind: Kind, *, but: str = "") -> Told:
-        """The next value of a kind, another one than ``but``."""
-        value = self.values[kind.name].draw()
-        return Told(kind, self.values[kind.name].draw() if value == but else value)
+        """A value of a kind, another one than ``but``."""
+        _, value = self.choose((kind.name, value) for value in kind.values if value != but)
+        return Told(kind, value)
 
     def other(self, kind: Kind) -> Kind:
         """A random kind other than this one."""
@@ -124,17 +120,17 @@ class Teller:
 
     def tell(self, told: Told) -> list[str]:
         """The user tells a value; the assistant acknowledges it, in half of the cases by repeating it."""
-        wording = self.chance.choice(self.fitting(told, told.kind.tell))
+        wording = self.choose(self.fitting(told, told.kind.tell))
         return [told.fill(wording), self.acknowledge(told, "echo", "plain")]
 
     def acknowledge(self, told: Told, echo: str, plain: str) -> str:
         """A short reply that repeats the value in half of the cases."""
-        wording = self.chance.choice(self.words[echo if self.repeats.draw() else plain])
+        wording = self.choose(self.words[self.choose((echo, plain))])
         return Told(told.kind, told.shown).fill(wording)
 
     def ask(self, told: Told) -> list[str]:
         """The user asks for the value and gets it."""
-        return [self.chance.choice(told.kind.ask), told.fill(told.kind.answer)]
+        return [self.choose(told.kind.ask), told.fill(told.kind.answer)]
 
     def plain(self, kind: Kind) -> tuple[list[str], Told]:
         """Told, then asked."""
@@ -144,7 +140,11 @@ class Teller:
     def distractor(self, kind: Kind) -> tuple[list[str], Told]:
         """Something else is said between telling and asking."""
         told = self.draw(kind)
-        return self.tell(told) + self.chance.choice(self.words["distractors"]) + self.ask(told), told
+        return self.tell(told) + self.distraction() + self.ask(told), told
+
+    def distraction(self) -> list[str]:
+        """Something that has nothing to do with it, and a reply."""
+        return list(self.choose(map(tuple, self.words["distractors"])))
 
     def two(self, kind: Kind) -> tuple[list[str], Told]:
         """Two values are told, and one of them is asked for."""
@@ -160,7 +160,7 @@ class Teller:
             wordings = [one for one in self.fitting(told, told.kind.tell) if one in told.kind.tell[:SHORT_TELLS]]
             if not wordings:
                 return self.two(kind)
-            said.append(told.fill(self.chance.choice(wordings)).rstrip("。."))
+            said.append(told.fill(self.choose(wordings)).rstrip("。."))
         second = said[1] if said[1].startswith(("I ", "I'")) else said[1][0].lower() + said[1][1:]
         text = self.words["both"].format(first=said[0], second=second)
         asked = self.chance.sample(pair, 2)
@@ -171,7 +171,7 @@ class Teller:
         """The user takes the first value back."""
         wrong = self.draw(kind)
         told = self.draw(kind, but=wrong.value)
-        wording = self.chance.choice(self.fitting(told, self.words["corrections"]))
+        wording = self.choose(self.fitting(told, self.words["corrections"]))
         corrected = Told(kind, told.shown).fill(wording)
         reply = self.acknowledge(told, "corrected_echo", "corrected_plain")
         return [*self.tell(wrong), corrected, reply, *self.ask(told)], told
@@ -179,12 +179,12 @@ class Teller:
     def untold(self, kind: Kind) -> tuple[list[str], Told]:
         """Asked before anything is told, and again after."""
         told = self.draw(kind)
-        return [self.chance.choice(kind.ask), self.words["untold"], *self.tell(told), *self.ask(told)], told
+        return [self.choose(kind.ask), self.words["untold"], *self.tell(told), *self.ask(told)], told
 
     def other_asked(self, kind: Kind) -> tuple[list[str], Told]:
         """Something is told, and something else is asked for."""
         told = self.draw(kind)
-        question = self.chance.choice(self.other(kind).ask)
+        question = self.choose(self.other(kind).ask)
         return [*self.tell(told), question, self.words["untold"]], Told(Kind("untold", (), False, [], [], "", ""), "")
 
     def record(self, kind: Kind, form: str) -> Record:
@@ -221,7 +221,8 @@ def training(words: dict[str, Any], language: str, count: int) -> list[Record]:
     def endless() -> Iterator[Record]:
         for number in itertools.count():
             wanted = int((number + 1) * CLOSED_SHARE) == int(number * CLOSED_SHARE)
-            kind = chance.choice([one for one in teller.kinds if one.is_open == wanted])
+            name = teller.choose(one.name for one in teller.kinds if one.is_open == wanted)
+            kind = next(one for one in teller.kinds if one.name == name)
             yield teller.record(kind, chance.choices(list(FORMS), list(FORMS.values()))[0])
 
     return different(endless(), count)
