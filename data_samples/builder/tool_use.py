@@ -194,9 +194,13 @@ class Maker:
         yield from (make[kind]() for _ in itertools.count())
 
     def offered(self, task: Task) -> str:
-        """The tools of the system turn as JSON: those that are needed and, in half of the cases, another one."""
-        wanted = {call.tool for calls in task.rounds for call in calls}
-        if not wanted or self.chance.random() < 0.5:
+        """The tools of the system turn as JSON: those that are needed and, in half of the cases, another one.
+
+        A task of two calls gets no other one: it should stay within 512 tokens of a small vocabulary.
+        """
+        calls = [call.tool for calls in task.rounds for call in calls]
+        wanted = set(calls)
+        if not calls or (len(calls) == 1 and self.chance.random() < 0.5):
             wanted.add(self.chance.choice([name for name in PARAMETERS if name not in wanted]))
         return compact([describe(name, self.words["tools"][name]) for name in PARAMETERS if name in wanted])
 
