@@ -200,7 +200,7 @@ def test_chinese_texts_are_simplified_and_whole() -> None:
     poems = texts("pretrain/poetry.jsonl")
     assert all(len(text) <= 500 for text in poems)
     for text in poems + texts("pretrain/classics.jsonl"):
-        text.replace("·", "").encode("gb2312")  # raises an error on traditional or broken characters
+        re.sub("[·嚱巉砯豗]", "", text).encode("gb2312")  # fails on traditional characters; 蜀道难 has four rare ones
         assert not re.search(r"[「」□]", text)
     assert any("床前明月光" in text for text in poems)
     assert any("宫阙通群帝，乾坤到十洲" in text for text in poems)  # 乾 stays where it does not mean "dry"
