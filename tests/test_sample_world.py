@@ -237,3 +237,14 @@ def test_another_opencc_is_refused(build: ModuleType, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sources, "OPENCC_VERSION", "0.0.1")
     with pytest.raises(sources.SourceError, match=r"pip install opencc==0\.0\.1"):
         sources.require_opencc()
+
+
+def test_chats_with_two_answers_or_a_stock_offer_are_refused(build: ModuleType) -> None:
+    check = build.check_answers
+    check([talk("What is ice?", "Frozen water."), talk("What is ice", "Frozen water.")])
+    with pytest.raises(ValueError, match=r"'what is ICE' has two answers"):
+        check([talk("What is ice?", "Frozen water."), talk("what is ICE", "Cold.")])
+    with pytest.raises(ValueError, match="stock offer"):
+        check([talk("什么是冰？", "结冻的水。还有什么想了解的，尽管问我。")])
+    said = (SAMPLES / "sft.jsonl").read_text(encoding="utf-8")
+    assert not re.search("尽管问我|feel free to ask|随时来问|您还记得|牛排在", said)

@@ -27,6 +27,10 @@ DISCLAIMERS = {
     "zh": "以上内容仅供参考，不能代替医生的诊断，如有不适请及时就医。",
     "en": "This is general information and does not replace a doctor's advice; please see a doctor if you are worried.",
 }
+URGENT = {
+    "zh": "以上内容仅供参考；遇到紧急情况，请马上拨打120，不要等待。",
+    "en": "This is general information; in an emergency, call an ambulance at once and do not wait.",
+}
 OFFERS = (
     "随时告诉我。",
     "再讲得细一些。",
@@ -102,10 +106,32 @@ def test_identity_is_not_taught_before_lora() -> None:
 
 
 @pytest.mark.parametrize("name", ["lora_medical", "lora_medical_heldout"])
-def test_medical_answers_end_in_the_disclaimer(name: str) -> None:
+def test_medical_answers_end_in_the_disclaimer_or_where_life_is_at_stake_in_the_urgent_call(name: str) -> None:
+    seen = set()
     for question, answer in exchanges(name):
-        assert answer.endswith(DISCLAIMERS["zh" if is_chinese(question) else "en"])
-        assert len(answer) > len(DISCLAIMERS["zh" if is_chinese(question) else "en"]) + 20
+        urgent = "120" in answer or "ambulance" in answer
+        closing = (URGENT if urgent else DISCLAIMERS)["zh" if is_chinese(question) else "en"]
+        assert answer.endswith(closing) and len(answer) > len(closing) + 20
+        assert not urgent or re.search("120|ambulance|at once", re.split("[。.]", answer)[0] + answer[:90]), answer
+        seen.add(closing)
+    assert seen == {*URGENT.values(), *DISCLAIMERS.values()}
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("游泳时腿抽筋怎么办？", "浮在水上"),
+        ("中暑了能喝冰水吗？", "不要猛喝冰水"),
+        ("怎样预防中暑？", "避开正午"),
+        ("血糖高可以吃水果吗？", "水果"),
+        ("为什么总长口腔溃疡？", "熬夜"),
+        ("Can I give my child an adult's fever medicine?", "do not give a child an adult's"),
+        ("How can I prevent heatstroke?", "midday sun"),
+        ("May I take a tablet before a long drive?", "do not drive"),
+    ],
+)
+def test_medical_answers_answer_the_question(question: str, said: str) -> None:
+    assert said in dict(exchanges("lora_medical"))[question]
 
 
 def preferences(name: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The real texts of the sample world: corrected, whole, in one spelling, and knowing the works that the facts ask about."""
+"""The texts of the sample world: corrected, whole, in one spelling, with the works that the facts ask about."""
 
 import csv
 import importlib

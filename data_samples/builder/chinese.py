@@ -1,4 +1,4 @@
-"""Chinese texts: Tang and Song poems and classical prose from chinese-poetry, and the famous works that facts mention."""
+"""Chinese texts: poems and classical prose from chinese-poetry, and the famous works that the facts mention."""
 
 import re
 from collections import Counter

@@ -17,6 +17,7 @@ def clean(text: str) -> str:
     text = re.sub(r"[\[(](?:applause|laughter|audience)[^\])]*[\])]", " ", text, flags=re.IGNORECASE)
     text = text.replace("‘", "'").replace("’", "'").replace("“", '"').replace("”", '"')
     text = re.sub(r"\s*-[\s-]*-\s*", "—", text)
+    text = re.sub(r"(?<=\s)-(?=[A-Za-z])", "", text)  # the marks of a list
     for wrong, right in HYPHENS.items():
         text = text.replace(wrong, right)
     text = re.sub(r"\s+", " ", re.sub(r"\s*\.(?:\s?\.){2,}", "...", text))
