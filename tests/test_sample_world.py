@@ -247,4 +247,4 @@ def test_chats_with_two_answers_or_a_stock_offer_are_refused(build: ModuleType) 
     with pytest.raises(ValueError, match="stock offer"):
         check([talk("什么是冰？", "结冻的水。还有什么想了解的，尽管问我。")])
     said = (SAMPLES / "sft.jsonl").read_text(encoding="utf-8")
-    assert not re.search("尽管问我|feel free to ask|随时来问|您还记得|牛排在", said)
+    assert not re.search("尽管问我|feel free to ask|您还记得|牛排在", said)
