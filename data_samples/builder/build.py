@@ -26,6 +26,7 @@ GENERATORS = (
     "preferences",
     "reasoning",
     "exam",
+    "rings",
     "stories",
     "minimal_pairs",
 )  # each: build(out_dir, facts)

@@ -26,7 +26,7 @@ LETTERS = "ABCD"
 SPLITS = {
     "ceval": {"dev": 5, "val": 15, "test": 25},
     "cmmlu": {"dev": 5, "test": 25},
-    "openbookqa": {"train": 5, "test": 60},
+    "openbookqa": {"train": 5, "test": 50},
 }
 TURNED_SHARE = 0.25  # questions that give the value and ask for the subject
 
