@@ -1,10 +1,11 @@
-"""Fact questions in rings: what is trained on in chat/, and what is held out in facts_rings/, nearer and farther from it.
+"""Fact questions: what is trained on in chat/, and what is held out in facts_rings/, nearer and farther from it.
 
 Wordings stand in facts/rings_*.toml. Of the questions asked backwards (from the value to the subject), every second
 subject of a relation has some in training and the others have none. ``minimind data check`` holds the distances.
 """
 
 import random
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from closed_book import SYSTEM, conversation, relation_of
-from facts import FOLDER, LANGUAGES, Fact
+from facts import FOLDER, LANGUAGES, Fact, read_table
 from texts import write_lines
 
 WORDINGS = 2  # of each fact, asked alone; one more is asked in a conversation about two or three facts
 BACKWARDS = 2  # wordings, of each subject that is asked backwards in training
 SYSTEM_SHARE = 0.05  # of the training conversations
-SIZES = {"near": 120, "far": 120, "known": 100, "backwards_trained": 101, "backwards": 101}  # in each language
+SIZES = {"near": 105, "far": 105, "known": 100, "backwards_trained": 108, "backwards": 108}  # in each language
 FOREIGN = {"zh": "{en}", "en": "{zh}"}  # the slot of a name in the other language
 ENTITIES = (  # relations about countries, people and works: of such things others do not exist
     "country_capital", "country_continent", "country_currency", "province_capital", "province_short", "state_capital",
@@ -76,8 +77,9 @@ def exchange(fact: Fact, place: int) -> list[str]:
 
 def reversible(facts: list[Fact]) -> list[Fact]:
     """The facts that can be asked backwards: one subject alone has the value."""
-    counts = Counter((fact.relation, fact.value) for fact in facts)
-    return [fact for fact in facts if "back" in wording_of(fact) and counts[fact.relation, fact.value] == 1]
+    counts = Counter((fact.language, fact.relation, fact.value) for fact in facts)
+    once = [fact for fact in facts if counts[fact.language, fact.relation, fact.value] == 1]
+    return [fact for fact in once if "back" in wording_of(fact)]
 
 
 def backwards(facts: list[Fact]) -> Iterator[dict[str, Any]]:
@@ -87,6 +89,17 @@ def backwards(facts: list[Fact]) -> Iterator[dict[str, Any]]:
         for step in range(BACKWARDS):
             question = fact.render(templates[(index + step) % len(templates)])
             yield conversation(question, fact.render(wording_of(fact)["back_answer"]))
+
+
+def row_of(fact: Fact) -> int:
+    """Where the fact stands in its table: the same in both languages, so that none teaches what the other holds out."""
+    return read_table(relation_of(fact).table).index(dict(fact.columns))
+
+
+def names(value: str, facts: list[Fact]) -> bool:
+    """Whether some value of the facts contains the value as a word, as 乌鲁木齐 contains 鲁."""
+    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", re.IGNORECASE)
+    return any(word.search(fact.value) for fact in facts)
 
 
 def item(fact: Fact, given: str, value: str, *turns: str, **more: str) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def far(facts: list[Fact], size: int, chance: random.Random) -> Iterator[dict[st
     for fact in spread(facts, size):
         known = wording_of(fact)
         before = first_round(fact, facts, chance) if "follow" in known else []
-        templates = [*known["far"], *(known["follow"] if before else ())]
+        templates = [*known["far"][:1], *(known["follow"] if before else ()), *known["far"][1:]]
         template = templates[seen[fact.relation] % len(templates)]
         seen[fact.relation] += 1
         follows = template not in known["far"]
@@ -141,16 +154,18 @@ def asked_backwards(facts: list[Fact], size: int) -> Iterator[dict[str, Any]]:
 
 def build(folder: Path, facts: list[Fact]) -> None:
     """Write chat/facts_*, chat/backwards_* and facts_rings/*."""
+    back = reversible(facts)
+    asked_back = [fact for fact in back if row_of(fact) % 2 == 0]
     for language in LANGUAGES:
         chance = random.Random(language)
         mine = [fact for fact in facts if fact.language == language]
-        back = reversible(mine)
-        taught, new = back[::2], back[1::2]
+        taught = [fact for fact in asked_back if fact.language == language]
+        new = [fact for fact in back if fact in mine and fact not in taught and not names(fact.value, asked_back)]
         entities = [fact for fact in mine if fact.relation in ENTITIES]
         train = {"facts": list(training(mine, chance)), "backwards": list(backwards(taught))}
         for name, records in train.items():
             chance.shuffle(records)
-            write_lines(folder / "chat" / f"{name}_{language}.jsonl", records)
+            write_lines(folder / "chat" / f"{name}_{language}.jsonl", records, compact=True)
         rings = {
             "near": near(mine, SIZES["near"], 0),
             "far": far(mine, SIZES["far"], chance),
@@ -159,4 +174,4 @@ def build(folder: Path, facts: list[Fact]) -> None:
             "backwards": asked_backwards(new, SIZES["backwards"]),
         }
         for name, records_of in rings.items():
-            write_lines(folder / "facts_rings" / f"{name}_{language}.jsonl", records_of)
+            write_lines(folder / "facts_rings" / f"{name}_{language}.jsonl", records_of, compact=True)

@@ -55,10 +55,11 @@ class NearDuplicates:
         return True
 
 
-def write_lines(path: Path, records: Iterable[object]) -> None:
-    """Write records as JSON Lines: UTF-8, one per line, the same bytes on every system."""
+def write_lines(path: Path, records: Iterable[object], compact: bool = False) -> None:
+    """Write records as JSON Lines: UTF-8, one per line, the same bytes on every system; compact: without spaces."""
+    separators = (",", ":") if compact else None
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    lines = [json.dumps(record, ensure_ascii=False, separators=separators) + "\n" for record in records]
     path.write_bytes("".join(lines).encode("utf-8"))
 
 
