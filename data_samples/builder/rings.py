@@ -128,7 +128,7 @@ def far(facts: list[Fact], size: int, chance: random.Random) -> Iterator[dict[st
         known = wording_of(fact)
         before = first_round(fact, facts, chance) if "follow" in known else []
         templates = [*known["far"][:1], *(known["follow"] if before else ()), *known["far"][1:]]
-        template = templates[seen[fact.relation] % len(templates)]
+        template = templates[(seen[fact.relation] + len(fact.relation)) % len(templates)]  # not all from the first
         seen[fact.relation] += 1
         follows = template not in known["far"]
         foreign = FOREIGN[fact.language]
