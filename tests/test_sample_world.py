@@ -200,7 +200,7 @@ def test_chinese_texts_are_simplified_and_whole() -> None:
     poems = texts("pretrain/poetry.jsonl")
     assert all(len(text) <= 500 for text in poems)
     for text in poems + texts("pretrain/classics.jsonl"):
-        text.replace("·", "").encode("gb2312")  # raises an error on traditional or broken characters
+        re.sub("[·嚱巉砯豗]", "", text).encode("gb2312")  # fails on traditional characters; 蜀道难 has four rare ones
         assert not re.search(r"[「」□]", text)
     assert any("床前明月光" in text for text in poems)
     assert any("宫阙通群帝，乾坤到十洲" in text for text in poems)  # 乾 stays where it does not mean "dry"
@@ -237,3 +237,14 @@ def test_another_opencc_is_refused(build: ModuleType, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sources, "OPENCC_VERSION", "0.0.1")
     with pytest.raises(sources.SourceError, match=r"pip install opencc==0\.0\.1"):
         sources.require_opencc()
+
+
+def test_chats_with_two_answers_or_a_stock_offer_are_refused(build: ModuleType) -> None:
+    check = build.check_answers
+    check([talk("What is ice?", "Frozen water."), talk("What is ice", "Frozen water.")])
+    with pytest.raises(ValueError, match=r"'what is ICE' has two answers"):
+        check([talk("What is ice?", "Frozen water."), talk("what is ICE", "Cold.")])
+    with pytest.raises(ValueError, match="stock offer"):
+        check([talk("什么是冰？", "结冻的水。还有什么想了解的，尽管问我。")])
+    said = (SAMPLES / "sft.jsonl").read_text(encoding="utf-8")
+    assert not re.search("尽管问我|feel free to ask|您还记得|牛排在", said)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from minimind_lite.data.benchmarks import BENCHMARKS, read_questions
+from minimind_lite.data.check import check_folder
 from minimind_lite.data.exams import ExamQuestion, read_exam
 from minimind_lite.data.records import read_records
 
@@ -26,6 +28,10 @@ CONVERSATIONS = [
 DISCLAIMERS = {
     "zh": "以上内容仅供参考，不能代替医生的诊断，如有不适请及时就医。",
     "en": "This is general information and does not replace a doctor's advice; please see a doctor if you are worried.",
+}
+URGENT = {
+    "zh": "以上内容仅供参考；遇到紧急情况，请马上拨打120，不要等待。",
+    "en": "This is general information; in an emergency, call an ambulance at once and do not wait.",
 }
 OFFERS = (
     "随时告诉我。",
@@ -102,10 +108,32 @@ def test_identity_is_not_taught_before_lora() -> None:
 
 
 @pytest.mark.parametrize("name", ["lora_medical", "lora_medical_heldout"])
-def test_medical_answers_end_in_the_disclaimer(name: str) -> None:
+def test_medical_answers_end_in_the_disclaimer_or_where_life_is_at_stake_in_the_urgent_call(name: str) -> None:
+    seen = set()
     for question, answer in exchanges(name):
-        assert answer.endswith(DISCLAIMERS["zh" if is_chinese(question) else "en"])
-        assert len(answer) > len(DISCLAIMERS["zh" if is_chinese(question) else "en"]) + 20
+        urgent = "120" in answer or "ambulance" in answer
+        closing = (URGENT if urgent else DISCLAIMERS)["zh" if is_chinese(question) else "en"]
+        assert answer.endswith(closing) and len(answer) > len(closing) + 20
+        assert not urgent or re.search("120|ambulance|at once", re.split("[。.]", answer)[0] + answer[:90]), answer
+        seen.add(closing)
+    assert seen == {*URGENT.values(), *DISCLAIMERS.values()}
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("游泳时腿抽筋怎么办？", "浮在水上"),
+        ("中暑了能喝冰水吗？", "不要猛喝冰水"),
+        ("怎样预防中暑？", "避开正午"),
+        ("血糖高可以吃水果吗？", "水果"),
+        ("为什么总长口腔溃疡？", "熬夜"),
+        ("Can I give my child an adult's fever medicine?", "do not give a child an adult's"),
+        ("How can I prevent heatstroke?", "midday sun"),
+        ("May I take a tablet before a long drive?", "do not drive"),
+    ],
+)
+def test_medical_answers_answer_the_question(question: str, said: str) -> None:
+    assert said in dict(exchanges("lora_medical"))[question]
 
 
 def preferences(name: str) -> list[Any]:
@@ -228,3 +256,50 @@ def test_modern_texts_are_many_different_and_of_one_size(language: str) -> None:
 def test_chinese_is_punctuated_as_chinese(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.findall(r"[\u4e00-\u9fff][,;:?!]|[,;?!][\u4e00-\u9fff]", text)
+
+
+def test_the_exam_in_json_is_read_as_openbookqa_is() -> None:
+    exam = DATA / "exam" / "openbookqa"
+    scored = read_questions(BENCHMARKS["openbookqa"], exam)
+    examples = read_questions(BENCHMARKS["openbookqa"], exam, examples=True)
+    assert (len(scored), len(examples)) == (50, 5)
+    assert all(len(set(question.choices)) == 4 for question in scored + examples)
+    counts = Counter(question.answer for question in scored)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert len({question.text.split()[0] for question in scored}) >= 5
+    report = check_folder(DATA / "exam")
+    assert report.ok and {file.kind for file in report.files} == {"exam"}
+
+
+def cards() -> str:
+    """All that flash cards say, letters and digits alone, one card a line."""
+    return "\n".join(bare(record.text) for name in ("zh", "en") for record in flash_cards(name))
+
+
+def flash_cards(language: str) -> list[Any]:
+    return list(read_records(DATA / "pretrain" / f"facts_{language}.jsonl", "text", strict=True))
+
+
+def asked_and_answered() -> Iterator[tuple[str, str]]:
+    """(stem, right answer) of every exam question."""
+    for items in splits().values():
+        for row in items:
+            yield row.question, row.choices["ABCD".index(row.answer or "")]
+    for question in read_questions(BENCHMARKS["openbookqa"], DATA / "exam" / "openbookqa"):
+        yield question.text + " ____", question.choices[question.answer]
+
+
+def test_no_flash_card_answers_an_exam_question_word_for_word() -> None:
+    known = cards()
+    assert not [stem for stem, right in asked_and_answered() if bare(stem.replace("____", right)) in known]
+    assert bare("法国的首都是巴黎。") in known  # the check can fail
+
+
+def test_no_exam_question_gives_its_answer_away() -> None:
+    told = re.compile("[\u4e00-\u9fff]")
+    common = set(
+        "的是下列城市中省会首府设在地方简称汉字代表符号元素周期序号朝代所处各项作品出自之手写国家从图上看属于发现者太阳向外数次按十二生肖位第日期翻译成英语单词把汉就简颗行星种古人"
+    )
+    for stem, right in asked_and_answered():
+        shared = (set(told.findall(stem)) & set(told.findall(right))) - common
+        assert not shared, (stem, right)

@@ -15,7 +15,7 @@ import closed_book
 import english
 import sources
 import texts
-from chats import read_chats
+from chats import check_answers, read_chats
 from facts import load_facts
 
 FOLDER = Path(__file__).parent
@@ -26,6 +26,7 @@ GENERATORS = (
     "preferences",
     "reasoning",
     "exam",
+    "rings",
     "stories",
     "minimal_pairs",
     "dialogues",
@@ -113,6 +114,7 @@ def build_own(output: Path) -> None:
     facts = load_facts()
     build_written(output)
     chats = read_chats(FOLDER / "chats") + read_lines(sorted(WRITTEN.glob("chat*.jsonl")))
+    check_answers(chats)
     closed_book.build(output, facts, list({prompt(chat): chat for chat in reversed(chats)}.values()))
     for name in GENERATORS:
         if importlib.util.find_spec(name) is not None:

@@ -8,15 +8,20 @@ from texts import chunks, sentences, write_texts
 
 SPEECH_YEARS = range(1934, 2001)
 SPEECH_BYTES = 6_000  # of each address, from its start
-MOBY_DICK_CHAPTERS = 40
+MOBY_DICK_CHAPTERS = 31
+HYPHENS = {"last-maybe—but": "last—maybe—but", "everyone-well,": "everyone—well,"}  # typed for dashes
 
 
 def clean(text: str) -> str:
     """Remove the reporters' notes and normalise spaces and quotation marks."""
     text = re.sub(r"[\[(](?:applause|laughter|audience)[^\])]*[\])]", " ", text, flags=re.IGNORECASE)
     text = text.replace("‘", "'").replace("’", "'").replace("“", '"').replace("”", '"')
+    text = re.sub(r"\s*-[\s-]*-\s*", "—", text)
+    text = re.sub(r"(?<=\s)-(?=[A-Za-z])", "", text)  # the marks of a list
+    for wrong, right in HYPHENS.items():
+        text = text.replace(wrong, right)
     text = re.sub(r"\s+", " ", re.sub(r"\s*\.(?:\s?\.){2,}", "...", text))
-    return re.sub(r" (?=[.,;:?!](?:\s|$))", "", text).strip()
+    return re.sub(r" (?=[.,;:?!](?:\s|$))", "", re.sub(r" ?\*", "", text)).strip()
 
 
 def build_speeches(folder: Path, sources: Path) -> None:
@@ -38,7 +43,10 @@ def build_moby_dick(folder: Path, sources: Path) -> None:
     items = []
     for chapter in chapters:
         pieces = []
-        for paragraph in map(clean, re.split(r"\n\s*\n", chapter["text"])):
+        for raw in re.split(r"\n\s*\n", chapter["text"]):
+            if raw.lstrip().startswith("*"):
+                continue  # a footnote
+            paragraph = clean(raw)
             pieces += [paragraph] if len(paragraph) <= 500 else list(chunks(sentences(paragraph), " "))
         items.append(list(chunks(filter(None, pieces), "\n")))
     write_texts(folder, "moby_dick", items)

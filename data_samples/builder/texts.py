@@ -63,9 +63,12 @@ def write_lines(path: Path, records: Iterable[object], *, compact: bool = False)
     path.write_bytes("".join(lines).encode("utf-8"))
 
 
-def write_texts(folder: Path, name: str, items: Iterable[list[str]]) -> None:
-    """Write one source's documents: whole items (a poem, a chapter, a speech) for training, every 25th held out."""
-    train: list[dict[str, str]] = []
+def write_texts(folder: Path, name: str, items: Iterable[list[str]], always: Iterable[list[str]] = ()) -> None:
+    """Write one source's documents: whole items (a poem, a chapter, a speech) for training, every 25th held out.
+
+    The items of ``always`` come first, and none of them is held out.
+    """
+    train = [{"text": text} for item in always for text in item]
     heldout: list[dict[str, str]] = []
     for index, item in enumerate(items):
         split = heldout if index % HELD_OUT_EVERY == HELD_OUT_EVERY // 2 else train

@@ -1,11 +1,11 @@
 """Check a data folder: every record valid, no held-out item in the training data, every file as the manifest states.
 
 ``X_heldout.jsonl`` is held out from ``X.jsonl`` and ``X_….jsonl``, the folder ``X_heldout/`` from the folder ``X/``;
-the ``dev``, ``val`` and ``test`` questions of exams (CSV) are held out from each other.
+the ``train``, ``dev``, ``val`` and ``test`` questions of exams are held out from each other. Rings of fact questions
+have rules of their own (rings.py).
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,19 +13,22 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from minimind_lite.data.benchmarks import BENCHMARKS
 from minimind_lite.data.exams import read_exam
 from minimind_lite.data.records import DataError, Kind, check_plain, read_records
+from minimind_lite.data.rings import check_rings, tokens
+from minimind_lite.data.tables import read_table
 from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
 
 MANIFEST = "MANIFEST.json"
 _KINDS: dict[str, Kind] = {
     "text": "text", "conversations": "conversation", "chosen": "preference", "sentence_good": "minimal_pair",
 }  # fmt: skip
+_LONGEST_QUESTION = 100_000  # bytes of a first line that are looked at
 _CACHES = {"__pycache__", ".ruff_cache"}
 RUN_LENGTH, NEAR_SHARE = 13, 0.3  # see ``compare``
 Items = list[list[str]]  # an item is a list of parts: one text, or everything a user says in a conversation
-_TOKEN = re.compile(r"[\u4e00-\u9fff+*/×÷=<>−-]|[^\W\u4e00-\u9fff]+")  # 3+4 and 3-4 are not the same question
-_SPLIT = re.compile(r"(?:^|[/_])(dev|val|test)(?=[/_.]|$)")
+_SPLIT = re.compile(r"(?:^|[/_])(train|dev|val|test)(?=[/_.]|$)")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def check_folder(path: str | Path) -> Report:
         for overlap in report.overlaps
         if overlap.copies
     ]
+    report.problems += check_rings(folder)
     _check_manifest(report)
     return report
 
@@ -124,9 +128,9 @@ def _read(folder: Path, name: str, problems: list[str], keep: bool) -> FileRepor
     kind, items, records, cuts, letters = "unknown", Items(), 0, "", Counter[str]()
     try:
         check_plain(path)
-        if path.suffix == ".csv":
+        if path.suffix == ".csv" or _holds_questions(path):
             kind = "exam"
-            items = [[" ".join((row.question, *sorted(row.choices)))] for row in read_exam(path)]
+            items = _exam_items(path)
             records = len(items)
             letters.update(_letters(items))
         else:
@@ -146,6 +150,23 @@ def _read(folder: Path, name: str, problems: list[str], keep: bool) -> FileRepor
         problems.append(str(error))
     size = path.stat().st_size if path.is_file() else 0
     return FileReport(name, kind, size, letters["chinese"] / max(1, letters.total()), records, cuts, items)
+
+
+def _holds_questions(path: Path) -> bool:
+    """Whether JSON Lines hold an exam as OpenBookQA's authors write it."""
+    with path.open("rb") as lines:
+        return b'"answerKey"' in lines.readline(_LONGEST_QUESTION)
+
+
+def _exam_items(path: Path) -> Items:
+    """Every question with its choices, in whatever order they came."""
+    asked: list[tuple[str, tuple[str, ...]]]
+    if path.suffix == ".csv":
+        asked = [(row.question, row.choices) for row in read_exam(path)]
+    else:
+        questions = (BENCHMARKS["openbookqa"].read(row) for row in read_table(path))
+        asked = [(question.text, question.choices) for question in questions]
+    return [[" ".join((text, *sorted(choices)))] for text, choices in asked]
 
 
 def _letters(items: Items) -> dict[str, int]:
@@ -197,7 +218,7 @@ def _pairs(files: list[FileReport]) -> Iterator[tuple[str, Items, str, Items]]:
         for train in groups if "_heldout" in name else ():
             if "_heldout" not in train and re.fullmatch(f"{re.escape(base)}(_.*)?", train.removesuffix(".jsonl")):
                 yield train, _items(groups[train]), name, _items(group)
-    exams = [name for name in groups if name.endswith((" dev", " val", " test"))]
+    exams = [name for name in groups if name.endswith((" train", " dev", " val", " test"))]
     for first, second in combinations(exams, 2):
         yield first, _items(groups[first]), second, _items(groups[second])
 
@@ -243,10 +264,10 @@ def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) 
     al. 2020, arXiv 2005.14165, appendix C). A token is a Latin word, a number, an arithmetic sign or one Chinese
     character.
     """
-    items = [([_tokens(part) for part in item], " / ".join(item)) for item in heldout_items]
+    items = [([tokens(part) for part in item], " / ".join(item)) for item in heldout_items]
     wanted = {run for item, _ in items for part in item for run in _runs(part)}
     seen_parts, seen_runs = set[str](), set[str]()
-    for part in (_tokens(part) for item in train_items for part in item):
+    for part in (tokens(part) for item in train_items for part in item):
         seen_parts.add(" ".join(part))
         seen_runs.update(run for run in _runs(part) if run in wanted)
     exact, near = list[str](), list[str]()
@@ -257,10 +278,6 @@ def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) 
         elif runs and sum(run in seen_runs for run in runs) >= NEAR_SHARE * len(runs):
             near.append(text)
     return Overlap(train, heldout, len(items), len(exact), len(near), (*exact, *near))
-
-
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def _runs(tokens: list[str]) -> list[str]:
