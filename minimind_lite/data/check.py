@@ -1,7 +1,8 @@
 """Check a data folder: every record valid, no held-out item in the training data, every file as the manifest states.
 
 ``X_heldout.jsonl`` is held out from ``X.jsonl`` and ``X_….jsonl``, the folder ``X_heldout/`` from the folder ``X/``;
-the ``dev``, ``val`` and ``test`` questions of exams (CSV) are held out from each other.
+the ``dev``, ``val`` and ``test`` questions of exams (CSV) are held out from each other. Where ``X.jsonl`` and
+``X_heldout.jsonl`` hold preferences, the controls of ``controls.py`` try to tell them by what they should not show.
 """
 
 import re
@@ -13,6 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from minimind_lite.data.controls import MOST, Control, preference_controls
 from minimind_lite.data.exams import read_exam
 from minimind_lite.data.records import DataError, Kind, check_plain, read_records
 from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
@@ -64,6 +66,7 @@ class Report:
     folder: Path
     files: list[FileReport] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
+    controls: dict[str, list[Control]] = field(default_factory=dict)  # by the held-out file
     problems: list[str] = field(default_factory=list)
     total_bytes: int = 0
 
@@ -82,6 +85,11 @@ class Report:
         for overlap in self.overlaps:
             names = f"{overlap.heldout:30}{overlap.train:30}"
             lines.append(f"{names}{overlap.items:>7,}{overlap.exact:>6}{overlap.near:>6}")
+        for name, controls in self.controls.items():
+            lines += ["", f"{name}: right on held-out pairs, by seeing nothing else than"]
+            lines += [f"  {one}" for one in controls]
+            if not all(one.judged for one in controls):
+                lines.append("  (shown, not judged: the pairs name no kind)")
         lines += ["", *(f"WRONG: {problem}" for problem in self.problems)]
         lines.append("everything is in order" if self.ok else f"{len(self.problems)} things are wrong")
         return "\n".join(lines)
@@ -115,8 +123,25 @@ def check_folder(path: str | Path) -> Report:
         for overlap in report.overlaps
         if overlap.copies
     ]
+    _check_preferences(report)
     _check_manifest(report)
     return report
+
+
+def _check_preferences(report: Report) -> None:
+    """Run the controls on every pair of preference files X.jsonl and X_heldout.jsonl."""
+    names = {file.name for file in report.files if file.kind == "preference" and file.records}
+    for heldout in sorted(names):
+        train = heldout.replace("_heldout", "")
+        if heldout == train or train not in names:
+            continue
+        controls = report.controls[heldout] = preference_controls(report.folder / train, report.folder / heldout)
+        report.problems += [
+            f"{heldout}: a classifier that sees only the {one.name} is right on {one.right:.0%} of the pairs, over the "
+            f"limit of {MOST:.0%}; give chosen and rejected answers the same endings and lengths"
+            for one in controls
+            if one.judged and not one.passed
+        ]
 
 
 def _read(folder: Path, name: str, problems: list[str], keep: bool) -> FileReport:

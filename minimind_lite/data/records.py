@@ -158,10 +158,14 @@ class ReasoningOffRecord(ReasoningRecord):
 
 
 class PreferenceRecord(BaseModel):
-    """A better and a worse ending of the same conversation, for preference training."""
+    """A better and a worse ending of the same conversation, for preference training.
+
+    kind: what makes the better one better, where a file tells its kinds of preference apart.
+    """
 
     chosen: Turns
     rejected: Turns
+    kind: str = ""
 
     @model_validator(mode="after")
     def _same_prompt(self) -> "PreferenceRecord":
