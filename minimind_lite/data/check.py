@@ -268,15 +268,15 @@ def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) 
     al. 2020, arXiv 2005.14165, appendix C). A token is a Latin word, a number, an arithmetic sign or one Chinese
     character.
     """
-    items = [([_tokens(part) for part in item], " / ".join(item)) for item in heldout_items]
-    wanted = {run for item, _ in items for part in item for run in _runs(part)}
+    items = [([tokens_of(part) for part in item], " / ".join(item)) for item in heldout_items]
+    wanted = {run for item, _ in items for part in item for run in runs_of(part)}
     seen_parts, seen_runs = set[str](), set[str]()
-    for part in (_tokens(part) for item in train_items for part in item):
+    for part in (tokens_of(part) for item in train_items for part in item):
         seen_parts.add(" ".join(part))
-        seen_runs.update(run for run in _runs(part) if run in wanted)
+        seen_runs.update(run for run in runs_of(part) if run in wanted)
     exact, near = list[str](), list[str]()
     for item, text in items:
-        runs = [run for part in item for run in _runs(part)]
+        runs = [run for part in item for run in runs_of(part)]
         if all(" ".join(part) in seen_parts for part in item):
             exact.append(text)
         elif runs and sum(run in seen_runs for run in runs) >= NEAR_SHARE * len(runs):
@@ -284,9 +284,11 @@ def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) 
     return Overlap(train, heldout, len(items), len(exact), len(near), (*exact, *near))
 
 
-def _tokens(text: str) -> list[str]:
+def tokens_of(text: str) -> list[str]:
+    """What comparisons look at: words, numbers, signs, Chinese characters; without case, width and punctuation."""
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _runs(tokens: list[str]) -> list[str]:
-    return [" ".join(tokens[start : start + RUN_LENGTH]) for start in range(len(tokens) - RUN_LENGTH + 1)]
+def runs_of(tokens: list[str], length: int = RUN_LENGTH) -> list[str]:
+    """All runs of ``length`` neighbouring tokens."""
+    return [" ".join(tokens[start : start + length]) for start in range(len(tokens) - length + 1)]
