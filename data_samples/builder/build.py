@@ -24,6 +24,7 @@ GENERATORS = (
     "identity",
     "medical",
     "preferences",
+    "preference_kinds",
     "reasoning",
     "exam",
     "rings",

@@ -7,6 +7,7 @@ chat/words.json what a measurement has to know: the values, the answers' frames,
 import itertools
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import follow
 import recall
 import unknown
 from facts import LANGUAGES, Fact
-from recall import Record, questions
+from recall import Record, bare, questions
 from texts import write_lines
 
 FOLDER = Path(__file__).parent / "dialogues"
@@ -31,8 +32,10 @@ def load_words(language: str) -> dict[str, Any]:
     return tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
 
 
-def compose(words: dict[str, Any], facts: list[Fact], language: str) -> dict[str, list[Record]]:
-    """All files of one language by their path without the language."""
+def compose(
+    words: dict[str, Any], facts: list[Fact], language: str, taught: Collection[str] = ()
+) -> dict[str, list[Record]]:
+    """All files of one language by their path without the language. taught: the questions of other training files."""
     closed, opened = recall.heldout(words["recall"], language, HELD_OUT_RECALL)
     files = {
         "chat/recall": recall.training(words["recall"], language, TRAIN["recall"]),
@@ -41,8 +44,20 @@ def compose(words: dict[str, Any], facts: list[Fact], language: str) -> dict[str
     }
     for name, module in (("follow", follow), ("unknown", unknown)):
         files[f"chat/{name}"] = module.dialogues(words[name], facts, language, False, TRAIN[name])
-        files[f"chat_heldout/{name}"] = module.dialogues(words[name], facts, language, True, HELD_OUT[name])
+    trained = [record for path, records in files.items() if path.startswith("chat/") for record in records]
+    asked = map(questions, trained)
+    known = set(map(bare, itertools.chain(taught, itertools.chain.from_iterable(asked))))
+    follows = follow.dialogues(words["follow"], facts, language, True, HELD_OUT["follow"], known)
+    files["chat_heldout/follow"] = follows
+    files["chat_heldout/unknown"] = unknown.dialogues(words["unknown"], facts, language, True, HELD_OUT["unknown"])
     return files
+
+
+def taught_questions(folder: Path, language: str) -> set[str]:
+    """What users say in the conversations about facts, which ``rings`` has written."""
+    paths = [folder / "chat" / f"{name}_{language}.jsonl" for name in ("facts", "backwards")]
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return set(itertools.chain.from_iterable(questions(json.loads(line)) for line in lines))
 
 
 def refuse_copies(files: dict[str, list[Record]]) -> None:
@@ -73,12 +88,12 @@ def build(folder: Path, facts: list[Fact]) -> None:
     words = {language: load_words(language) for language in LANGUAGES}
     drills: list[list[str]] = []
     for language in LANGUAGES:
-        files = compose(words[language], facts, language)
+        files = compose(words[language], facts, language, taught_questions(folder, language))
         refuse_copies(files)
         for path, records in files.items():
-            write_lines(folder / f"{path}_{language}.jsonl", records, compact=True)
+            write_lines(folder / f"{path}_{language}.jsonl", records)
         drills.append(list(itertools.islice(copies.Driller(words[language], language).texts(), COPIES)))
     mixed = itertools.chain.from_iterable(zip(*drills, strict=True))
-    write_lines(folder / "pretrain" / "copies.jsonl", ({"text": text} for text in mixed), compact=True)
+    write_lines(folder / "pretrain" / "copies.jsonl", ({"text": text} for text in mixed))
     text = json.dumps({language: summary(words[language]) for language in LANGUAGES}, ensure_ascii=False)
     (folder / "chat" / "words.json").write_bytes((text + "\n").encode("utf-8"))

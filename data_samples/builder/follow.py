@@ -6,13 +6,13 @@ the training split, though its facts are taught elsewhere.
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from closed_book import conversation, relation_of
 from facts import Fact, read_table, with_article
-from recall import Record, different
+from recall import Record, bare, different, questions
 
 HELD_OUT_EVERY = 4
 FORMS = ("same", "other", "same", "other", "shorter", "same", "other", "again")
@@ -88,11 +88,21 @@ def answer(fact: Fact) -> str:
     return fact.render(relation_of(fact).answer)
 
 
-def dialogues(words: dict[str, Any], facts: list[Fact], language: str, held_out: bool, count: int) -> list[Record]:
-    """The dialogues of one language and one split."""
+def dialogues(
+    words: dict[str, Any],
+    facts: list[Fact],
+    language: str,
+    held_out: bool,
+    count: int,
+    taught: Collection[str] = (),
+) -> list[Record]:
+    """The dialogues of one language and one split; none that begins with a question that is ``taught`` elsewhere.
+
+    taught: questions without punctuation, see ``bare``.
+    """
     mine: dict[str, dict[str, Fact]] = {}
     for fact in facts:
         if fact.language == language and is_held_out(fact) == held_out:
             mine.setdefault(fact.relation, {})[fact.subject] = fact
     follower = Follower(words, mine, random.Random(f"{language} follow {held_out}"))
-    return different(follower.records(), count)
+    return different((one for one in follower.records() if bare(questions(one)[0]) not in taught), count)

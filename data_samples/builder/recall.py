@@ -6,6 +6,7 @@ Of the closed lists every value and every wording is trained, but not every pair
 
 import itertools
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -201,6 +202,11 @@ class Teller:
 def questions(record: Record) -> tuple[str, ...]:
     """Everything that the user says: two dialogues with the same turns of the user are one."""
     return tuple(turn["content"] for turn in record["conversations"] if turn["role"] == "user")
+
+
+def bare(question: str) -> str:
+    """A question without case, spaces and punctuation, as ``minimind data check`` compares it."""
+    return re.sub(r"\W", "", question).casefold()
 
 
 def different(records: Iterator[Record], count: int) -> list[Record]:

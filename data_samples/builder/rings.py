@@ -165,7 +165,7 @@ def build(folder: Path, facts: list[Fact]) -> None:
         train = {"facts": list(training(mine, chance)), "backwards": list(backwards(taught))}
         for name, records in train.items():
             chance.shuffle(records)
-            write_lines(folder / "chat" / f"{name}_{language}.jsonl", records, compact=True)
+            write_lines(folder / "chat" / f"{name}_{language}.jsonl", records)
         rings = {
             "near": near(mine, SIZES["near"], 0),
             "far": far(mine, SIZES["far"], chance),
@@ -174,4 +174,4 @@ def build(folder: Path, facts: list[Fact]) -> None:
             "backwards": asked_backwards(new, SIZES["backwards"]),
         }
         for name, records_of in rings.items():
-            write_lines(folder / "facts_rings" / f"{name}_{language}.jsonl", records_of, compact=True)
+            write_lines(folder / "facts_rings" / f"{name}_{language}.jsonl", records_of)

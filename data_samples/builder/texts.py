@@ -55,11 +55,10 @@ class NearDuplicates:
         return True
 
 
-def write_lines(path: Path, records: Iterable[object], *, compact: bool = False) -> None:
-    """Write records as JSON Lines: UTF-8, one per line, the same bytes on every system; ``compact`` without spaces."""
+def write_lines(path: Path, records: Iterable[object]) -> None:
+    """Write records as JSON Lines: UTF-8, one per line, no spaces between fields, the same on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    separators = (",", ":") if compact else None
-    lines = [json.dumps(record, ensure_ascii=False, separators=separators) + "\n" for record in records]
+    lines = [json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n" for record in records]
     path.write_bytes("".join(lines).encode("utf-8"))
 
 

@@ -261,5 +261,5 @@ def build(folder: Path, facts: list[Fact]) -> None:
     for record in held_out:
         if record["conversations"][1]["content"] in asked:
             raise ValueError(f"{record['conversations'][1]['content']!r} is trained and held out; change its numbers")
-    write_lines(folder / "tools.jsonl", train, compact=True)
-    write_lines(folder / "tools_heldout.jsonl", held_out, compact=True)
+    write_lines(folder / "tools.jsonl", train)
+    write_lines(folder / "tools_heldout.jsonl", held_out)

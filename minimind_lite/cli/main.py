@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
+from minimind_lite.cli.clean import clean
 from minimind_lite.cli.common import clean_errors, new_app
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
 from minimind_lite.cli.train import train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
-data_app = new_app("Check data, rebuild the samples, download the published files. Example: minimind data check")
+data_app = new_app("Check and clean data, rebuild the samples, download published files. Example: minimind data check")
 app.add_typer(course_app, name="course")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.command("eval", epilog="Example: minimind eval build/course/artifacts/sft --suite samples --shots 2")(evaluate)
+data_app.command(epilog="Example: minimind data clean raw.jsonl books/ clean.jsonl --language zh")(clean)
 app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")(grade)
 
 

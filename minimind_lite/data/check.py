@@ -2,7 +2,8 @@
 
 ``X_heldout.jsonl`` is held out from ``X.jsonl`` and ``X_….jsonl``, the folder ``X_heldout/`` from the folder ``X/``;
 the ``train``, ``dev``, ``val`` and ``test`` questions of exams are held out from each other. Rings of fact questions
-have rules of their own (rings.py).
+have rules of their own (rings.py). Where ``X.jsonl`` and ``X_heldout.jsonl`` hold preferences, the controls of
+``controls.py`` try to tell them by what they should not show.
 """
 
 import re
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.data.benchmarks import BENCHMARKS
+from minimind_lite.data.controls import MOST, Control, preference_controls
 from minimind_lite.data.exams import read_exam
 from minimind_lite.data.records import DataError, Kind, check_plain, read_records
-from minimind_lite.data.rings import check_rings, tokens
+from minimind_lite.data.rings import check_rings, tokens_of
 from minimind_lite.data.tables import read_table
 from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of
 
@@ -67,6 +69,7 @@ class Report:
     folder: Path
     files: list[FileReport] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
+    controls: dict[str, list[Control]] = field(default_factory=dict)  # by the held-out file
     problems: list[str] = field(default_factory=list)
     total_bytes: int = 0
 
@@ -85,6 +88,11 @@ class Report:
         for overlap in self.overlaps:
             names = f"{overlap.heldout:30}{overlap.train:30}"
             lines.append(f"{names}{overlap.items:>7,}{overlap.exact:>6}{overlap.near:>6}")
+        for name, controls in self.controls.items():
+            lines += ["", f"{name}: right on held-out pairs, by seeing nothing else than"]
+            lines += [f"  {one}" for one in controls]
+            if not all(one.judged for one in controls):
+                lines.append("  (shown, not judged: the pairs name no kind)")
         lines += ["", *(f"WRONG: {problem}" for problem in self.problems)]
         lines.append("everything is in order" if self.ok else f"{len(self.problems)} things are wrong")
         return "\n".join(lines)
@@ -119,8 +127,25 @@ def check_folder(path: str | Path) -> Report:
         if overlap.copies
     ]
     report.problems += check_rings(folder)
+    _check_preferences(report)
     _check_manifest(report)
     return report
+
+
+def _check_preferences(report: Report) -> None:
+    """Run the controls on every pair of preference files X.jsonl and X_heldout.jsonl."""
+    names = {file.name for file in report.files if file.kind == "preference" and file.records}
+    for heldout in sorted(names):
+        train = heldout.replace("_heldout", "")
+        if heldout == train or train not in names:
+            continue
+        controls = report.controls[heldout] = preference_controls(report.folder / train, report.folder / heldout)
+        report.problems += [
+            f"{heldout}: a classifier that sees only the {one.name} is right on {one.right:.0%} of the pairs, over the "
+            f"limit of {MOST:.0%}; give chosen and rejected answers the same endings and lengths"
+            for one in controls
+            if one.judged and not one.passed
+        ]
 
 
 def _read(folder: Path, name: str, problems: list[str], keep: bool) -> FileReport:
@@ -264,15 +289,15 @@ def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) 
     al. 2020, arXiv 2005.14165, appendix C). A token is a Latin word, a number, an arithmetic sign or one Chinese
     character.
     """
-    items = [([tokens(part) for part in item], " / ".join(item)) for item in heldout_items]
-    wanted = {run for item, _ in items for part in item for run in _runs(part)}
+    items = [([tokens_of(part) for part in item], " / ".join(item)) for item in heldout_items]
+    wanted = {run for item, _ in items for part in item for run in runs_of(part)}
     seen_parts, seen_runs = set[str](), set[str]()
-    for part in (tokens(part) for item in train_items for part in item):
+    for part in (tokens_of(part) for item in train_items for part in item):
         seen_parts.add(" ".join(part))
-        seen_runs.update(run for run in _runs(part) if run in wanted)
+        seen_runs.update(run for run in runs_of(part) if run in wanted)
     exact, near = list[str](), list[str]()
     for item, text in items:
-        runs = [run for part in item for run in _runs(part)]
+        runs = [run for part in item for run in runs_of(part)]
         if all(" ".join(part) in seen_parts for part in item):
             exact.append(text)
         elif runs and sum(run in seen_runs for run in runs) >= NEAR_SHARE * len(runs):
@@ -280,5 +305,6 @@ def compare(train: str, train_items: Items, heldout: str, heldout_items: Items) 
     return Overlap(train, heldout, len(items), len(exact), len(near), (*exact, *near))
 
 
-def _runs(tokens: list[str]) -> list[str]:
-    return [" ".join(tokens[start : start + RUN_LENGTH]) for start in range(len(tokens) - RUN_LENGTH + 1)]
+def runs_of(words: list[str], length: int = RUN_LENGTH) -> list[str]:
+    """All runs of ``length`` neighbouring tokens."""
+    return [" ".join(words[start : start + length]) for start in range(len(words) - length + 1)]

@@ -158,10 +158,14 @@ class ReasoningOffRecord(ReasoningRecord):
 
 
 class PreferenceRecord(BaseModel):
-    """A better and a worse ending of the same conversation, for preference training."""
+    """A better and a worse ending of the same conversation, for preference training.
+
+    kind: what makes the better one better, where a file tells its kinds of preference apart.
+    """
 
     chosen: Turns
     rejected: Turns
+    kind: str = ""
 
     @model_validator(mode="after")
     def _same_prompt(self) -> "PreferenceRecord":
@@ -340,9 +344,15 @@ def _reason(error: DataError) -> str:
 def parse_line(line: bytes | str, kind: Kind, where: str = "line 1") -> Any:
     """Parse one JSON line into its record; an error starts with ``where``. Raises DataError."""
     try:
-        return _MODELS[kind].model_validate(parse_json(line, where))
+        return validated(parse_json(line, where), kind, where)
     except UnreadableFile as error:
         raise DataError(str(error)) from None
+
+
+def validated(value: Any, kind: Kind, where: str) -> Any:
+    """The record that a JSON value stands for; an error starts with ``where`` and names the field. Raises DataError."""
+    try:
+        return _MODELS[kind].model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "model_type":

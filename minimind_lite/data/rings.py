@@ -55,7 +55,7 @@ class Asked:
     pairs: int
 
 
-def tokens(text: str) -> list[str]:
+def tokens_of(text: str) -> list[str]:
     """Latin words, numbers, arithmetic signs and single Chinese characters; case, width and punctuation are ignored."""
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
@@ -116,7 +116,7 @@ def _wrong(
             return f"{asked.question!r} is contained in the training question {known.question!r}"
         if _nearer(asked, known, least):
             return f"{asked.question!r} is fewer than {least} edits from the training question {known.question!r}"
-    name = f" {' '.join(tokens(asked.given))} "
+    name = f" {' '.join(tokens_of(asked.given))} "
     unnamed = tuple(f" {' '.join(asked.tokens)} ".replace(name, " … ").split())
     shared = [run for run in _runs(unnamed) if run in runs]
     if rule.runs and shared:
@@ -140,7 +140,7 @@ def _runs(words: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def _asked(question: str, given: str, bits: dict[str, int]) -> Asked:
-    words = tokens(question)
+    words = tokens_of(question)
     chinese = sum("\u4e00" <= word <= "\u9fff" for word in words) * 2 > len(words)
     text = ("" if chinese else " ").join(words)
     pairs = 0
