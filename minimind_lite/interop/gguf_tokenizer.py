@@ -7,8 +7,8 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 
-from minimind_lite.interop.foreign_template import render_foreign
 from minimind_lite.tokenizer import SPLITS, Tokenizer
+from minimind_lite.tokenizer.foreign_template import render_foreign
 
 CONTROL, USER_DEFINED = 3, 4  # llama.cpp's types for tokens that text is never merged into
 _GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -145,23 +145,31 @@ def read_tensors(path: Path, check_values: bool = True) -> tuple[dict[str, Tenso
     except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
         raise PretrainedError(f"{path} is damaged or cut short ({error}); copy or save it again") from error
     if check_values:
-        _check_values(path, tensors, metadata.get(DIGESTS))
+        _check_digests(path, tensors, metadata.get(DIGESTS))
+        check_finite(path, tensors)
     return tensors, metadata
 
 
-def _check_values(path: Path, tensors: Mapping[str, Tensor], stated: str | None) -> None:
+def _check_digests(path: Path, tensors: Mapping[str, Tensor], stated: str | None) -> None:
+    if stated is None:
+        return
     try:
-        digests = None if stated is None else parse_json(stated, f"{path}: {DIGESTS} in its metadata")
+        digests = parse_json(stated, f"{path}: {DIGESTS} in its metadata")
     except UnreadableFile as error:
         raise PretrainedError(f"{error}; copy or save it again") from error
-    if digests is not None and (not isinstance(digests, dict) or digests.keys() != tensors.keys()):
+    if not isinstance(digests, dict) or digests.keys() != tensors.keys():
         raise PretrainedError(f"{path}: its digests are not those of its tensors: it was changed; save it again")
     for name, tensor in tensors.items():
-        if digests is not None and tensor_digest(name, tensor) != digests[name]:
+        if tensor_digest(name, tensor) != digests[name]:
             raise PretrainedError(
                 f"{path}: {name} is not what was saved: its bytes have changed since. Copy or save the file again "
                 "(check_values=False reads it all the same)"
             )
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise PretrainedError, naming the file and the tensor, for weights that are NaN or infinite."""
+    for name, tensor in tensors.items():
         if not tensor.is_floating_point() or tensor.element_size() < 2:
             continue  # refused later, by its type
         broken = int((~tensor.isfinite()).sum())
@@ -194,11 +202,25 @@ def load_pretrained(
     config = _read_config(folder / "config.json")
     if config_to_hf(config)["model_type"] == OWN_CLASS:
         logger.warning("%s: %s; transformers, vLLM and the like do not", folder, OWN_CLASS_NOTE)
-    weights = _read_weights(folder, check_values)
-    _check_sizes(config, weights, folder)
+    return assembled(config, _read_weights(folder, check_values), folder, device, dtype)
+
+
+def assembled(
+    config: ModelConfig,
+    weights: dict[str, Tensor],
+    source: Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Transformer:
+    """The model that ``config`` describes with these weights; every tensor must be there and fit.
+
+    source: where they come from, for messages. dtype None keeps their precision. What older writers added and a tied
+    head written twice are taken out of ``weights``. Raises PretrainedError.
+    """
+    _check_sizes(config, weights, source)
     with torch.device("meta"):
         model = Transformer(config)
-    _check_weights(weights, model, folder)
+    _check_weights(weights, model, source)
     model.to(dtype or weights["model.norm.weight"].dtype).to_empty(device=device)
     model.load_state_dict(weights)
     return model
