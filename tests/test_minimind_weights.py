@@ -303,7 +303,8 @@ def without(name: str) -> State:
 
 REFUSED: dict[str, tuple[Any, str | None, dict[str, Any], str]] = {
     "no preset": (new_state(), None, {}, "no published model has its sizes.*minimind import … --preset NAME"),
-    "wrong heads": (new_state(), "minimind2", {"num_attention_heads": 5}, "48 rows of queries are not for 5 heads.*-p num_attention_heads=N"),
+    "wrong heads": (new_state(), "minimind2", {"num_attention_heads": 5},
+                    "48 rows of queries are not for 5 heads.*-p num_attention_heads=N"),
     "top-k": (new_state(experts=4), "minimind2", SAID, "-p num_experts_per_tok=K"),
     "heads against QK-norm": (new_state(qk_norm=True), "minimind3", {"num_attention_heads": 3},
                               "num_attention_heads is 3, and the weights are for 6"),

@@ -1,21 +1,67 @@
 """Render a chat template that nobody has vouched for, in a child process that is stopped after a second.
 
 A Jinja template is a program: its sandbox keeps it from the machine, but not from looping for ever or filling the
-memory. The child runs this file alone, so it starts in a tenth of a second.
+memory. The child runs this file alone, so it starts in a tenth of a second; it renders one conversation after another,
+so that a file of a million of them does not start a million processes, and a new one takes over from one that ended.
 """
 
+import datetime
 import json
 import os
 import re
 import subprocess
 import sys
 import threading
+from functools import lru_cache
 from typing import Any
 
 LONGEST_TEMPLATE = 256 * 1024  # characters; published ones have at most 20,000
 LONGEST_TEXT = 64 * 1024  # characters of the rendered text
 SECONDS = 1.0  # for compiling and rendering; an honest template takes milliseconds
 MEGABYTES = 1024  # of address space, where the system can limit it
+
+
+class _Child:
+    """The process that renders, started when it is first needed, and again after it has ended itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0  # the process that started it; one that was forked off must not write into the same pipes
+
+    def ask(self, task: bytes) -> bytes:
+        """The child's answer to one line; empty if it ended instead. Raises OSError if it cannot be started."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None or self._owner != os.getpid():
+                self._process, self._owner = self._start(), os.getpid()
+            process = self._process
+            if process.stdin is None or process.stdout is None:
+                raise OSError("it has no pipes")
+            clock = threading.Timer(30, process.kill)  # for a child that does not even start
+            clock.start()
+            try:
+                process.stdin.write(task + b"\n")
+                process.stdin.flush()
+                answer = process.stdout.readline()
+            except BrokenPipeError:
+                answer = b""
+            finally:
+                clock.cancel()
+            if not answer:
+                self._process = None
+                process.kill()
+                process.communicate()
+            return answer
+
+    @staticmethod
+    def _start() -> "subprocess.Popen[bytes]":
+        pipe = subprocess.PIPE
+        return subprocess.Popen(  # noqa: S603  this very file; the template goes in as data
+            [sys.executable, "-P", __file__], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
+        )
+
+
+_CHILD = _Child()
 
 
 def render_foreign(template: str, arguments: dict[str, Any]) -> str:
@@ -26,14 +72,12 @@ def render_foreign(template: str, arguments: dict[str, Any]) -> str:
     if len(template) > LONGEST_TEMPLATE:
         raise ValueError(f"it is {len(template):,} characters long; at most {LONGEST_TEMPLATE:,} are rendered")
     task = json.dumps({"template": template, "arguments": arguments}).encode()
-    try:  # the time limit here is for a child that does not even start
-        child = subprocess.run(  # noqa: S603  this very file; the template goes in as data
-            [sys.executable, "-P", __file__], input=task, capture_output=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ValueError(f"the process that renders it did not answer ({type(error).__name__})") from error
     try:
-        answer = json.loads(child.stdout)
+        line = _CHILD.ask(task)
+    except OSError as error:
+        raise ValueError(f"the process that renders it did not start ({type(error).__name__})") from error
+    try:
+        answer = json.loads(line)
     except ValueError:
         raise ValueError(f"it takes more than {SECONDS:g} second or too much memory to render") from None
     if "error" in answer:
@@ -41,8 +85,9 @@ def render_foreign(template: str, arguments: dict[str, Any]) -> str:
     return str(answer["text"])
 
 
-def _render(template: str, arguments: dict[str, Any]) -> str:
-    """Compile and render, in the child."""
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> Any:
+    """The template as a program of Jinja's sandbox, with what transformers offers to templates."""
     from jinja2 import TemplateError
     from jinja2.runtime import Context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -61,13 +106,25 @@ def _render(template: str, arguments: dict[str, Any]) -> str:
     def raise_exception(message: object) -> None:
         raise TemplateError(str(message))
 
+    def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
+
     # transformers' marks around what an assistant says; they write nothing
     template = re.sub(r"(\{%[-+]?\s*)generation(\s*[-+]?%\})", r"\1if true\2", template)
     template = re.sub(r"(\{%[-+]?\s*)endgeneration(\s*[-+]?%\})", r"\1endif\2", template)
     environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = tojson  # Jinja's own writes < as \u003c
     environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    return environment.from_string(template)
+
+
+def _render(template: str, arguments: dict[str, Any]) -> str:
+    """Compile and render, in the child."""
+    from jinja2 import TemplateError
+
     parts, size = [], 0
-    for part in environment.from_string(template).generate(arguments):
+    for part in _compiled(template).generate(arguments):
         parts.append(part)
         size += len(part)
         if size > LONGEST_TEXT:
@@ -76,27 +133,34 @@ def _render(template: str, arguments: dict[str, Any]) -> str:
 
 
 def _limit() -> None:
-    """End this process after SECONDS, whatever it does; bound its memory where the system can."""
-    clock = threading.Timer(SECONDS, os._exit, args=(1,))
-    clock.daemon = True
-    clock.start()
+    """Bound this process's memory where the system can."""
     if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES * 2**20, MEGABYTES * 2**20))
 
 
+def _answer(task: dict[str, Any]) -> dict[str, str]:
+    """What becomes of one task; the process ends after SECONDS, whatever the template does."""
+    clock = threading.Timer(SECONDS, os._exit, args=(1,))
+    clock.daemon = True
+    clock.start()
+    try:
+        return {"text": _render(task["template"], task["arguments"])}
+    except Exception as error:  # a template can raise anything: TypeError, RecursionError, MemoryError …
+        return {"error": f"{type(error).__name__}: {str(error)[:200]}"}
+    finally:
+        clock.cancel()
+
+
 def main() -> None:
-    """Read a task as JSON from standard input; write {"text": …} or {"error": …} to standard output."""
+    """Read tasks as lines of JSON from standard input; write {"text": …} or {"error": …} to standard output."""
     import jinja2.sandbox  # noqa: F401  loaded before the clock starts
 
-    task = json.loads(sys.stdin.buffer.read())
     _limit()
-    try:
-        answer = {"text": _render(task["template"], task["arguments"])}
-    except Exception as error:  # a template can raise anything: TypeError, RecursionError, MemoryError …
-        answer = {"error": f"{type(error).__name__}: {str(error)[:200]}"}
-    sys.stdout.buffer.write(json.dumps(answer).encode())
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
