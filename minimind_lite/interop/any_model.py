@@ -71,7 +71,10 @@ def model_digest(folder: Path) -> str:
 
 
 def candidate(folder: Path, device: str = "cpu", start_always: bool | None = None, name: str = "") -> Candidate:
-    """A folder, or a MiniMind ``.pth`` file, as a model to score; loaded when needed. start_always: see ``open_model``."""
+    """A folder, or a MiniMind ``.pth`` file, as a model to score; loaded when needed.
+
+    start_always: see ``open_model``.
+    """
     if not folder.is_dir() and not is_published(folder):
         raise PretrainedError(f"{folder}: there is no such folder; a model is a folder with config.json")
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -80,7 +83,9 @@ def candidate(folder: Path, device: str = "cpu", start_always: bool | None = Non
 
 
 def open_model(folder: Path, device: str = "cpu", start_always: bool | None = None) -> LanguageModel:
-    """Our own decoder for a folder (or a MiniMind ``.pth`` file) that it and our tokenizer can read, transformers for any other causal model.
+    """Our own decoder for what it and our tokenizer can read, transformers for any other causal model.
+
+    folder: or a MiniMind ``.pth`` file.
 
     start_always: whether every text begins with the start token; None = as the model was trained, which is yes for ours
     and, as lm-eval has it, no for others.

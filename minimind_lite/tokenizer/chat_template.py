@@ -166,7 +166,7 @@ def _assistant(content: str, message: Message, index: int) -> Iterator[Piece]:
         yield Piece(f"\n{message['reasoning_content']}\n")
         yield Piece("</think>", control=True)
         yield Piece("\n\n")
-    for part in split_tags(content):
+    for part in filter(None, _TAG.split(content)):
         yield Piece(part, control=part in ASSISTANT_TAGS)
     for call in _parsed(message, "tool_calls", index):
         call = call.get("function", call)
@@ -174,11 +174,6 @@ def _assistant(content: str, message: Message, index: int) -> Iterator[Piece]:
         yield Piece("<tool_call>", control=True)
         yield Piece(f'\n{{"name": {_json(call["name"])}, "arguments": {arguments}}}\n')
         yield Piece("</tool_call>", control=True)
-
-
-def split_tags(content: str) -> list[str]:
-    """An assistant's text as tags, and what stands between them."""
-    return [part for part in _TAG.split(content) if part]
 
 
 def _tools_text(message: Message, index: int) -> str:

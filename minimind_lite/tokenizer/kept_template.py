@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from minimind_lite.tokenizer.chat_template import ASSISTANT_TAGS, Message, Piece, messages_and_tools, split_tags
+from minimind_lite.tokenizer.chat_template import ASSISTANT_TAGS, Message, Piece, messages_and_tools
 from minimind_lite.tokenizer.foreign_template import render_foreign
 
 CONFIG, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
@@ -94,7 +94,7 @@ class KeptTemplate:
     @cached_property
     def _beginnings(self) -> str:
         """A class of characters, for a pattern: those with which a control token begins."""
-        return "[" + "".join(map(re.escape, sorted({token[0] for token in self.controls}))) + "]"
+        return "[" + "".join(map(re.escape, sorted({token[0] for token in (*self.controls, *ASSISTANT_TAGS)}))) + "]"
 
     def _escaped(self, text: str, mark: str, allowed: Sequence[str] = ()) -> str:
         """``text`` with a mark after each character that could begin a control token, except the allowed ones."""
@@ -111,8 +111,12 @@ class KeptTemplate:
         return escaped
 
     def _split(self, text: str, mark: str) -> list[Piece]:
-        """The rendered text as control tokens and plain text, the marks taken out."""
-        pattern = "(" + "|".join(re.escape(token) for token in sorted(self.controls, key=len, reverse=True)) + ")"
+        """The rendered text as control tokens and plain text, the marks taken out.
+
+        A tag that the tokenizer has no token for is a piece of its own too, so that it is always the same tokens.
+        """
+        apart = sorted({*self.controls, *ASSISTANT_TAGS}, key=len, reverse=True)
+        pattern = "(" + "|".join(map(re.escape, apart)) + ")"
         parts = enumerate(re.split(pattern, text))
         return [Piece(part.replace(mark, ""), control=bool(place % 2)) for place, part in parts if part]
 
@@ -138,16 +142,10 @@ class KeptTemplate:
 
 
 def _without_given(turn: Sequence[Piece], given: Sequence[Piece]) -> Iterator[Piece]:
-    """An assistant's turn as targets, without the pieces of ``given`` if it begins with all of them.
-
-    A tag that the tokenizer has no token for becomes a piece of its own, so that it is always the same tokens.
-    """
-    if not given:
-        yield from _tags_apart(turn)
-        return
+    """An assistant's turn as targets, without the pieces of ``given`` if it begins with all of them."""
     last = len(given) - 1
     begins = (
-        len(turn) > last
+        0 <= last < len(turn)
         and list(turn[:last]) == list(given[:last])
         and turn[last].control == given[last].control
         and turn[last].text.startswith(given[last].text)
@@ -156,13 +154,8 @@ def _without_given(turn: Sequence[Piece], given: Sequence[Piece]) -> Iterator[Pi
         yield from given
         rest = turn[len(given) - 1].text.removeprefix(given[-1].text)
         turn = [Piece(rest)] * bool(rest) + list(turn[len(given) :])
-    yield from _tags_apart(turn)
-
-
-def _tags_apart(turn: Sequence[Piece]) -> Iterator[Piece]:
     for piece in turn:
-        parts = [piece.text] if piece.control else split_tags(piece.text)
-        yield from (Piece(part, piece.control or part in ASSISTANT_TAGS, trained=True) for part in parts)
+        yield piece._replace(trained=True)
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

@@ -1,9 +1,10 @@
 """Reasoning distillation: fine-tuning on thoughts that a teacher wrote down, with extra weight on the tags.
 
-Choices: where the tags are single tokens of the tokenizer, as in ours, a weight on them affects nothing else; where they
-are pieces (MiniMind2's), it lies on those that stand together as a tag, not on every ``>`` and ``answer`` · the weighted sum is divided by the sum of the weights, so the loss
-stays a mean in nats and the learning rate keeps its meaning; `items` are therefore weights, not tokens · the mix is
-made of whole blocks, so its shares are shares of the positions that are computed.
+Choices: where the tags are single tokens of the tokenizer, as in ours, a weight on them affects nothing else; where
+they are pieces (MiniMind2's), it lies on those that stand together as a tag, not on every ``>`` and ``answer`` · the
+weighted sum is divided by the sum of the weights, so the loss stays a mean in nats and the learning rate keeps its
+meaning; `items` are therefore weights, not tokens · the mix is made of whole blocks, so its shares are shares of the
+positions that are computed.
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.4; the weight is MiniMind2's.
 """
 
@@ -105,6 +106,12 @@ class TagPieces:
         return weights
 
 
+def target_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor | TagPieces:
+    """``tag_weights`` where every tag is a token, else ``TagPieces``."""
+    pieces = TagPieces.of(tokenizer, weight)
+    return tag_weights(tokenizer, weight, size) if all(len(tag) == 1 for tag in pieces.tags) else pieces
+
+
 def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> ConcatDataset[dict[str, Tensor]]:
     """All blocks of the first dataset, and enough of each other one, evenly taken or repeated, to fill its share."""
     parts: list[Any] = [data[0]]
@@ -137,9 +144,7 @@ def run_reason(
         if run.eval_data is not None:  # read like the first part: with thoughts or without
             stores.append(stage.tokens(run.eval_data, parts[0].kind, options.block_size + 1))
             held_out = PackedDataset(stores[-1], options.block_size)
-        weights: Tensor | TagPieces = TagPieces.of(stage.tokenizer, options.tag_weight)
-        if all(len(tag) == 1 for tag in weights.tags):
-            weights = tag_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
+        weights = target_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
         names = [store.path.stem for store in stores]
         identity = {"base": stage.base_digest} | asdict(options) | {"replay": "", "tokens": names}
         loss_fn = partial(next_token_loss, token_weights=weights)
