@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from minimind_lite.cli.common import clean_errors, new_app
+from minimind_lite.cli.common import clean_errors, model_folder, new_app
 
 export_app = new_app("Write a model in another format. Example: minimind export gguf runs/sft sft.gguf --type q8_0")
 
@@ -27,3 +27,23 @@ def import_model(
 
     made = import_minimind(model, output, preset, parse_settings(changes or ()), tokenizer)
     typer.echo(f"{sum(one.numel() for one in made.parameters()):,} parameters in {output}")
+
+
+@export_app.callback()
+def _formats() -> None:
+    """Keeps `gguf` a name of its own while it is the only format."""
+
+
+@export_app.command("gguf", epilog="Example: minimind export gguf runs/sft sft.gguf --type q8_0")
+@clean_errors
+def export_to_gguf(
+    model: Annotated[Path, typer.Argument(help="A trained model's folder, or a MiniMind .pth file.")],
+    output: Annotated[Path, typer.Argument(help="The file to write; a Modelfile for Ollama is written beside it.")],
+    kind: Annotated[str, typer.Option("--type", help="f32, f16 or q8_0: how matrices are stored.")] = "q8_0",
+) -> None:
+    """Write a model as one file for llama.cpp, Ollama, LM Studio and the like."""
+    from minimind_lite.interop.gguf_export import export_folder
+
+    with model_folder(model) as folder:
+        for path in export_folder(folder, output, kind):
+            typer.echo(f"{path} ({path.stat().st_size / 1e6:,.1f} MB)")

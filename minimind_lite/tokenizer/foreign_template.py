@@ -21,6 +21,12 @@ SECONDS = 1.0  # for compiling and rendering; an honest template takes milliseco
 MEGABYTES = 1024  # of address space, where the system can limit it
 
 
+def without_generation_marks(template: str) -> str:
+    """The template without transformers' marks around what an assistant says, which write nothing."""
+    template = re.sub(r"(\{%[-+]?\s*)generation(\s*[-+]?%\})", r"\1if true\2", template)
+    return re.sub(r"(\{%[-+]?\s*)endgeneration(\s*[-+]?%\})", r"\1endif\2", template)
+
+
 class _Child:
     """The process that renders, started when it is first needed, and again after it has ended itself."""
 
@@ -109,14 +115,11 @@ def _compiled(template: str) -> Any:
     def tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
 
-    # transformers' marks around what an assistant says; they write nothing
-    template = re.sub(r"(\{%[-+]?\s*)generation(\s*[-+]?%\})", r"\1if true\2", template)
-    template = re.sub(r"(\{%[-+]?\s*)endgeneration(\s*[-+]?%\})", r"\1endif\2", template)
     environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = tojson  # Jinja's own writes < as \u003c
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    return environment.from_string(template)
+    return environment.from_string(without_generation_marks(template))
 
 
 def _render(template: str, arguments: dict[str, Any]) -> str:

@@ -142,6 +142,10 @@ class Tokenizer:
         write_text(Path(folder) / CONFIG, text + "\n")
         write_text(Path(folder) / "tokenizer.json", self.backend.to_str(pretty=True) + "\n")
 
+    def jinja(self) -> str:
+        """The chat template as Jinja: the kept one, or ours."""
+        return jinja_template(self.default_system) if self.template is None else self.template.template
+
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, which is never parsed for special tokens."""
         return self.encode_batch([text])[0]
