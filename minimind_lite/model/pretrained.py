@@ -37,8 +37,10 @@ _EXPERTS = ("num_experts", "num_experts_per_tok", "norm_topk_prob", "router_aux_
 _OWN = ("qk_norm", "num_shared_experts")  # for experts that transformers has no class for
 _EXPERTS_EVERYWHERE: dict[str, Any] = {"decoder_sparse_step": 1, "mlp_only_layers": []}
 OWN_CLASS = "minimind_moe"  # the model_type of those
+REMOTE_CODE = "modeling_minimind_moe"  # the module that transformers opens them with
 OWN_CLASS_NOTE = (
-    "experts with a shared one, or without QK-norm, have no class in transformers: minimind_lite reads this folder"
+    "experts with a shared one, or without QK-norm, have no class in transformers: it opens this folder with "
+    f"trust_remote_code=True, by {REMOTE_CODE}.py beside the weights"
 )
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
@@ -86,6 +88,9 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
     with _replaced_together(folder):
         write_tensors(folder / "model.safetensors", weights, {})
         write_text(folder / "config.json", json.dumps(description, indent=2) + "\n")
+        if description["model_type"] == OWN_CLASS:
+            code = Path(__file__).with_name(f"{REMOTE_CODE}.py").read_text(encoding="utf-8")
+            write_text(folder / f"{REMOTE_CODE}.py", code)
         if tokenizer is not None:
             tokenizer.save(folder)
 
@@ -201,7 +206,7 @@ def load_pretrained(
         )
     config = _read_config(folder / "config.json")
     if config_to_hf(config)["model_type"] == OWN_CLASS:
-        logger.warning("%s: %s; transformers, vLLM and the like do not", folder, OWN_CLASS_NOTE)
+        logger.warning("%s: %s; vLLM and the like do not", folder, OWN_CLASS_NOTE)
     return assembled(config, _read_weights(folder, check_values), folder, device, dtype)
 
 
@@ -255,7 +260,9 @@ def _experts_to_hf(config: ModelConfig) -> dict[str, Any]:
     described = {name: getattr(config, name) for name in _EXPERTS} | _EXPERTS_EVERYWHERE
     described["moe_intermediate_size"] = config.intermediate_size  # transformers' intermediate_size is of dense layers
     if _family(config) == OWN_CLASS:
+        classes = {"AutoConfig": "MiniMindMoeConfig", "AutoModelForCausalLM": "MiniMindMoeForCausalLM"}
         described |= {name: getattr(config, name) for name in _OWN} | {"note": OWN_CLASS_NOTE}
+        described["auto_map"] = {auto: f"{REMOTE_CODE}.{name}" for auto, name in classes.items()}
     return described
 
 
