@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ConfigError, preset
-from minimind_lite.interop.minimind import PUBLISHED, as_folder, import_minimind, is_published, load_minimind
+from minimind_lite.interop.minimind import PUBLISHED, as_folder, import_minimind, load_minimind
 from minimind_lite.model.moe import MixtureOfExperts
-from minimind_lite.model.pretrained import PretrainedError, load_pretrained, save_pretrained
+from minimind_lite.model.pretrained import PretrainedError, is_published, load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 

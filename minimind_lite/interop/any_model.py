@@ -12,8 +12,8 @@ from minimind_lite.config import ConfigError
 from minimind_lite.evaluation.harness import Candidate
 from minimind_lite.evaluation.likelihood import LanguageModel, OwnModel
 from minimind_lite.files import read_json, sha256_of
-from minimind_lite.interop.minimind import is_published, load_minimind, tokenizer_beside
-from minimind_lite.model.pretrained import PretrainedError, config_from_hf, load_pretrained
+from minimind_lite.interop.minimind import load_minimind, tokenizer_beside
+from minimind_lite.model.pretrained import PretrainedError, config_from_hf, is_published, load_pretrained
 from minimind_lite.tokenizer import Tokenizer
 
 UNKNOWN_LENGTH = 2048  # tokens, where a config states no window

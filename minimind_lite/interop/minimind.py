@@ -27,17 +27,22 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import PRESETS, ConfigError, ModelConfig, YarnScaling, preset
-from minimind_lite.files import UnreadableFile, read_json
+from minimind_lite.files import read_json
 from minimind_lite.interop.gguf import unpermute
-from minimind_lite.model.pretrained import PretrainedError, assembled, check_finite, read_tensors, save_pretrained
+from minimind_lite.model.pretrained import (
+    PretrainedError,
+    assembled,
+    check_finite,
+    is_published,
+    read_tensors,
+    save_pretrained,
+)
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.settings import read_settings
 from minimind_lite.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-MODEL_TYPE = "minimind"  # in the config.json of its folders
-PICKLES = (".pth", ".pt", ".bin")
 # The published models; V1's sizes with experts were published too, and can be read with a preset and -p.
 PUBLISHED: dict[str, ModelConfig] = {
     **{name: config for name, config in PRESETS.items() if name.startswith("minimind")},
@@ -63,17 +68,6 @@ _LLAMA2C = {
 }  # fmt: skip
 _WRAPPERS = {"_orig_mod", "module"}
 _BUFFERS = re.compile(r"(^|\.)(pos_cis|freqs_cis|freqs_cos|freqs_sin|attention\.mask|inv_freq)$")
-
-
-def is_published(path: str | Path) -> bool:
-    """Whether ``path`` is what this module reads: a pickled state dict, or a folder of model_type ``minimind``."""
-    path = Path(path)
-    if path.is_file():
-        return path.suffix in PICKLES
-    try:
-        return read_json(path / "config.json").get("model_type") == MODEL_TYPE
-    except (OSError, UnreadableFile):
-        return False
 
 
 def load_minimind(

@@ -53,6 +53,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen3_moe": {"max_position_embeddings": 32768, "num_key_value_heads": 4},
     OWN_CLASS: {"max_position_embeddings": 2048},
 }
+PUBLISHED_TYPE = "minimind"  # the model_type of the folders that the MiniMind project publishes
+PICKLES = (".pth", ".pt", ".bin")
 _LARGEST = 2**31 - 1  # of any size or token id in a config.json; products of two still fit into 64 bits
 DIGESTS = "tensor_sha256"  # the key in a safetensors file's metadata: JSON, tensor name → hex digest
 INCOMPLETE = ".incomplete"  # exists while the files of a folder are being replaced, and after a kill in between
@@ -93,6 +95,17 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
             write_text(folder / f"{REMOTE_CODE}.py", code)
         if tokenizer is not None:
             tokenizer.save(folder)
+
+
+def is_published(path: str | Path) -> bool:
+    """Whether ``interop.minimind`` reads it: a pickled state dict, or a folder of model_type ``minimind``."""
+    path = Path(path)
+    if path.is_file():
+        return path.suffix in PICKLES
+    try:
+        return read_json(path / "config.json").get("model_type") == PUBLISHED_TYPE
+    except (OSError, UnreadableFile):
+        return False
 
 
 @contextmanager

@@ -314,3 +314,5 @@ _JINJA = """\
         {{- '<think>\\n' if enable_thinking else '<think>\\n\\n</think>\\n\\n' }}
     {%- endif %}
 {%- endif %}"""
+
+OWN_TEMPLATE = jinja_template()  # made once: every folder's template is compared with it

@@ -20,6 +20,7 @@ from minimind_lite.files import read_json, write_text
 from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe, without_special_tokens
 from minimind_lite.tokenizer.chat_template import (
     END_OF_TEXT,
+    OWN_TEMPLATE,
     TURN_END,
     TURN_START,
     Message,
@@ -261,7 +262,7 @@ def _kept(folder: Path, config: Mapping[str, Any]) -> tuple[str | None, dict[str
     if isinstance(template, list):  # several, by name
         template = next((one.get("template") for one in template if one.get("name") == "default"), None)
     system = config.get("default_system")
-    if not isinstance(template, str) or template == jinja_template(system):
+    if not isinstance(template, str) or template == (OWN_TEMPLATE if system is None else jinja_template(system)):
         return None, {}
     there = [name for name in FILES if (folder / name).is_file()]
     return template, {name: (folder / name).read_text(encoding="utf-8-sig") for name in there}
