@@ -45,9 +45,6 @@ def _use_utf8() -> None:
 @contextmanager
 def model_folder(path: Path) -> Iterator[Path]:
     """A model's folder: ``path``, or, if that is a published MiniMind model, one that lasts as long as the command."""
-    if path.is_dir() and not (path / "config.json").is_file():  # a tokenizer's folder, for pretraining
-        yield path
-        return
     from minimind_lite.interop.minimind import as_folder
 
     with as_folder(path) as folder:

@@ -7,6 +7,7 @@ stage's own options. Start it with torchrun to train with several processes.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -205,7 +206,8 @@ def _stage_command(name: str) -> Callable[..., None]:
 
         stage = STAGES[name]
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
-        with model_folder(base) as opened:
+        # pretraining starts from a tokenizer alone
+        with nullcontext(base) if name == "pretrain" else model_folder(base) as opened:
             config, options = _configured(changes or (), stage.options, opened)
             if estimate:
                 typer.echo(measure_run(stage.run, data, opened, config, options, run))
