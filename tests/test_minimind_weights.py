@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ConfigError, preset
+from minimind_lite.interop.any_model import candidate
 from minimind_lite.interop.minimind import PUBLISHED, as_folder, import_minimind, load_minimind
 from minimind_lite.model.moe import MixtureOfExperts
 from minimind_lite.model.pretrained import PretrainedError, is_published, load_pretrained, save_pretrained
@@ -370,3 +371,21 @@ def test_the_same_model_opens_as_the_same_folder_every_time(tmp_path: Path) -> N
     import_minimind(tmp_path, tmp_path / "out")
     with as_folder(tmp_path / "out") as folder:
         assert folder == tmp_path / "out"
+
+
+def test_a_published_folder_is_scored_as_it_is(tmp_path: Path) -> None:
+    described = {"model_type": "minimind", "num_attention_heads": HEADS}
+    (tmp_path / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    saved(tmp_path / "pytorch_model.bin", new_state())
+    Tokenizer.train(["a file and its tokenizer"], 300).save(tmp_path)
+    found = candidate(tmp_path)
+    scored = found.load()
+    wanted = reference(new_state(), old=False, theta=1e6, eps=1e-5)[0]
+    with torch.no_grad():
+        got = scored.logits(IDS[0, :5].tolist(), IDS[:, 5:], torch.ones_like(IDS[:, 5:], dtype=torch.bool))
+    torch.testing.assert_close(got, wanted[5:], atol=1e-5, rtol=0)
+    saved(tmp_path / "pytorch_model.bin", {name: 2 * tensor for name, tensor in new_state().items()})
+    assert candidate(tmp_path).digest != found.digest  # scores of other weights are other scores
+    file = candidate(saved(tmp_path / "a.pth", new_state()))
+    with pytest.raises(PretrainedError, match="minimind import … --preset NAME"):
+        file.load()

@@ -206,8 +206,7 @@ def _stage_command(name: str) -> Callable[..., None]:
 
         stage = STAGES[name]
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
-        # pretraining starts from a tokenizer alone
-        with nullcontext(base) if name == "pretrain" else model_folder(base) as opened:
+        with model_folder(base) if name != "pretrain" else nullcontext(base) as opened:  # that is a tokenizer alone
             config, options = _configured(changes or (), stage.options, opened)
             if estimate:
                 typer.echo(measure_run(stage.run, data, opened, config, options, run))
