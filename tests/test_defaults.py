@@ -42,7 +42,8 @@ def described(value: Any) -> Any:
 def modules() -> list[ModuleType]:
     """The library's modules, without the course and the command line."""
     names = [one.name for one in pkgutil.walk_packages(minimind_lite.__path__, "minimind_lite.")]
-    return [importlib.import_module(name) for name in sorted(names) if name.split(".")[1] in FLOORS]
+    own = [name for name in sorted(names) if not name.endswith(".modeling_minimind_moe")]  # transformers' defaults
+    return [importlib.import_module(name) for name in own if name.split(".")[1] in FLOORS]
 
 
 def defaults_of(name: str, thing: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from minimind_lite.interop.foreign_template import LONGEST_TEMPLATE, LONGEST_TEXT, MEGABYTES, render_foreign
 from minimind_lite.interop.gguf_tokenizer import _default_system
 from minimind_lite.tokenizer import jinja_template
+from minimind_lite.tokenizer.foreign_template import LONGEST_TEMPLATE, LONGEST_TEXT, MEGABYTES, render_foreign
 
 LOOP = "{% for i in range(99999) %}"
 HOSTILE = {
@@ -64,7 +64,7 @@ def test_small_sums_and_the_limits_themselves_are_allowed() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows bounds no process's memory so")
 def test_a_template_is_rendered_within_its_bound_of_memory() -> None:
-    code = "import resource; from minimind_lite.interop import foreign_template as f; f._limit(); " + (
+    code = "import resource; from minimind_lite.tokenizer import foreign_template as f; f._limit(); " + (
         "print(*resource.getrlimit(resource.RLIMIT_AS))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

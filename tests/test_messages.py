@@ -13,6 +13,7 @@ import typer
 from minimind_lite.cli import app
 from minimind_lite.cli.train import loop_defaults
 from minimind_lite.course.kit.discovery import chapter_names, chapter_part
+from minimind_lite.interop.minimind import UNSTATED
 from minimind_lite.settings import settable
 from minimind_lite.training.registry import STAGES
 
@@ -80,7 +81,11 @@ def test_every_option_exists() -> None:
 
 
 def test_every_setting_exists() -> None:
-    known = {*settable(loop_defaults()), *(name for one in STAGES.values() for name in settable(one.options))}
+    known = {
+        *settable(loop_defaults()),
+        *UNSTATED,
+        *(name for one in STAGES.values() for name in settable(one.options)),
+    }
     for chapter in chapter_names():
         settings = getattr(chapter_part(chapter, "settings"), "SETTINGS", {}).get("quick")
         known |= set(settable(settings)) if settings else set()

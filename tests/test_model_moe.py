@@ -27,7 +27,7 @@ from minimind_lite.model.moe import (
     load_entropy,
     recorded_routing,
 )
-from minimind_lite.model.pretrained import OWN_CLASS, config_from_hf, config_to_hf, load_pretrained, save_pretrained
+from minimind_lite.model.pretrained import config_from_hf, config_to_hf, load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.training.dpo import DPOOptions, dpo_loss
 from minimind_lite.training.loop import train
@@ -310,8 +310,6 @@ OWN = {
 def test_experts_without_a_class_in_transformers_are_saved_with_a_warning(
     config: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from transformers import AutoModelForCausalLM
-
     model = random_model(config)
     save_pretrained(model, None, tmp_path)
     assert "no class in transformers" in json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["note"]
@@ -319,8 +317,43 @@ def test_experts_without_a_class_in_transformers_are_saved_with_a_warning(
         again = load_pretrained(tmp_path)
     assert "no class in transformers" in caplog.text and str(tmp_path) in caplog.text
     assert again.config == config and torch.equal(again(IDS), model(IDS))
-    with pytest.raises(ValueError, match=OWN_CLASS):
-        AutoModelForCausalLM.from_pretrained(tmp_path)
+
+
+REMOTE = {
+    **OWN,
+    "a single expert, rescaled": replace(ROUTED, num_shared_experts=2, num_experts_per_tok=1, norm_topk_prob=True),
+    "not rescaled, untied": replace(ROUTED, qk_norm=False, norm_topk_prob=False, tie_word_embeddings=False),
+}
+
+
+@pytest.mark.parametrize("config", REMOTE.values(), ids=REMOTE.keys())
+def test_transformers_opens_them_with_the_code_beside_them(
+    config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM, dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    model = random_model(config).eval()
+    save_pretrained(model, None, tmp_path / "model")
+    theirs: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "model", trust_remote_code=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(IDS).logits, model(IDS), rtol=1e-4, atol=1e-5)
+        one, two = (theirs.generate(IDS[:, :5], max_new_tokens=6, do_sample=False, use_cache=cache)
+                    for cache in (True, False))  # fmt: skip
+    assert torch.equal(one, two)
+    loss = theirs(IDS, labels=IDS).loss
+    loss.backward()
+    assert all(layer.mlp.gate.weight.grad.abs().max() > 0 for layer in theirs.model.layers)
+    theirs.save_pretrained(tmp_path / "again")  # and what it writes, we read
+    with torch.no_grad():
+        torch.testing.assert_close(load_pretrained(tmp_path / "again")(IDS), model(IDS), rtol=1e-4, atol=1e-5)
+
+
+def test_folders_that_transformers_knows_get_no_code(tmp_path: Path) -> None:
+    for number, config in enumerate((preset("pico"), replace(preset("pico"), qk_norm=True), ROUTED)):
+        save_pretrained(Transformer(config), None, tmp_path / str(number))
+        assert not list((tmp_path / str(number)).glob("*.py"))
+        assert "auto_map" not in json.loads((tmp_path / str(number) / "config.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("change", [{"decoder_sparse_step": 2}, {"mlp_only_layers": [0]}])

@@ -5,7 +5,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, requires
 from itertools import pairwise
@@ -39,6 +40,15 @@ def new_app(help_text: str) -> typer.Typer:
 def _use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         as_utf8(stream)
+
+
+@contextmanager
+def model_folder(path: Path) -> Iterator[Path]:
+    """A model's folder: ``path``, or, if that is a published MiniMind model, one that lasts as long as the command."""
+    from minimind_lite.interop.minimind import as_folder
+
+    with as_folder(path) as folder:
+        yield folder
 
 
 def finite(value: float) -> float:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from minimind_lite.cli.clean import clean
-from minimind_lite.cli.common import clean_errors, new_app
+from minimind_lite.cli.common import clean_errors, model_folder, new_app
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
+from minimind_lite.cli.formats import export_app, import_model
 from minimind_lite.cli.train import train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
@@ -18,6 +19,8 @@ data_app = new_app("Check and clean data, rebuild the samples, download publishe
 app.add_typer(course_app, name="course")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+app.add_typer(export_app, name="export")
+app.command("import", epilog="Example: minimind import out/full_sft_512.pth runs/minimind2")(import_model)
 app.command("eval", epilog="Example: minimind eval build/course/artifacts/sft --suite samples --shots 2")(evaluate)
 data_app.command(epilog="Example: minimind data clean raw.jsonl books/ clean.jsonl --language zh")(clean)
 app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")(grade)
@@ -26,7 +29,7 @@ app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --
 @app.command(epilog="Example: minimind chat build/course/artifacts/sft --temperature 0")
 @clean_errors
 def chat(
-    folder: Annotated[Path, typer.Argument(help="A trained model's folder.")],
+    folder: Annotated[Path, typer.Argument(help="A trained model's folder, or a MiniMind .pth file.")],
     adapter: Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter trained on this model.")] = None,
     system: Annotated[str | None, typer.Option(help="A system turn to start with.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 always picks the most likely token.")] = 0.7,
@@ -39,11 +42,12 @@ def chat(
     from minimind_lite.generation.chat import run_chat
     from minimind_lite.generation.sampling import SamplingConfig
 
-    run_chat(
-        folder, device="cpu" if quantize else str(pick_device()), adapter=adapter, system=system,
-        sampling=SamplingConfig(temperature=temperature, top_p=top_p), max_new_tokens=max_new_tokens,
-        quantize="int8" if quantize else None,
-    )  # fmt: skip
+    with model_folder(folder) as opened:
+        run_chat(
+            opened, device="cpu" if quantize else str(pick_device()), adapter=adapter, system=system,
+            sampling=SamplingConfig(temperature=temperature, top_p=top_p), max_new_tokens=max_new_tokens,
+            quantize="int8" if quantize else None,
+        )  # fmt: skip
 
 
 @app.command(epilog="Example: minimind merge runs/sft runs/lora runs/merged")
@@ -56,7 +60,8 @@ def merge(
     """Merge a LoRA adapter into its base: the result is an ordinary model folder that needs no adapter."""
     from minimind_lite.model.lora import merge_folders
 
-    merge_folders(base, adapter, output)
+    with model_folder(base) as opened:
+        merge_folders(opened, adapter, output)
     typer.echo(f"merged: {output}")
 
 

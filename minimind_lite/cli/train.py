@@ -7,12 +7,13 @@ stage's own options. Start it with torchrun to train with several processes.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from minimind_lite.cli.common import clean_errors, new_app
+from minimind_lite.cli.common import clean_errors, model_folder, new_app
 
 train_app = new_app("Train without the notebooks. Example: minimind train pretrain DATA TOKENIZER runs/pretrain")
 
@@ -204,12 +205,13 @@ def _stage_command(name: str) -> Callable[..., None]:
         from minimind_lite.training.registry import STAGES
 
         stage = STAGES[name]
-        config, options = _configured(changes or (), stage.options, base)
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
-        if estimate:
-            typer.echo(measure_run(stage.run, data, base, config, options, run))
-            return
-        result = stage.run(data, base, output, config, options, run)
+        with model_folder(base) if name != "pretrain" else nullcontext(base) as opened:  # that is a tokenizer alone
+            config, options = _configured(changes or (), stage.options, opened)
+            if estimate:
+                typer.echo(measure_run(stage.run, data, opened, config, options, run))
+                return
+            result = stage.run(data, opened, output, config, options, run)
         rank, ranks = processes()
         if rank == 0 and not result.training.nothing_learned:
             typer.echo(f"trained: {output}")

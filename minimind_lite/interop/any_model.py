@@ -12,7 +12,8 @@ from minimind_lite.config import ConfigError
 from minimind_lite.evaluation.harness import Candidate
 from minimind_lite.evaluation.likelihood import LanguageModel, OwnModel
 from minimind_lite.files import read_json, sha256_of
-from minimind_lite.model.pretrained import PretrainedError, config_from_hf, load_pretrained
+from minimind_lite.interop.minimind import load_minimind, tokenizer_beside
+from minimind_lite.model.pretrained import PretrainedError, config_from_hf, is_published, load_pretrained
 from minimind_lite.tokenizer import Tokenizer
 
 UNKNOWN_LENGTH = 2048  # tokens, where a config states no window
@@ -56,8 +57,12 @@ class ForeignModel:
 
 def model_digest(folder: Path) -> str:
     """Hex SHA-256 over the files that make up a model. Raises PretrainedError if there are no safetensors weights."""
+    if folder.is_file():
+        return sha256_of(folder)
     files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json", ".model", ".txt")]
-    if not any(path.suffix == ".safetensors" for path in files):
+    if is_published(folder):
+        files = sorted([*files, *folder.glob("pytorch_model*.bin")])  # opened as tensors alone
+    elif not any(path.suffix == ".safetensors" for path in files):
         raise PretrainedError(f"{folder}: holds no .safetensors file; pickled weights are not opened: convert them")
     digest = hashlib.sha256()
     for path in files:
@@ -66,21 +71,30 @@ def model_digest(folder: Path) -> str:
 
 
 def candidate(folder: Path, device: str = "cpu", start_always: bool | None = None, name: str = "") -> Candidate:
-    """A folder as a model to score; loaded when needed. start_always: see ``open_model``."""
-    if not folder.is_dir():
+    """A folder, or a MiniMind ``.pth`` file, as a model to score; loaded when needed.
+
+    start_always: see ``open_model``.
+    """
+    if not folder.is_dir() and not is_published(folder):
         raise PretrainedError(f"{folder}: there is no such folder; a model is a folder with config.json")
-    if not (folder / "config.json").is_file():
+    if folder.is_dir() and not (folder / "config.json").is_file():
         raise PretrainedError(f"{folder / 'config.json'} does not exist: a model folder holds it beside its weights")
     return Candidate(name or folder.name, model_digest(folder), lambda: open_model(folder, device, start_always))
 
 
 def open_model(folder: Path, device: str = "cpu", start_always: bool | None = None) -> LanguageModel:
-    """Our own decoder for a folder that it and our tokenizer can read, transformers for any other causal model.
+    """Our own decoder for what it and our tokenizer can read, transformers for any other causal model.
+
+    folder: or a MiniMind ``.pth`` file.
 
     start_always: whether every text begins with the start token; None = as the model was trained, which is yes for ours
     and, as lm-eval has it, no for others.
     Raises PretrainedError, or ModuleNotFoundError if transformers is needed and not installed.
     """
+    if is_published(folder):
+        return OwnModel(
+            load_minimind(folder, device=device).eval(), tokenizer_beside(folder), start_always is not False
+        )
     try:
         config_from_hf(read_json(folder / "config.json"))
         tokenizer = Tokenizer.load(folder)

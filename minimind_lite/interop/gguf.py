@@ -1,15 +1,15 @@
-"""Read a GGUF file of the Llama architecture into our model and tokenizer.
+"""Read a GGUF file of the Llama or Qwen3 family into our model and tokenizer.
 
 GGUF is llama.cpp's format: one file with named metadata, the tokenizer, and tensors that are usually quantised
 (Q4_1: blocks of 32 weights as 4-bit steps, with a scale and a minimum per block). Two things differ from Llama's own
-layout: the tensors have other names, and the rows of every query and key head are reordered, because llama.cpp turns
-neighbours (2i, 2i + 1) where Llama's weights expect (i, i + head_dim / 2). Forget to undo that and everything loads,
-every shape fits, and the model talks nonsense.
+layout: the tensors have other names, and in Llama's architecture the rows of every query and key head are reordered,
+because llama.cpp turns neighbours (2i, 2i + 1) where Llama's weights expect (i, i + head_dim / 2). Forget to undo that
+and everything loads, every shape fits, and the model talks nonsense. The experts of a layer lie in one tensor.
 Needs the package ``gguf`` (``pip install gguf``), which dequantises.
 """
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ LAYER_NAMES = {  # llama.cpp's name of a layer's tensor → Llama's
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm", "ffn_gate_inp": "mlp.gate",
 }  # fmt: skip
+EXPERT_NAMES = {  # one tensor for all of a layer's experts → the name of each, without its number
+    f"ffn_{part}_{kind}": f"mlp.{experts}.{part}_proj"
+    for part in ("gate", "up", "down") for kind, experts in (("exps", "experts"), ("shexp", "shared_experts"))
+}  # fmt: skip
+ARCHITECTURES = ("llama", "qwen3", "qwen3moe", "bailingmoe")  # llama.cpp's formulas that our decoder computes
+REORDERED = ("llama", "bailingmoe")  # those that turn neighbouring dimensions
 MODEL_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -41,7 +48,7 @@ class GGUFError(ValueError):
 
 
 def load_gguf(path: str | Path) -> tuple[Transformer, Tokenizer]:
-    """The model (float32, on the CPU) and the tokenizer of a Llama-architecture GGUF file.
+    """The model (float32, on the CPU) and the tokenizer of a GGUF file of one of ARCHITECTURES.
 
     Strict: every tensor must be expected and have the right shape. Raises GGUFError.
     """
@@ -58,43 +65,54 @@ def load_gguf(path: str | Path) -> tuple[Transformer, Tokenizer]:
 class GGUFFile:
     """An opened GGUF file: its metadata by name, its config, its tensors under Llama's names.
 
-    Raises GGUFError if the file is not GGUF, is truncated, or holds an architecture other than Llama's.
+    Raises GGUFError if the file is not GGUF, is truncated, or holds none of ARCHITECTURES.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._reader = _open(self.path)
-        architecture = self.get("general.architecture")
-        if architecture != "llama":
+        self.architecture = self.get("general.architecture")
+        if self.architecture not in ARCHITECTURES:
             raise GGUFError(
-                f"{self.path.name}: general.architecture is {architecture!r}; only 'llama' can be read here. "
-                "For others use llama.cpp, or transformers' from_pretrained(folder, gguf_file=...)"
+                f"{self.path.name}: general.architecture is {self.architecture!r}; those that can be read here are "
+                f"{', '.join(ARCHITECTURES)}. For others use llama.cpp, or transformers' "
+                "from_pretrained(folder, gguf_file=...)"
             )
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The metadata value called ``key``: a number, a string, or a list of them."""
+        """The metadata value called ``key``: a number, a string, or a list of them; ``.x`` is the architecture's x."""
+        key = self._whole(key)
         field = self._reader.get_field(key)
         return default if field is None else field.contents()
+
+    def _whole(self, key: str) -> str:
+        return f"{self.architecture}{key}" if key.startswith(".") else key
 
     def require(self, key: str) -> Any:
         """Like ``get``, but a missing field raises GGUFError."""
         value = self.get(key)
         if value is None:
-            raise GGUFError(f"{self.path.name}: the metadata field {key} is missing; convert the model again")
+            raise GGUFError(
+                f"{self.path.name}: the metadata field {self._whole(key)} is missing; convert the model again"
+            )
         return value
 
     def size(self, key: str, default: int | None = None) -> int:
         """The metadata value called ``key`` if it is an integer that can be a size or a token id; else GGUFError."""
         value = self.require(key) if default is None else self.get(key, default)
         if type(value) is not int or not 0 <= value < 2**31:
-            raise GGUFError(f"{self.path.name}: {key} must be an integer from 0 to {2**31 - 1}, not {str(value)[:60]}")
+            raise GGUFError(
+                f"{self.path.name}: {self._whole(key)} must be an integer from 0 to {2**31 - 1}, not {str(value)[:60]}"
+            )
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
         """The metadata value called ``key`` if it is a finite number above 0. Raises GGUFError."""
         value = self.require(key) if default is None else self.get(key, default)
         if type(value) not in (int, float) or not 0 < value < 1e30:
-            raise GGUFError(f"{self.path.name}: {key} must be a finite number above 0, not {str(value)[:60]}")
+            raise GGUFError(
+                f"{self.path.name}: {self._whole(key)} must be a finite number above 0, not {str(value)[:60]}"
+            )
         return float(value)
 
     def config(self) -> ModelConfig:
@@ -109,28 +127,46 @@ class GGUFFile:
             raise GGUFError(f"{self.path.name}: {error}") from error
 
     def _config(self, vocab_size: int, tied: bool) -> ModelConfig:
-        heads = self.size("llama.attention.head_count")
-        ids = {name: self.size(f"tokenizer.ggml.{name}_token_id", 0) for name in ("bos", "eos", "padding")}
-        layers = self.size("llama.block_count")
+        heads, layers = self.size(".attention.head_count"), self.size(".block_count")
+        ids: dict[str, Any] = {f"{ours}_token_id": self.size(f"tokenizer.ggml.{name}_token_id", 0)
+               for ours, name in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))}  # fmt: skip
         there = {tensor.name.split(".")[1] for tensor in self._reader.tensors if tensor.name.startswith("blk.")}
         if layers != len(there):  # checked before a billion of them are built
-            raise ConfigError(f"llama.block_count is {layers}, and the file has tensors of {len(there)} blocks")
+            raise ConfigError(
+                f"{self.architecture}.block_count is {layers}, and the file has tensors of {len(there)} blocks"
+            )
         return ModelConfig(
             vocab_size=vocab_size,
-            hidden_size=self.size("llama.embedding_length"),
+            hidden_size=self.size(".embedding_length"),
             num_hidden_layers=layers,
             num_attention_heads=heads,
-            num_key_value_heads=self.size("llama.attention.head_count_kv", heads),
-            intermediate_size=self.size("llama.feed_forward_length"),
-            head_dim=self.size("llama.attention.key_length", 0),
-            max_position_embeddings=self.size("llama.context_length"),
-            rms_norm_eps=self.number("llama.attention.layer_norm_rms_epsilon"),
-            rope_theta=self.number("llama.rope.freq_base", 10_000.0),
+            num_key_value_heads=self.size(".attention.head_count_kv", heads),
+            head_dim=self.size(".attention.key_length", 0),
+            max_position_embeddings=self.size(".context_length"),
+            rms_norm_eps=self.number(".attention.layer_norm_rms_epsilon"),
+            rope_theta=self.number(".rope.freq_base", 10_000.0),
+            qk_norm=self.architecture in ("qwen3", "qwen3moe"),
             tie_word_embeddings=tied,
-            bos_token_id=ids["bos"],
-            eos_token_id=ids["eos"],
-            pad_token_id=ids["padding"],
+            **ids,
+            **self._experts(),
         )
+
+    def _experts(self) -> dict[str, Any]:
+        """The settings of experts, and the width of an MLP, which has another name there."""
+        stacks = (one for one in self._reader.tensors if one.name.endswith(".ffn_gate_exps.weight"))
+        count, there = self.size(".expert_count", 0), next((len(one.data) for one in stacks), 0)
+        if count != there:
+            raise ConfigError(
+                f"{self.architecture}.expert_count is {count}, and the file has tensors of {there} experts"
+            )
+        if not count:
+            return {"intermediate_size": self.size(".feed_forward_length")}
+        return {
+            "intermediate_size": self.size(".expert_feed_forward_length", self.size(".feed_forward_length")),
+            "num_experts": count, "num_experts_per_tok": self.size(".expert_used_count"),
+            "num_shared_experts": self.size(".expert_shared_count", 0),
+            "norm_topk_prob": self.architecture != "bailingmoe" or bool(self.get(".expert_weights_norm", False)),
+        }  # fmt: skip
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(Llama's name, float32 tensor in Llama's layout), one at a time, so that only one copy is in memory."""
@@ -138,10 +174,13 @@ class GGUFFile:
 
         config = self.config()
         heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+        heads = heads if self.architecture in REORDERED else {}
         for tensor in self._reader.tensors:
             name = llama_name(tensor.name)
             if name is None:
-                raise GGUFError(f"{self.path.name}: a plain Llama model has no place for the tensor {tensor.name}")
+                raise GGUFError(
+                    f"{self.path.name}: a plain {self.architecture} model has no place for the tensor {tensor.name}"
+                )
             try:
                 weight = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
             except NotImplementedError as error:
@@ -152,7 +191,10 @@ class GGUFFile:
                     f"{self.path.name}: {broken:,} numbers in {tensor.name} are NaN or infinite: it is damaged"
                 )
             part = tensor.name.split(".")[-2]
-            yield name, unpermute(weight, heads[part]) if part in heads else weight
+            if part in EXPERT_NAMES:
+                yield from _each_expert(name, weight, config)
+            else:
+                yield name, unpermute(weight, heads[part]) if part in heads else weight
 
     def tokenizer(self) -> Tokenizer:
         """The byte-level BPE tokenizer stored in the metadata, with its ChatML tokens and default system text."""
@@ -163,15 +205,17 @@ class GGUFFile:
 
     def _refuse_unsupported(self) -> None:
         """Reject settings that would load without complaint and compute something else."""
-        scaling = self.get("llama.rope.scaling.type", "none")
+        scaling = self.get(".rope.scaling.type", "none")
         if scaling != "none":
-            raise GGUFError(f"{self.path.name}: llama.rope.scaling.type is {scaling!r}; only 'none' can be read here")
-        turned, width = (self.get(f"llama.{key}") for key in ("rope.dimension_count", "attention.key_length"))
-        width = width or self.size("llama.embedding_length") // max(self.size("llama.attention.head_count"), 1)
+            raise GGUFError(
+                f"{self.path.name}: {self._whole('.rope.scaling.type')} is {scaling!r}; only 'none' is read"
+            )
+        turned, width = (self.get(key) for key in (".rope.dimension_count", ".attention.key_length"))
+        width = width or self.size(".embedding_length") // max(self.size(".attention.head_count"), 1)
         if turned not in (None, width):
             raise GGUFError(f"{self.path.name}: RoPE turns {turned} of a head's {width} dimensions; it must turn all")
-        if self.get("llama.expert_count", 0):
-            raise GGUFError(f"{self.path.name}: llama.expert_count is above 0; only dense models can be read here")
+        if self.architecture == "bailingmoe" and self.get(".expert_weights_scale", 1.0) not in (0.0, 1.0):
+            raise GGUFError(f"{self.path.name}: bailingmoe.expert_weights_scale must be 1")
 
 
 def _open(path: Path) -> Any:
@@ -199,9 +243,20 @@ def llama_name(name: str) -> str | None:
     prefix, _, rest = name.partition(".")
     layer, _, part = rest.partition(".")
     part, _, kind = part.partition(".")
-    if prefix != "blk" or part not in LAYER_NAMES or kind != "weight":
+    known = LAYER_NAMES | EXPERT_NAMES
+    if prefix != "blk" or part not in known or kind != "weight":
         return None
-    return f"model.layers.{layer}.{LAYER_NAMES[part]}.weight"
+    return f"model.layers.{layer}.{known[part]}.weight"
+
+
+def _each_expert(name: str, weight: Tensor, config: ModelConfig) -> Iterator[tuple[str, Tensor]]:
+    """The matrices in a tensor of experts; those of several shared ones lie side by side along their inner width."""
+    if weight.dim() == 3:
+        parts: Sequence[Tensor] = weight.unbind()
+    else:
+        parts = weight.chunk(max(config.num_shared_experts, 1), dim=1 if name.endswith("down_proj.weight") else 0)
+    for number, part in enumerate(parts):
+        yield name.replace("experts.", f"experts.{number}."), part.contiguous()
 
 
 def unpermute(weight: Tensor, heads: int) -> Tensor:

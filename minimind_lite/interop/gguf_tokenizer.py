@@ -1,16 +1,19 @@
 """The tokenizer inside a GGUF file: byte-level BPE from its lists of tokens and merges."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 
-from minimind_lite.interop.foreign_template import render_foreign
 from minimind_lite.tokenizer import SPLITS, Tokenizer
+from minimind_lite.tokenizer.foreign_template import render_foreign
+from minimind_lite.tokenizer.tokenizer import BEFORE_CHATML, CHATML
 
-CONTROL, USER_DEFINED = 3, 4  # llama.cpp's types for tokens that text is never merged into
+# llama.cpp's types of tokens; text is never merged into control and user-defined ones
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 _GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
 _CUTS: dict[str, list[pre_tokenizers.PreTokenizer]] = {  # llama.cpp's names for the ways text is split before merging
     "gpt-2": [_GPT2],
@@ -50,7 +53,45 @@ def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
     for token, token_type in zip(tokens, types, strict=False):
         if token_type in (CONTROL, USER_DEFINED):
             backend.add_tokens([AddedToken(token, special=token_type == CONTROL, normalized=False)])
-    return Tokenizer(backend, default_system=_default_system(get("tokenizer.chat_template")))
+    return _with_template(backend, get)
+
+
+def cut_name(pre_tokenizer: Mapping[str, Any] | None) -> str:
+    """llama.cpp's name for the cuts that a tokenizer.json describes. Raises ValueError if none of those known is it."""
+
+    def plain(described: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        parts = described.get("pretokenizers", [described]) if described else []
+        return [{name: value for name, value in part.items() if name != "trim_offsets"} for part in parts]
+
+    for name, cuts in _CUTS.items():
+        whole = tokenizers.Tokenizer(models.BPE())
+        whole.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+        if plain(json.loads(whole.to_str())["pre_tokenizer"]) == plain(pre_tokenizer):
+            return name
+    raise ValueError(f"llama.cpp has no name for how this tokenizer cuts text; those known here are {', '.join(_CUTS)}")
+
+
+class _NotChatML(ValueError):
+    """A template that writes one question otherwise than ours does; ``text`` is what it writes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"tokenizer.chat_template is not ChatML: one question becomes {text[:200]!r}")
+        self.text = text
+
+
+def _with_template(backend: tokenizers.Tokenizer, get: Callable[[str], Any]) -> Tokenizer:
+    """The tokenizer with the chat template of the file: as ours with its system text, or kept if it says more."""
+    template = get("tokenizer.chat_template")
+    try:
+        return Tokenizer(backend, default_system=_default_system(template))
+    except _NotChatML as error:
+        pad, start, end = next((names for names in (CHATML, BEFORE_CHATML) if names[1] in error.text), CHATML)
+        if f"{start}assistant\n" not in error.text:
+            raise
+    described = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": start, "eos_token": end, "pad_token": pad,
+                 "unk_token": pad, "clean_up_tokenization_spaces": False, "chat_template": template}  # fmt: skip
+    files = {"tokenizer.json": backend.to_str(pretty=True), "tokenizer_config.json": json.dumps(described, indent=2)}
+    return Tokenizer(backend, template=template, files=files)
 
 
 def _texts(get: Callable[[str], Any], key: str) -> list[str]:
@@ -81,5 +122,5 @@ def _default_system(template: object) -> str | None:
     turns = r"<\|im_start\|>user\nQ<\|im_end\|>\n<\|im_start\|>assistant\n"
     match = re.fullmatch(system + turns, text, re.DOTALL)
     if match is None:
-        raise ValueError(f"tokenizer.chat_template is not ChatML: one question becomes {text[:200]!r}")
+        raise _NotChatML(text)
     return match[1]

@@ -4,7 +4,7 @@ A training loss is a *sum* over items together with their number, never a mean: 
 step, so every token counts the same however unequal the micro-batches are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -34,17 +34,21 @@ class LossFn(Protocol):
     def __call__(self, model: Any, batch: Any) -> tuple[Any, ...]: ...
 
 
-def next_token_loss(model: Any, batch: dict[str, Tensor], token_weights: Tensor | None = None) -> tuple[Any, ...]:
+def next_token_loss(
+    model: Any, batch: dict[str, Tensor], token_weights: Tensor | Callable[[Tensor], Tensor] | None = None
+) -> tuple[Any, ...]:
     """Cross-entropy on the trained positions of a packed batch (``data.packing.PackedDataset``), documents isolated.
 
     Returns (total, items), and extras with the balance loss while a model with experts is in training. A held-out loss
-    never includes it: it says nothing about language. token_weights: as in ``Transformer.loss``.
+    never includes it: it says nothing about language. token_weights: as in ``Transformer.loss``, or a
+    function that makes them of the targets.
     """
+    weights = token_weights(batch["targets"]) if callable(token_weights) else token_weights
     mask = packed_mask(batch["document_ids"])
     with recorded_routing(model) if model.config.num_experts else nullcontext() as routings:
         total, items = model.loss(
             batch["input_ids"], batch["targets"], position_ids=batch["position_ids"], attention_mask=mask,
-            token_weights=token_weights,
+            token_weights=weights,
         )  # fmt: skip
     return balanced(Loss(total, items), model, routings) if routings and model.training else (total, items)
 

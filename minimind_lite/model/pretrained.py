@@ -37,8 +37,10 @@ _EXPERTS = ("num_experts", "num_experts_per_tok", "norm_topk_prob", "router_aux_
 _OWN = ("qk_norm", "num_shared_experts")  # for experts that transformers has no class for
 _EXPERTS_EVERYWHERE: dict[str, Any] = {"decoder_sparse_step": 1, "mlp_only_layers": []}
 OWN_CLASS = "minimind_moe"  # the model_type of those
+REMOTE_CODE = "modeling_minimind_moe"  # the module that transformers opens them with
 OWN_CLASS_NOTE = (
-    "experts with a shared one, or without QK-norm, have no class in transformers: minimind_lite reads this folder"
+    "experts with a shared one, or without QK-norm, have no class in transformers: it opens this folder with "
+    f"trust_remote_code=True, by {REMOTE_CODE}.py beside the weights"
 )
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
@@ -51,6 +53,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen3_moe": {"max_position_embeddings": 32768, "num_key_value_heads": 4},
     OWN_CLASS: {"max_position_embeddings": 2048},
 }
+PUBLISHED_TYPE = "minimind"  # the model_type of the folders that the MiniMind project publishes
+PICKLES = (".pth", ".pt", ".bin")
 _LARGEST = 2**31 - 1  # of any size or token id in a config.json; products of two still fit into 64 bits
 DIGESTS = "tensor_sha256"  # the key in a safetensors file's metadata: JSON, tensor name → hex digest
 INCOMPLETE = ".incomplete"  # exists while the files of a folder are being replaced, and after a kill in between
@@ -86,8 +90,22 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
     with _replaced_together(folder):
         write_tensors(folder / "model.safetensors", weights, {})
         write_text(folder / "config.json", json.dumps(description, indent=2) + "\n")
+        if description["model_type"] == OWN_CLASS:
+            code = Path(__file__).with_name(f"{REMOTE_CODE}.py").read_text(encoding="utf-8")
+            write_text(folder / f"{REMOTE_CODE}.py", code)
         if tokenizer is not None:
             tokenizer.save(folder)
+
+
+def is_published(path: str | Path) -> bool:
+    """Whether ``interop.minimind`` reads it: a pickled state dict, or a folder of model_type ``minimind``."""
+    path = Path(path)
+    if path.is_file():
+        return path.suffix in PICKLES
+    try:
+        return read_json(path / "config.json").get("model_type") == PUBLISHED_TYPE
+    except (OSError, UnreadableFile):
+        return False
 
 
 @contextmanager
@@ -145,23 +163,31 @@ def read_tensors(path: Path, check_values: bool = True) -> tuple[dict[str, Tenso
     except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
         raise PretrainedError(f"{path} is damaged or cut short ({error}); copy or save it again") from error
     if check_values:
-        _check_values(path, tensors, metadata.get(DIGESTS))
+        _check_digests(path, tensors, metadata.get(DIGESTS))
+        check_finite(path, tensors)
     return tensors, metadata
 
 
-def _check_values(path: Path, tensors: Mapping[str, Tensor], stated: str | None) -> None:
+def _check_digests(path: Path, tensors: Mapping[str, Tensor], stated: str | None) -> None:
+    if stated is None:
+        return
     try:
-        digests = None if stated is None else parse_json(stated, f"{path}: {DIGESTS} in its metadata")
+        digests = parse_json(stated, f"{path}: {DIGESTS} in its metadata")
     except UnreadableFile as error:
         raise PretrainedError(f"{error}; copy or save it again") from error
-    if digests is not None and (not isinstance(digests, dict) or digests.keys() != tensors.keys()):
+    if not isinstance(digests, dict) or digests.keys() != tensors.keys():
         raise PretrainedError(f"{path}: its digests are not those of its tensors: it was changed; save it again")
     for name, tensor in tensors.items():
-        if digests is not None and tensor_digest(name, tensor) != digests[name]:
+        if tensor_digest(name, tensor) != digests[name]:
             raise PretrainedError(
                 f"{path}: {name} is not what was saved: its bytes have changed since. Copy or save the file again "
                 "(check_values=False reads it all the same)"
             )
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise PretrainedError, naming the file and the tensor, for weights that are NaN or infinite."""
+    for name, tensor in tensors.items():
         if not tensor.is_floating_point() or tensor.element_size() < 2:
             continue  # refused later, by its type
         broken = int((~tensor.isfinite()).sum())
@@ -193,12 +219,26 @@ def load_pretrained(
         )
     config = _read_config(folder / "config.json")
     if config_to_hf(config)["model_type"] == OWN_CLASS:
-        logger.warning("%s: %s; transformers, vLLM and the like do not", folder, OWN_CLASS_NOTE)
-    weights = _read_weights(folder, check_values)
-    _check_sizes(config, weights, folder)
+        logger.warning("%s: %s; vLLM and the like do not", folder, OWN_CLASS_NOTE)
+    return assembled(config, _read_weights(folder, check_values), folder, device, dtype)
+
+
+def assembled(
+    config: ModelConfig,
+    weights: dict[str, Tensor],
+    source: Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Transformer:
+    """The model that ``config`` describes with these weights; every tensor must be there and fit.
+
+    source: where they come from, for messages. dtype None keeps their precision. What older writers added and a tied
+    head written twice are taken out of ``weights``. Raises PretrainedError.
+    """
+    _check_sizes(config, weights, source)
     with torch.device("meta"):
         model = Transformer(config)
-    _check_weights(weights, model, folder)
+    _check_weights(weights, model, source)
     model.to(dtype or weights["model.norm.weight"].dtype).to_empty(device=device)
     model.load_state_dict(weights)
     return model
@@ -233,7 +273,9 @@ def _experts_to_hf(config: ModelConfig) -> dict[str, Any]:
     described = {name: getattr(config, name) for name in _EXPERTS} | _EXPERTS_EVERYWHERE
     described["moe_intermediate_size"] = config.intermediate_size  # transformers' intermediate_size is of dense layers
     if _family(config) == OWN_CLASS:
+        classes = {"AutoConfig": "MiniMindMoeConfig", "AutoModelForCausalLM": "MiniMindMoeForCausalLM"}
         described |= {name: getattr(config, name) for name in _OWN} | {"note": OWN_CLASS_NOTE}
+        described["auto_map"] = {auto: f"{REMOTE_CODE}.{name}" for auto, name in classes.items()}
     return described
 
 

@@ -163,15 +163,18 @@ class Transformer(nn.Module):
         trained. A sum and a count rather than a mean, so that accumulated micro-batches are weighted by tokens. The
         head runs on trained positions only: in SFT that is a third of them, and the head is the model's largest matrix.
         The experts' balance loss is not included: ``model.losses.next_token_loss`` adds it.
-        token_weights: (vocab_size,), how much each target counts, in the sum and in the count; None = equally.
+        token_weights: how much each target counts, in the sum and in the count: (vocab_size,), by its token, or
+        (batch, seq), by its position; None = equally.
         """
         hidden = self.hidden_states(input_ids, position_ids=position_ids, attention_mask=attention_mask)
-        trained = targets != IGNORED_TARGET
+        trained, counts = targets != IGNORED_TARGET, None
+        if token_weights is not None:
+            counts = token_weights.to(hidden.device).float()
+            counts = (counts[targets.clamp(min=0)] if counts.dim() == 1 else counts)[trained]
         if hidden.device.type == "cpu" and trained.all():  # elsewhere, asking would mean waiting for the device
             hidden, targets = hidden.flatten(0, 1), targets.flatten()
         else:
             hidden, targets = hidden[trained], targets[trained]
-        counts = None if token_weights is None else token_weights.to(hidden.device).float()[targets]
         items = trained.sum() if counts is None else counts.sum()
         return linear_cross_entropy(hidden, self.head_weight, targets, counts), items
 

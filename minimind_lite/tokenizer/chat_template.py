@@ -49,13 +49,8 @@ def conversation_pieces(
     tools: Sequence[Mapping[str, Any]] | str | None = None,
 ) -> list[Piece]:
     """The conversation as pieces, in order; `Tokenizer.render` explains the arguments. Raises ValueError."""
-    if not messages:
-        raise ValueError("the conversation is empty: it needs at least one message")
-    for index, message in enumerate(messages):
-        _check(message, index)
+    messages = _with_system(messages, default_system)
     pieces: list[Piece] = []
-    if default_system is not None and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": default_system}, *messages]
     if tools:
         messages = _with_tools(messages, tools)
     for index, message in enumerate(messages):
@@ -65,6 +60,40 @@ def conversation_pieces(
             raise ValueError("continue_final_message needs an assistant's message at the end and no generation prompt")
         del pieces[-2:]  # the end of the turn and its newline
     return pieces + (_prompt(thinking) if add_generation_prompt else [])
+
+
+def _with_system(messages: Sequence[Message], default_system: str | None) -> Sequence[Message]:
+    """``messages``, checked, and the default system turn before them if they have none of their own."""
+    if not messages:
+        raise ValueError("the conversation is empty: it needs at least one message")
+    for index, message in enumerate(messages):
+        _check(message, index)
+    if default_system is not None and messages[0]["role"] != "system":
+        return [{"role": "system", "content": default_system}, *messages]
+    return messages
+
+
+def messages_and_tools(
+    messages: Sequence[Message],
+    default_system: str | None = None,
+    tools: Sequence[Mapping[str, Any]] | str | None = None,
+) -> tuple[list[Message], list[dict[str, Any]]]:
+    """The conversation as templates of others take it: lists where our files may hold JSON, and the tools apart.
+
+    Raises ValueError as ``conversation_pieces`` does.
+    """
+    messages = _with_system(messages, default_system)
+    if tools:
+        messages = _with_tools(messages, tools)
+    plain: list[Message] = []
+    for index, message in enumerate(messages):
+        made: Message = {"role": message["role"], "content": message.get("content") or ""}
+        if isinstance(message.get("reasoning_content"), str):
+            made["reasoning_content"] = message["reasoning_content"]
+        if calls := _parsed(message, "tool_calls", index):
+            made["tool_calls"] = calls
+        plain.append(made)
+    return plain, _parsed(messages[0], "tools", 0)
 
 
 def _with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | str) -> list[Message]:
@@ -285,3 +314,5 @@ _JINJA = """\
         {{- '<think>\\n' if enable_thinking else '<think>\\n\\n</think>\\n\\n' }}
     {%- endif %}
 {%- endif %}"""
+
+OWN_TEMPLATE = jinja_template()  # made once: every folder's template is compared with it

@@ -20,14 +20,19 @@ from minimind_lite.files import read_json, write_text
 from minimind_lite.tokenizer.byte_bpe import MAX_TOKEN_BYTES, byte_alphabet, train_byte_bpe, without_special_tokens
 from minimind_lite.tokenizer.chat_template import (
     END_OF_TEXT,
+    OWN_TEMPLATE,
     TURN_END,
     TURN_START,
     Message,
     Piece,
     conversation_pieces,
+    jinja_template,
     tokenizer_config,
 )
+from minimind_lite.tokenizer.kept_template import CONFIG, FILES, TEMPLATE, KeptTemplate
 
+CHATML = (END_OF_TEXT, TURN_START, TURN_END)
+BEFORE_CHATML = ("<unk>", "<s>", "</s>")  # the same three in MiniMind's tokenizers before April 2025
 _BYTE_OF = byte_alphabet()
 _CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
 
@@ -58,21 +63,33 @@ class Tokenizer:
     '你好, lowest!'
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, default_system: str | None = None) -> None:
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        default_system: str | None = None,
+        template: str | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        """template: a chat template of others, in Jinja; files: those it came in, by name, to be written back."""
         self.backend = backend
         self.default_system = default_system  # a system turn for conversations that have none
         state = json.loads(backend.to_str())
         if (state["decoder"] or {}).get("type") != "ByteLevel":
             raise ValueError("this is not a byte-level BPE tokenizer: its tokens cannot be turned back into bytes")
         self._specials = {token["content"]: token["id"] for token in state["added_tokens"]}
-        for name in (END_OF_TEXT, TURN_START, TURN_END):
+        older = template is not None and all(name in self._specials for name in BEFORE_CHATML)
+        pad, start, end = BEFORE_CHATML if older else CHATML
+        for name in (pad, start, end):
             if name not in self._specials:
                 raise ValueError(f"the tokenizer has no special token {name}, which ChatML needs")
         self.control_ids = frozenset(self._specials.values())  # control tokens and tags: never produced from text
         self._hidden = {token["id"] for token in state["added_tokens"] if token["special"]}
-        self.end_of_text_id = self.pad_id = self._specials[END_OF_TEXT]
-        self.bos_id, self.eos_id = self._specials[TURN_START], self._specials[TURN_END]
+        self.end_of_text_id = self.pad_id = self._specials[pad]
+        self.bos_id, self.eos_id = self._specials[start], self._specials[end]
         self._plain = without_special_tokens(state)
+        self.template = (
+            None if template is None else KeptTemplate(template, files or {}, start, end, tuple(self._specials))
+        )
 
     @classmethod
     def train(
@@ -89,7 +106,8 @@ class Tokenizer:
     def load(cls, path: str | Path, default_system: str | None = None) -> "Tokenizer":
         """Read a folder with `tokenizer.json` (and perhaps `tokenizer_config.json`), or a `tokenizer.json` itself.
 
-        default_system: for folders that do not name one (MiniMind2's is "You are a helpful assistant").
+        A chat template that is not ours is kept, and rules how conversations are written.
+        default_system: for folders that do not name one.
         Raises FileNotFoundError, or ValueError for a file that is not a byte-level BPE tokenizer with ChatML's tokens.
         """
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
@@ -103,7 +121,8 @@ class Tokenizer:
         try:
             read_json(file)  # says where it is broken; the library below would not, and may recurse into it
             backend = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8-sig"))
-            return cls(backend, system)
+            template, files = _kept(file.parent, config)
+            return cls(backend, system, template, files)
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"{file.parent} does not hold a readable tokenizer: {error}") from error
         except BaseException as error:  # a panic in Rust is a BaseException of its own
@@ -112,10 +131,21 @@ class Tokenizer:
             raise ValueError(f"{file.parent} does not hold a readable tokenizer: {error}") from error
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, for transformers' AutoTokenizer, each all or nothing."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, for transformers' AutoTokenizer, each all or nothing.
+
+        With a chat template of others, its files are written as they were read.
+        """
+        if self.template is not None:
+            for name, content in self.template.files.items():
+                write_text(Path(folder) / name, content)
+            return
         text = json.dumps(tokenizer_config(self.default_system), ensure_ascii=False, indent=2)
-        write_text(Path(folder) / "tokenizer_config.json", text + "\n")
+        write_text(Path(folder) / CONFIG, text + "\n")
         write_text(Path(folder) / "tokenizer.json", self.backend.to_str(pretty=True) + "\n")
+
+    def jinja(self) -> str:
+        """The chat template as Jinja: the kept one, or ours."""
+        return jinja_template(self.default_system) if self.template is None else self.template.template
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, which is never parsed for special tokens."""
@@ -181,9 +211,8 @@ class Tokenizer:
         tools: functions the model may call, written as if the system turn held them; one is made if there is none.
         Raises ValueError, naming the message, for an unknown role, content that is not text, or unreadable tools.
         """
-        pieces = conversation_pieces(
-            messages, add_generation_prompt, thinking, continue_final_message, self.default_system, tools
-        )
+        write = conversation_pieces if self.template is None else self.template.pieces
+        pieces = write(messages, add_generation_prompt, thinking, continue_final_message, self.default_system, tools)
         ids: list[int] = []
         loss_mask: list[int] = []
         for piece, tokens in zip(pieces, self._encode_pieces(pieces), strict=True):
@@ -197,6 +226,10 @@ class Tokenizer:
         texts = iter(self.encode_batch([p.text for p, token in zip(pieces, control, strict=True) if token is None]))
         return [next(texts) if token is None else [token] for token in control]
 
+    def tag_ids(self, tag: str) -> list[int]:
+        """The tokens of a tag in an assistant's turn: one of its own, or the pieces of its text (MiniMind2's)."""
+        return [self._specials[tag]] if tag in self._specials else self.encode(tag)
+
     @property
     def vocab_size(self) -> int:
         """Number of entries, special tokens included."""
@@ -205,7 +238,8 @@ class Tokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """Hex SHA-256 of the tokenizer; stores and checkpoints record it to detect a different one."""
-        return hashlib.sha256(self.backend.to_str().encode("utf-8")).hexdigest()
+        kept = "" if self.template is None else self.template.identity
+        return hashlib.sha256((self.backend.to_str() + kept).encode("utf-8")).hexdigest()
 
     @cached_property
     def _vocabulary(self) -> dict[str, int]:
@@ -219,3 +253,16 @@ class Tokenizer:
             else bytes(_BYTE_OF[character] for character in token)
             for token, token_id in self._vocabulary.items()
         }
+
+
+def _kept(folder: Path, config: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:
+    """A folder's chat template, if it is not ours, and the files to keep with it; (None, {}) otherwise."""
+    alone = folder / TEMPLATE
+    template = alone.read_text(encoding="utf-8") if alone.is_file() else config.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        template = next((one.get("template") for one in template if one.get("name") == "default"), None)
+    system = config.get("default_system")
+    if not isinstance(template, str) or template == (OWN_TEMPLATE if system is None else jinja_template(system)):
+        return None, {}
+    there = [name for name in FILES if (folder / name).is_file()]
+    return template, {name: (folder / name).read_text(encoding="utf-8-sig") for name in there}

@@ -1,9 +1,10 @@
 """Reasoning distillation: fine-tuning on thoughts that a teacher wrote down, with extra weight on the tags.
 
-Choices: the tags are single tokens of the tokenizer, so a weight on them affects nothing else (a tag in pieces would
-put it on every ``>`` and ``answer`` in the text) · the weighted sum is divided by the sum of the weights, so the loss
-stays a mean in nats and the learning rate keeps its meaning; `items` are therefore weights, not tokens · the mix is
-made of whole blocks, so its shares are shares of the positions that are computed.
+Choices: where the tags are single tokens of the tokenizer, as in ours, a weight on them affects nothing else; where
+they are pieces (MiniMind2's), it lies on those that stand together as a tag, not on every ``>`` and ``answer`` · the
+weighted sum is divided by the sum of the weights, so the loss stays a mean in nats and the learning rate keeps its
+meaning; `items` are therefore weights, not tokens · the mix is made of whole blocks, so its shares are shares of the
+positions that are computed.
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.4; the weight is MiniMind2's.
 """
 
@@ -69,13 +70,43 @@ def tag_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor:
     """
     weights = torch.ones(size)
     for tag in REASONING_TAGS:
-        ids = tokenizer.render([{"role": "assistant", "content": tag}]).ids
-        piece = [token for token in ids if token in tokenizer.control_ids and tokenizer.decode([token]) == tag]
-        if weight != 1 and not piece:
+        ids = tokenizer.tag_ids(tag)
+        if weight != 1 and len(ids) > 1:
             raise ConfigError(f"{tag} is not a token of this tokenizer: its weight would fall on pieces that stand "
                               "everywhere. Train one by minimind train tokenizer, or set tag_weight=1")  # fmt: skip
-        weights[piece] = weight
+        if len(ids) == 1:
+            weights[ids] = weight
     return weights
+
+
+@dataclass(frozen=True)
+class TagPieces:
+    """The weights of targets by their places, for a tokenizer that writes tags in pieces."""
+
+    tags: tuple[tuple[int, ...], ...]  # the tokens of each
+    weight: float
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, weight: float) -> "TagPieces":
+        """For the four tags of this tokenizer."""
+        return cls(tuple(tuple(tokenizer.tag_ids(tag)) for tag in REASONING_TAGS), weight)
+
+    def __call__(self, targets: Tensor) -> Tensor:
+        """(batch, seq) token ids → (batch, seq) float32: ``weight`` inside a whole tag, 1 elsewhere."""
+        weights = torch.ones(targets.shape, device=targets.device)
+        for tag in self.tags:
+            if len(tag) > targets.shape[1]:
+                continue
+            found = (targets.unfold(1, len(tag), 1) == targets.new_tensor(tag)).all(dim=-1)  # where it begins
+            for place in range(len(tag)):
+                weights[:, place : place + found.shape[1]].masked_fill_(found, self.weight)
+        return weights
+
+
+def target_weights(tokenizer: Tokenizer, weight: float, size: int) -> Tensor | TagPieces:
+    """``tag_weights`` where every tag is a token, else ``TagPieces``."""
+    pieces = TagPieces.of(tokenizer, weight)
+    return tag_weights(tokenizer, weight, size) if all(len(tag) == 1 for tag in pieces.tags) else pieces
 
 
 def run_reason(
@@ -101,7 +132,7 @@ def run_reason(
         if run.eval_data is not None:  # read like the first part: with thoughts or without
             stores.append(stage.tokens(run.eval_data, parts[0].kind, options.block_size + 1))
             held_out = PackedDataset(stores[-1], options.block_size)
-        weights = tag_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
+        weights = target_weights(stage.tokenizer, options.tag_weight, stage.model.config.vocab_size)
         names = [store.path.stem for store in stores]
         identity = {"base": stage.base_digest} | asdict(options) | {"replay": "", "tokens": names}
         loss_fn = partial(next_token_loss, token_weights=weights)
