@@ -10,6 +10,7 @@ import typer
 from minimind_lite.cli.common import clean_errors, new_app
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
+from minimind_lite.cli.serve import serve
 from minimind_lite.cli.train import train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
@@ -18,6 +19,7 @@ app.add_typer(course_app, name="course")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.command("eval", epilog="Example: minimind eval build/course/artifacts/sft --suite samples --shots 2")(evaluate)
+app.command(epilog="Example: minimind serve build/course/artifacts/sft --port 8000")(serve)
 app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")(grade)
 
 

@@ -197,6 +197,10 @@ class Tokenizer:
         texts = iter(self.encode_batch([p.text for p, token in zip(pieces, control, strict=True) if token is None]))
         return [next(texts) if token is None else [token] for token in control]
 
+    def control_id(self, text: str) -> int | None:
+        """The id of a control token or tag, such as ``<think>``; None if this tokenizer has no such token."""
+        return self._specials.get(text)
+
     @property
     def vocab_size(self) -> int:
         """Number of entries, special tokens included."""

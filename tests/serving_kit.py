@@ -1,0 +1,89 @@
+"""What the tests of the server share: a tiny model in a folder's shape, a server on a free port, raw requests."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from minimind_lite.config import preset
+from minimind_lite.generation.continuous import Engine
+from minimind_lite.generation.engine import Generation, generate
+from minimind_lite.generation.sampling import GREEDY, SamplingConfig
+from minimind_lite.model.transformer import Transformer
+from minimind_lite.serving.models import ServedModel
+from minimind_lite.tokenizer import Message, Tokenizer
+
+TEXTS = ["the quick brown fox jumps over the lazy dog", "湖南的简称是湘", '{"name": "look", "arguments": {"at": 12}}']
+TOKENIZER = Tokenizer.train(TEXTS * 3, vocab_size=330)
+KEY = "a-key-for-the-tests"
+
+
+def tiny_model(seed: int = 0, **changes: Any) -> Transformer:
+    """A random model whose distribution is not flat, so that its greedy answers differ and do not hang on rounding."""
+    torch.manual_seed(seed)
+    model = Transformer(preset("pico", vocab_size=TOKENIZER.vocab_size, **changes)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3)
+    return model
+
+
+class Scripted(Transformer):
+    """Says a list of tokens to every request, whatever it was asked, and then ends its turn.
+
+    The position in the list is the number of tokens since the last start of a turn, which is counted from the cache's
+    length: so it serves many requests at once, as long as their prompts have ``prompt_length`` tokens.
+    """
+
+    script: list[int]
+
+
+def served(model: Transformer | None = None, name: str = "tiny", **options: Any) -> ServedModel:
+    """A model with an engine."""
+    settings = {"slots": 4, "max_length": 256, "prefill_chunk": 64} | options
+    return ServedModel(name, Engine(model or tiny_model(), TOKENIZER, **settings))
+
+
+def solo(model: ServedModel, messages: list[Message], tokens: int, sampling: SamplingConfig = GREEDY) -> Generation:
+    """What a conversation gets alone, from the plain loop that knows no server."""
+    prompt = TOKENIZER.render(messages, add_generation_prompt=True).ids
+    return generate(model.engine.model, TOKENIZER, [prompt], max_new_tokens=tokens, sampling=sampling)[0]
+
+
+@contextmanager
+def running(*models: ServedModel, **options: Any) -> Iterator[Any]:
+    """A server on a free port of the loopback interface."""
+    from minimind_lite.serving.app import create_server
+    from minimind_lite.serving.run import RunningServer
+
+    server = RunningServer(create_server(models or (served(),), **options), port=0).start()
+    try:
+        yield server
+    finally:
+        server.stop(5)
+
+
+def ask(
+    server: Any, path: str, body: Any = None, method: str | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any, dict[str, str]]:
+    """(status, body, headers) of one request without any client's help; the body is read as JSON if it is that."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    sent = {"content-type": "application/json"} | (headers or {})
+    connection.request(method or ("GET" if body is None else "POST"), path, data, sent)
+    answer = connection.getresponse()
+    text, kind = answer.read(), answer.getheader("content-type", "")
+    connection.close()
+    content = json.loads(text) if kind == "application/json" else text.decode()
+    return answer.status, content, {name.lower(): value for name, value in answer.getheaders()}
+
+
+def events(text: str) -> list[Any]:
+    """The values of a stream of server-sent events; the last must be [DONE]."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]", lines[-1]
+    return [json.loads(line) for line in lines[:-1]]
