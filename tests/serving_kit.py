@@ -24,27 +24,43 @@ KEY = "a-key-for-the-tests"
 def tiny_model(seed: int = 0, **changes: Any) -> Transformer:
     """A random model whose distribution is not flat, so that its greedy answers differ and do not hang on rounding."""
     torch.manual_seed(seed)
-    model = Transformer(preset("pico", vocab_size=TOKENIZER.vocab_size, **changes)).eval()
+    config = preset("pico", vocab_size=TOKENIZER.vocab_size, tie_word_embeddings=False, **changes)
+    model = Transformer(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3)
+        model.lm_head.weight.mul_(10)
     return model
 
 
-class Scripted(Transformer):
-    """Says a list of tokens to every request, whatever it was asked, and then ends its turn.
+def scripted(*parts: str | int) -> ServedModel:
+    """A model that says texts and control tokens (by id), then ends its turn; for one request only."""
+    tokens = [token for part in parts for token in ([part] if isinstance(part, int) else TOKENIZER.encode(part))]
 
-    The position in the list is the number of tokens since the last start of a turn, which is counted from the cache's
-    length: so it serves many requests at once, as long as their prompts have ``prompt_length`` tokens.
-    """
+    class Scripted(Transformer):
+        said = 0
 
-    script: list[int]
+        def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+            token = tokens[self.said] if self.said < len(tokens) else TOKENIZER.eos_id
+            self.said += 1
+            scores = torch.full((*hidden.shape[:-1], TOKENIZER.vocab_size), -30.0)
+            scores[..., token] = 30.0
+            return scores
+
+    return served(Scripted(preset("pico", vocab_size=TOKENIZER.vocab_size)), slots=1)
+
+
+def tag(text: str) -> int:
+    """The id of a control token."""
+    found = TOKENIZER.control_id(text)
+    assert found is not None
+    return found
 
 
 def served(model: Transformer | None = None, name: str = "tiny", **options: Any) -> ServedModel:
     """A model with an engine."""
-    settings = {"slots": 4, "max_length": 256, "prefill_chunk": 64} | options
+    settings = {"slots": 4, "max_length": 1024, "prefill_chunk": 64} | options
     return ServedModel(name, Engine(model or tiny_model(), TOKENIZER, **settings))
 
 

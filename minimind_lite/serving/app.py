@@ -332,9 +332,8 @@ def create_server(
         await asyncio.to_thread(scheduler.stop)
 
     api = FastAPI(title="MiniMind Lite", lifespan=lifespan, docs_url=None, redoc_url=None)
-    errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse} for status in (400, 401, 404, 408, 413, 429, 500, 503)
-    }
+    statuses = (400, 401, 404, 408, 413, 429, 500, 503, "default")  # with a default FastAPI adds no 422 of its own
+    errors: dict[int | str, dict[str, Any]] = {status: {"model": ErrorResponse} for status in statuses}
     for method, path, endpoint in _routes(service):
         api.add_api_route(path, endpoint, methods=[method], response_model=None, responses=errors)
     for kind in (ApiError, RequestValidationError, HTTPException):
