@@ -13,7 +13,7 @@ PACKAGE = ROOT / "minimind_lite"
 # From the ground up. A module may import from its own floor and from those below it.
 FLOORS = (
     "files", "device", "settings", "config", "tokenizer", "model", "data", "generation", "evaluation", "training",
-    "interop", "course.kit", "course.chapters", "course", "course.notebooks", "course.exercises",
+    "interop", "serving", "course.kit", "course.chapters", "course", "course.notebooks", "course.exercises",
     "course.chapters.checks", "course.runner", "cli",
 )  # fmt: skip
 REFERENCES = {"transformers", "trl", "peft"}  # what tests and chapters compare with; the library does not need them

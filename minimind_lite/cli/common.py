@@ -18,6 +18,8 @@ from typer.core import TyperGroup
 
 from minimind_lite.files import as_utf8
 
+SERVER_PACKAGES = ("fastapi", "starlette", "uvicorn", "prometheus_client")
+
 
 class _Group(TyperGroup):
     """Refuses an empty argument: an empty path would mean the current folder."""
@@ -96,7 +98,10 @@ def _how_to_install(package: str) -> str:
         wanted = requires("minimind-lite") or []
     except PackageNotFoundError:  # the package is on the path, but was never installed
         wanted = []
-    if any(re.split(r"[^\w.-]", line)[0].replace("-", "_") == package and "extra ==" in line for line in wanted):
+    lines = [line for line in wanted if re.split(r"[^\w.-]", line)[0].replace("-", "_") == package]
+    if package in SERVER_PACKAGES or any(re.search("extra == .serve", line) for line in lines):
+        return "install what the server needs with: pip install 'minimind-lite[serve]'"
+    if any("extra ==" in line for line in lines):
         return "install the course's packages, in the repository, with: pip install -e '.[course]'"
     return f"install it with: pip install {package}"
 

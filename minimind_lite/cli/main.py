@@ -12,6 +12,7 @@ from minimind_lite.cli.common import clean_errors, model_folder, new_app
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
 from minimind_lite.cli.formats import export_app, import_model
+from minimind_lite.cli.serve import serve
 from minimind_lite.cli.train import train_app
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
@@ -23,6 +24,7 @@ app.add_typer(export_app, name="export")
 app.command("import", epilog="Example: minimind import out/full_sft_512.pth runs/minimind2")(import_model)
 app.command("eval", epilog="Example: minimind eval build/course/artifacts/sft --suite samples --shots 2")(evaluate)
 data_app.command(epilog="Example: minimind data clean raw.jsonl books/ clean.jsonl --language zh")(clean)
+app.command(epilog="Example: minimind serve build/course/artifacts/sft --port 8000")(serve)
 app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")(grade)
 
 

@@ -51,10 +51,12 @@ class Request:
     prompt: Sequence[int]
     max_new_tokens: int = 128
     sampling: SamplingConfig = GREEDY  # its seed gives the same tokens as ``generate`` with this prompt alone
+    row: int = 0  # of the seed: several answers to one prompt take different rows (``generate``'s first_row)
     stop: Sequence[str] = ()
     eos_ids: Sequence[int] | None = None
     # Called with the logits (vocab,) and the tokens so far, prompt included, before sampling; returns logits (vocab,).
     adjust: Callable[[Tensor, Sequence[int]], Tensor] | None = None
+    candidates: int | None = None  # how many of the likeliest tokens each event lists; None: no ``Event.candidates``
 
 
 @dataclass(eq=False)
@@ -75,6 +77,13 @@ class Handle:
         return self.row.result()
 
 
+class Candidates(NamedTuple):
+    """What the model itself thought at one place: before adjustments, temperature and filters; in nats."""
+
+    logprob: float  # of the token that was drawn
+    likeliest: list[tuple[int, float]]  # (token, log-probability), likeliest first
+
+
 class Event(NamedTuple):
     """One new token of one request."""
 
@@ -83,6 +92,7 @@ class Event(NamedTuple):
     logprob: float  # nats, under the distribution it was drawn from
     text: str  # what became certain with this token, often ""
     finish_reason: Literal["stop", "length"] | None  # None: more will come
+    candidates: Candidates | None = None
 
 
 class Statistics(NamedTuple):
@@ -199,7 +209,7 @@ class Engine:
         """Let a request wait for a slot. Raises QueueFull, or GenerationError for a request that cannot be met."""
         if len(self._queue) >= self.max_queue:
             raise QueueFull(f"{self.max_queue} requests are waiting already (max_queue): try again later")
-        random = row_generator(request.sampling.seed, 0)
+        random = row_generator(request.sampling.seed, request.row)
         rows = checked_rows(
             self.model, self.tokenizer, [request.prompt], request.max_new_tokens, request.stop, request.eos_ids,
             [random], self.max_length,
@@ -294,6 +304,7 @@ class Engine:
         """Draw the next token of each handle from its row of logits; those that sample alike are drawn together."""
         logits = logits[:, : self.tokenizer.vocab_size]  # spare rows of the embedding are not tokens
         alike: dict[SamplingConfig, list[int]] = {}
+        asked = {at: logits[at].clone() for at, handle in enumerate(handles) if handle.request.candidates is not None}
         for at, handle in enumerate(handles):
             if handle.request.adjust is not None:
                 logits[at] = handle.request.adjust(logits[at], [*handle.row.prompt, *handle.row.ids])
@@ -305,7 +316,8 @@ class Engine:
             drawn = sample(logits[members], config, [row.random for row in rows], previous)
             for at, token, logprob in zip(members, drawn.ids.tolist(), drawn.logprobs.tolist(), strict=True):
                 text = handles[at].row.push(token, logprob)
-                events[at] = Event(handles[at], token, logprob, text, handles[at].row.finish_reason)
+                likely = _candidates(asked[at], token, handles[at].request.candidates or 0) if at in asked else None
+                events[at] = Event(handles[at], token, logprob, text, handles[at].row.finish_reason, likely)
         self._counts["new_tokens"] += len(handles)
         return [events[at] for at in range(len(handles))]
 
@@ -329,6 +341,14 @@ class Engine:
             memory[:, one, :, :columns] = memory[:, other, :, :columns]
             memory[:, other, :, :columns] = aside
         self._slots[one], self._slots[other] = self._slots[other], self._slots[one]
+
+
+def _candidates(logits: Tensor, token: int, count: int) -> Candidates:
+    """logits (vocab,) as the model gave them."""
+    logprobs = logits.float().log_softmax(dim=-1)
+    best = logprobs.topk(min(count, len(logprobs)))
+    likeliest = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return Candidates(float(logprobs[token]), likeliest)
 
 
 def _common(held: Sequence[int], prompt: Sequence[int]) -> int:

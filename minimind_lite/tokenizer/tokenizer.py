@@ -230,6 +230,10 @@ class Tokenizer:
         """The tokens of a tag in an assistant's turn: one of its own, or the pieces of its text (MiniMind2's)."""
         return [self._specials[tag]] if tag in self._specials else self.encode(tag)
 
+    def control_id(self, text: str) -> int | None:
+        """The id of a control token or tag, such as ``<think>``; None if this tokenizer has no such token."""
+        return self._specials.get(text)
+
     @property
     def vocab_size(self) -> int:
         """Number of entries, special tokens included."""
