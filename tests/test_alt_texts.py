@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from minimind_lite import course
 from minimind_lite.config import preset
@@ -40,6 +40,7 @@ from minimind_lite.evaluation.closed_book import Answer, ExactMatch
 from minimind_lite.evaluation.reasoning import ReasonedAnswer, ReasonedAnswers
 from minimind_lite.training.policy_gradient import OBJECTIVES
 from minimind_lite.training.scaling import Memory
+from tools import build_site
 
 SOURCES = Path(course.__file__).parent
 MAP = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
@@ -254,6 +255,19 @@ def test_an_interactive_shows_its_figure_once_with_the_sentence(executed: list[A
 def test_cleaning_keeps_the_sentence_and_nothing_else(executed: list[Any]) -> None:
     (sharp,) = clean_outputs([*executed[4]])
     assert sharp.metadata == {"image/png": {"alt": "Sharp."}}
+
+
+def test_a_web_page_shows_the_sentence_or_names_the_cell() -> None:
+    outputs = [
+        new_output("display_data", data={"image/png": "iVBORw0KGgo="}, metadata=metadata)
+        for metadata in ({"image/png": {"alt": "Loss falls to <2>."}}, {})
+    ]
+    cells = [new_markdown_cell("# The title"), new_code_cell("x", outputs=outputs, metadata={"tags": ["main-plot"]})]
+    page = build_site.Page("notebooks/a.ipynb", new_notebook(cells=cells))
+    found = build_site.main_plot(page)
+    assert found and found[1] == "Loss falls to <2>."
+    body = build_site.body_of(page)
+    assert 'alt="Loss falls to &lt;2&gt;."' in body and 'alt="Figure drawn by cell 1 of The title"' in body
 
 
 def test_outside_of_a_notebook_a_figure_is_described_too() -> None:
