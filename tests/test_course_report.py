@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -102,16 +103,25 @@ def test_dollar_signs_and_braces_in_content_survive() -> None:
 def executed(path: Path, *tagged: bool) -> Path:
     cells = []
     for tag in tagged:
-        picture = new_output("display_data", data={"image/png": PIXEL if tag or not any(tagged) else OTHER})
+        main = tag or not any(tagged)
+        alt = {"image/png": {"alt": "Loss falls."}} if tag else {}
+        picture = new_output("display_data", data={"image/png": PIXEL if main else OTHER}, metadata=alt)
         cells.append(new_code_cell("x", outputs=[picture], metadata={"tags": ["main-plot"]} if tag else {}))
     nbformat.write(new_notebook(cells=cells), path)
     return path
 
 
 def test_the_main_plot_is_the_tagged_one(tmp_path: Path) -> None:
-    assert report.main_plot(executed(tmp_path / "a.ipynb", True, False)).endswith(PIXEL)
-    assert report.main_plot(executed(tmp_path / "b.ipynb", False, False)).endswith(PIXEL)
-    assert report.main_plot(tmp_path / "none.ipynb") == ""
+    address = f"data:image/png;base64,{PIXEL}"
+    assert report.main_plot(executed(tmp_path / "a.ipynb", True, False)) == (address, "Loss falls.")
+    assert report.main_plot(executed(tmp_path / "b.ipynb", False, False)) == (address, "")
+    assert report.main_plot(tmp_path / "none.ipynb") == ("", "")
+
+
+def test_a_card_says_what_its_plot_shows() -> None:
+    one = ChapterView(Path("a.ipynb"), "A & B", "done", 3.0, {}, {}, "data:,", "Loss falls from 5 to <2>.")
+    assert 'alt="Loss falls from 5 to &lt;2&gt;."' in page(DATA, [one], [], "")
+    assert 'alt="The main plot of the chapter A &amp; B"' in page(DATA, [replace(one, alt="")], [], "")
 
 
 def test_figures_are_numbers_by_stage_and_name(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ...evaluation.closed_book import Answer, ExactMatch
 from .labels import label
-from .style import GREEN, GREY, html, subplots
+from .sentences import listed
+from .style import GREEN, GREY, described, html, subplots
 
 
 def shares(measured: Mapping[str, ExactMatch]) -> Any:
@@ -21,7 +22,11 @@ def shares(measured: Mapping[str, ExactMatch]) -> Any:
     axis.set_yticks(range(len(names)), [label(name) for name in names])
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("exact_percent"), xlim=(0, 112))
-    return figure
+    seen = listed(
+        (f"{label(name)} {one.share:.1%} (from {one.interval[0]:.1%} to {one.interval[1]:.1%})"
+         for name, one in measured.items()), "; "
+    )  # fmt: skip
+    return described(figure, f"Bars of {label('exact_percent')}, with 95 % intervals: {seen}.")
 
 
 def answers(before: Sequence[Answer], after: Sequence[Answer]) -> Any:

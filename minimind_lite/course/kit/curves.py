@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .bands import inside
 from .labels import label
-from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, style, subplots
+from .sentences import listed, move, moves, short
+from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, style, subplots
 
 
 def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None, ylabel: str = "loss") -> Any:
@@ -19,7 +21,18 @@ def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | No
         axis.plot(*zip(*held_out, strict=True), color=ORANGE, marker="o", label=label("held_out"))
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
-    return figure
+    curves = {label("yours"): [row["loss"] for row in history]}
+    if held_out:
+        curves[label("held_out")] = [loss for _, loss in held_out]
+    words = listed((move(name, values) for name, values in curves.items()), "; ")
+    return described(figure, f"{label(ylabel)} over {len(history)} logged steps: {words}{_band_words(history, band)}.")
+
+
+def _band_words(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None) -> str:
+    """How much of the loss is inside the band, in words."""
+    if band is None or not {row["step"] for row in history} & set(band["steps"]):
+        return ""
+    return f"; {inside(history, band):.0%} of the steps are inside the expected band"
 
 
 def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
@@ -29,7 +42,7 @@ def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
         axis.plot(range(1, len(values) + 1), values, label=name)
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
-    return figure
+    return described(figure, f"{label(ylabel)} over the steps: {moves(curves)}.")
 
 
 @style()
@@ -43,7 +56,7 @@ def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: st
     axis.set_xlabel(label("step"))
     axis.set_ylabel(label("loss"))
     axis.legend()
-    return figure
+    return described(figure, f"{label('loss')} over the steps, beside {level_name} at {short(level)}: {moves(curves)}.")
 
 
 def practice_curves(
@@ -53,13 +66,16 @@ def practice_curves(
     """Some metrics of a run over its steps: single steps pale, a mean over five of them in full colour."""
     figure, axes = subplots(2, -(-len(names) // 2), height=4.6, sharex=True)
     steps = [row["step"] for row in history]
+    smoothed: dict[str, list[float]] = {}
     for axis, name in zip(axes.flat, names, strict=False):
         values = [row[name] for row in history]
         smooth = [sum(values[max(0, i - 4) : i + 1]) / len(values[max(0, i - 4) : i + 1]) for i in range(len(values))]
+        smoothed[name] = smooth
         axis.plot(steps, values, color=GREY, linewidth=0.8)
         axis.plot(steps, smooth, color=BLUE)
         axis.set_title(label(name))
         axis.set_ylim(bottom=0)
     for axis in axes[-1]:
         axis.set_xlabel(label("step"))
-    return figure
+    means = listed((move(label(name), values) for name, values in smoothed.items()), "; ")
+    return described(figure, f"Curves of a run over {len(history)} logged steps, means over five: {means}.")

@@ -45,17 +45,31 @@ def subplots(
 ) -> Any:
     """``plt.subplots`` in the course's look: (figure, axes). Width and height in inches at 90 dpi.
 
-    The figure is taken out of pyplot's list, so that a notebook shows it only once, as the cell's last value.
+    The figure is taken out of pyplot's list, so that a notebook shows it only once, as the cell's last value. What
+    ``described`` says of it is stored in the notebook beside the picture.
     """
     import matplotlib.pyplot as plt
+
+    from .described import DescribedFigure, show_with_alt
 
     with style():
         figure, axes = plt.subplots(
             rows, columns, figsize=(width, height), sharex=sharex, sharey=sharey, squeeze=squeeze,
-            width_ratios=width_ratios,
+            width_ratios=width_ratios, FigureClass=DescribedFigure,
         )  # fmt: skip
     plt.close(figure)
+    show_with_alt()
     return figure, axes
+
+
+def described(figure: Any, sentence: str) -> Any:
+    """The figure, with the sentence that tells its content to those who cannot see it (its alternative text).
+
+    The sentence is made from the data that the figure shows, so that it is true of every run.
+    """
+    words = " ".join(sentence.split())
+    figure.alt = words[:1].upper() + words[1:]  # it may begin with an axis's label
+    return figure
 
 
 def html(body: str) -> Any:
@@ -64,6 +78,11 @@ def html(body: str) -> Any:
 
     stack = "system-ui, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
     return HTML(f'<div style="font-family:{stack};line-height:1.7">{body}</div>')
+
+
+def drawing(body: str, sentence: str) -> str:
+    """HTML whose meaning is in its shapes and colours, with a sentence that a screen reader says instead of them."""
+    return f'<div role="img" aria-label="{escape(sentence)}">{body}</div>'
 
 
 def chip(text: str, background: str, title: str = "", foreground: str = "#111") -> str:

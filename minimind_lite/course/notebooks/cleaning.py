@@ -55,12 +55,18 @@ def clean_outputs(outputs: list[Any]) -> list[Any]:
         elif WIDGET_VIEW in output.data:
             continue
         else:
-            output.metadata = type(output.metadata)()
+            output.metadata = type(output.metadata)(_alternative_text(output.metadata))
             for kind, text in output.data.items():
                 if kind.startswith("text/") or kind == "image/svg+xml":
                     output.data[kind] = clean_text(text)
         kept.append(output)
     return kept
+
+
+def _alternative_text(metadata: Any) -> dict[str, Any]:
+    """Of an output's metadata, what a picture says to those who cannot see it: the rest depends on the machine."""
+    described = {kind: one for kind, one in metadata.items() if isinstance(one, dict) and "alt" in one}
+    return {kind: {"alt": clean_text(one["alt"])} for kind, one in described.items()}
 
 
 def clean_text(text: str) -> str:

@@ -33,6 +33,7 @@ class ChapterView:
     figures: dict[str, Any]
     claims: dict[str, bool]  # what its text says of this run: whether it held
     plot: str  # a data: URL, or ""
+    alt: str = ""  # what the plot shows, in words
 
 
 def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], error: str) -> str:
@@ -81,7 +82,8 @@ def _pill(status: str) -> str:
 
 def _card(view: ChapterView) -> str:
     name, title = escape(view.path.stem), escape(view.title)
-    picture = f'<img src="{view.plot}" alt="The main plot of the chapter {title}" loading="lazy">' if view.plot else ""
+    alt = escape(view.alt) or f"The main plot of the chapter {title}"
+    picture = f'<img src="{view.plot}" alt="{alt}" loading="lazy">' if view.plot else ""
     time = f'<span class="quiet">{minutes(view.seconds)}</span>' if view.seconds else ""
     return (
         f'<article id="{name}"><header><h3>{title}</h3><p>{_pill(view.status)} {time}</p></header>'

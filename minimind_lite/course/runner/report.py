@@ -62,7 +62,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
             seconds,
             results[path.stem],
             claims.get(path.stem, {}),
-            main_plot(run.plan.home / path.name),
+            *main_plot(run.plan.home / path.name),
         )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
@@ -107,18 +107,22 @@ def title_of(path: Path) -> str:
     return path.stem
 
 
-def main_plot(executed: Path) -> str:
-    """The chapter's main picture as a data: URL: from the cell tagged ``main-plot``, else the last one; or ""."""
+def main_plot(executed: Path) -> tuple[str, str]:
+    """The chapter's main picture as a data: URL, and its alternative text; each "" where there is none.
+
+    It is taken from the cell tagged ``main-plot``, else from the last cell with a picture.
+    """
     if not executed.is_file():
-        return ""
+        return "", ""
     notebook = read(executed)
     chosen = tagged(notebook, "main-plot")
     for cell in ([chosen] if chosen else []) + notebook.cells[::-1]:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 raw = base64.b64decode(output.data["image/png"])
-                return f"data:image/png;base64,{base64.b64encode(raw).decode('ascii')}"
-    return ""
+                alt = str(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
+                return f"data:image/png;base64,{base64.b64encode(raw).decode('ascii')}", alt
+    return "", ""
 
 
 def commit() -> str:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ...kit.curves import loss_curves
 from ...kit.labels import label
-from ...kit.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, style, subplots
+from ...kit.sentences import listed, moves, short, spread
+from ...kit.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, described, style, subplots
 
 __all__ = ["draw_map", "head_grid", "kv_memory", "loss_curves", "row_bars", "saturation", "score_maps"]
 
@@ -32,6 +33,18 @@ def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = 
     return image
 
 
+def _seen(title: str, matrix: Tensor, words: Sequence[str]) -> str:
+    """What one map shows, in words: its range, its largest cell, and how many cells the mask hides."""
+    values = matrix.detach().float().cpu()
+    seen = values[values.isfinite()].tolist()
+    if not seen:
+        return f"{title}: every cell is hidden"
+    row, column = divmod(int(values.where(values.isfinite(), float("-inf")).argmax()), values.shape[1])
+    names = words or [f"token {place}" for place in range(max(values.shape))]
+    hidden = f", {values.numel() - len(seen)} of {values.numel()} cells hidden" if len(seen) < values.numel() else ""
+    return f"{title}: {spread(seen)}, largest where {names[row]} looks at {names[column]}{hidden}"
+
+
 @style()
 def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
     """Matrices side by side, each with its own colour bar: ``{"scores": …, "after the mask": …, "weights": …}``."""
@@ -41,7 +54,8 @@ def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
         figure.colorbar(image, ax=axis, shrink=0.75)
     axes[0, 0].set_ylabel(label("query_token"))
     axes[0, 0].set_xlabel(label("key_token"))
-    return figure
+    seen = listed((_seen(title, matrix, words) for title, matrix in maps.items()), "; ")
+    return described(figure, f"Maps, a row for each token that looks and a column for each looked at: {seen}.")
 
 
 @style()
@@ -59,7 +73,11 @@ def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradien
         axis.set_ylim(bottom=0)
         axis.minorticks_off()
     axes[0].legend()
-    return figure
+    return described(
+        figure,
+        f"Two charts over the width of a head, from {dims[0]} to {dims[-1]}: {label('largest_weight')}: "
+        f"{moves(largest)}; {label('gradient_size')}: {moves(gradient)}.",
+    )
 
 
 @style()
@@ -75,7 +93,8 @@ def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int])
     axis.set_xticks(lengths)
     axis.set_xlabel(label("tokens_in_context"))
     axis.set_ylabel(label("kv_mebibytes"))
-    return figure
+    memory = moves({name: [value / 2**20 for value in values] for name, values in bytes_by_kind.items()})
+    return described(figure, f"{label('kv_mebibytes')} for {lengths[0]} to {lengths[-1]} tokens of context: {memory}.")
 
 
 @style()
@@ -90,7 +109,14 @@ def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
             axis.set_title(captions[layer][head], fontsize=9)
             axis.tick_params(labelsize=7)
         axes[layer, 0].set_ylabel(f"{label('layer')} {layer}")
-    return figure
+    peak = weights.detach().float().amax(dim=-1).mean(dim=-1)  # (layers, heads)
+    layer, head = divmod(int(peak.argmax()), heads)
+    said = listed((f"layer {i}, {one}" for i, row in enumerate(captions) for one in row), "; ")
+    return described(
+        figure,
+        f"Attention maps of {layers} layers with {heads} heads each ({said}); the most concentrated is head {head} of "
+        f"layer {layer}, whose largest weight in a row is {short(peak[layer, head])} on average.",
+    )
 
 
 @style()
@@ -109,4 +135,9 @@ def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "")
     axes[1].grid(False, axis="x")
     axes[1].set_ylim(0, 1)
     axes[1].set_title(f"{label('looks_from')} {query} ({words[query]})")
-    return figure
+    most = int(row.argmax())
+    return described(
+        figure,
+        f"One head's attention map and, as bars, what token {query} ({words[query]}) looks at: most at token {most} "
+        f"({words[most]}), with a weight of {short(row[most])}, and at itself with {short(row[query])}.",
+    )

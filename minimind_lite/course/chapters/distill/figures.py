@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, html, subplots
+from ...kit.sentences import listed, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, html, subplots
 
 
 def top_tokens(names: Sequence[str], probabilities: Sequence[float], truth: str = "", note: str = "") -> Any:
@@ -36,7 +37,8 @@ def temperatures(logits: Tensor, values: Sequence[float]) -> Any:
         axis.plot(range(1, len(shares) + 1), shares, marker=".", color=PALETTE[number], label=f"T = {value:g}")
     axis.set(xlabel=label("token_rank"), ylabel=label("probability"), yscale="log", xticks=[1, 5, 10, 15, 20])
     axis.legend()
-    return figure
+    softened = {f"T = {value:g}": (ranked / value).softmax(dim=-1)[:20].tolist() for value in values}
+    return described(figure, f"Probability by rank, the likeliest token first: {moves(softened)}.")
 
 
 def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
@@ -47,7 +49,14 @@ def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
         axis.plot(places.numpy(), probabilities.numpy(), color=colour, label=label(name))
     axis.set(xlabel=label("outcome"), ylabel=label("probability"), ylim=(0, None))
     axis.legend()
-    return figure
+    rows = {label("teacher"): target} | {label(name): one for name, one in fitted.items()}
+    peaks = listed(
+        (f"{name} is highest at {short(places[one.argmax()])}, with {short(one.max())}" for name, one in rows.items()),
+        "; ",
+    )
+    return described(
+        figure, f"A distribution, and the single peak closest to it for each direction of the KL: {peaks}."
+    )
 
 
 def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
@@ -58,7 +67,10 @@ def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
         axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=f"{label(name)}: {seen[-1][1]:.3f}")
     axis.set(xlabel=label("step"), ylabel=label("held_out_answer_loss"))
     axis.legend()
-    return figure
+    losses = {
+        label(name): [row["eval_loss"] for row in history if "eval_loss" in row] for name, history in histories.items()
+    }
+    return described(figure, f"{label('held_out_answer_loss')} over the steps: {moves(losses)}.")
 
 
 def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float]) -> Any:
@@ -70,7 +82,9 @@ def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float
     axis.set_xticks(list(temperatures), [f"{value:g}" for value in temperatures])
     axis.minorticks_off()
     axis.legend()
-    return figure
+    lengths = moves({label(name): values for name, values in sizes.items()})
+    span = f"temperatures from {short(temperatures[0])} to {short(temperatures[-1])}"
+    return described(figure, f"{label('gradient_length')} for {span}: {lengths}.")
 
 
 def softened(names: Sequence[str], logits: Sequence[float], temperature: float, truth: str = "") -> Any:

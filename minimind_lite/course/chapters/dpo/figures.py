@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, html, subplots
+from ...kit.sentences import listed, move, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, html, subplots
 
 
 def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
@@ -24,7 +25,14 @@ def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
         axis.set(xlabel=label("margin_nats"), ylabel=label(name))
     left.set_ylim(0, 8)
     left.legend()
-    return figure
+    losses = moves({f"β = {beta:g}": np.logaddexp(0, -beta * margins).tolist() for beta in betas})
+    weights = moves({f"β = {beta:g}": (beta / (1 + np.exp(beta * margins))).tolist() for beta in betas})
+    here = "" if chosen is None else f"; the margin {short(chosen)} is marked"
+    return described(
+        figure,
+        f"Two charts over margins from {short(margins[0])} to {short(margins[-1])} nats: {label('pair_loss')}: "
+        f"{losses}; {label('gradient_weight')}: {weights}{here}.",
+    )
 
 
 def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob") -> Any:
@@ -35,7 +43,8 @@ def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob
         axis.plot(steps, [row[f"logps/{name}"] for row in history], marker="o", color=colour, label=label(name))
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
-    return figure
+    curves = {label(name): [row[f"logps/{name}"] for row in history] for name in ("chosen", "rejected")}
+    return described(figure, f"{label(ylabel)} over {len(history)} logged steps: {moves(curves)}.")
 
 
 def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel: str = "pair_loss") -> Any:
@@ -45,7 +54,12 @@ def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel
         axis.plot([row["step"] for row in history], [row[key] for row in history], marker=".", label=name)
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
-    return figure
+    curves = {name: [row[key] for row in history] for name, history in histories.items()}
+    return described(figure, f"{label(ylabel)} over the steps: {moves(curves)}.")
+
+
+def _percents(report: Any) -> list[float]:
+    return [100 * share for share in (report.accuracy.summed, report.accuracy.per_token, report.style, report.facts)]
 
 
 def before_after(before: Any, after: Any) -> Any:
@@ -53,7 +67,7 @@ def before_after(before: Any, after: Any) -> Any:
     figure, axis = subplots(height=3.4)
     rows = ("answers_summed", "answers_per_token", "style_percent", "facts_percent")
     for offset, colour, name, one in ((0.2, GREY, "before", before), (-0.2, GREEN, "after", after)):
-        shares = [100 * share for share in (one.accuracy.summed, one.accuracy.per_token, one.style, one.facts)]
+        shares = _percents(one)
         places = [len(rows) - 1 - row + offset for row in range(len(rows))]
         bars = axis.barh(places, shares, height=0.38, color=colour, label=label(name))
         axis.bar_label(bars, fmt="%.0f %%", padding=3)
@@ -61,7 +75,9 @@ def before_after(before: Any, after: Any) -> Any:
     axis.grid(axis="y", visible=False)
     axis.set(xlim=(0, 115), xlabel=label("percent_held_out"))
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return figure
+    pairs = zip(rows, _percents(before), _percents(after), strict=True)
+    changes = listed((move(label(name), (old, new)) for name, old, new in pairs), "; ")
+    return described(figure, f"Bars in percent of held-out items, before and after: {changes}.")
 
 
 def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
@@ -73,7 +89,14 @@ def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
     axis.set(xlabel=label("kl_answer"), ylabel=label("style_percent"), ylim=(0, 105))
     axis.margins(x=0.15)
     axis.set_xlim(left=0)
-    return figure
+    points = listed(
+        (
+            f"β = {beta:g} at {short(distance)} with {short(100 * share)} %"
+            for beta, (distance, share) in measured.items()
+        ),
+        "; ",
+    )
+    return described(figure, f"{label('style_percent')}, against {label('kl_answer')}, a point for each β: {points}.")
 
 
 def answers(questions: Sequence[str], said: Mapping[str, Sequence[str]], closings: Sequence[str]) -> Any:

@@ -17,7 +17,8 @@ from minimind_lite.model.attention import cache_bytes
 from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREY, ORANGE, RED, html, style, subplots
+from ...kit.sentences import listed, moves, short
+from ...kit.style import BLUE, GREY, ORANGE, RED, described, html, style, subplots
 
 SHOWN = 10  # tokens of a distribution that get a bar of their own
 
@@ -34,7 +35,10 @@ def time_per_token(lengths: Sequence[int], milliseconds: Mapping[str, Sequence[f
     axis.set_xticks([length for length in lengths if length >= lengths[-1] / 8])
     axis.set_xlabel(label("tokens_in_context"))
     axis.set_ylabel(label("milliseconds_per_token"))
-    return figure
+    span = f"{lengths[0]} to {lengths[-1]}"
+    return described(
+        figure, f"{label('milliseconds_per_token')} with {span} tokens in the context: {moves(milliseconds)}."
+    )
 
 
 @style()
@@ -55,7 +59,13 @@ def cache_memory(configs: Mapping[str, ModelConfig], length: int, batch: int = 1
     axis.set_xlim(right=axis.get_xlim()[1] * 1.12)
     axis.set_xlabel(label("kv_mebibytes"))
     axis.legend(loc="best")
-    return figure
+    sizes = {name: cache_bytes(config, batch, length, bytes_per_value) / 2**20 for name, config in configs.items()}
+    pairs = (f"{name} {short(size)} instead of {short(size * _group(configs[name]))}" for name, size in sizes.items())
+    return described(
+        figure,
+        f"Bars of the cache for {length} tokens in MiB, as built, instead of with a key and a value for each head: "
+        f"{listed(pairs, '; ')}.",
+    )
 
 
 def cache_account(config: ModelConfig, length: int, batch: int, bytes_per_value: int) -> Any:

@@ -5,12 +5,14 @@ from html import escape
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from minimind_lite.training.policy_gradient import Objective, clipped_loss, group_advantages
 
 from ...kit.curves import practice_curves as curves
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, html, subplots
+from ...kit.sentences import listed, short, spread
+from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, described, html, subplots
 
 __all__ = ["advantages", "clips", "curves", "estimators", "texts"]
 
@@ -30,25 +32,45 @@ def advantages(rewards: Sequence[float]) -> Any:
         axis.axhline(float(group.mean()) if name == "reward" else 0.0, color="black", linewidth=1)
         axis.set(title=label(name), xlabel=label("answer"), xticks=range(1, len(rewards) + 1))
         axis.set_ylim((0, 1.05) if name == "reward" else (-2.4, 2.4))
-    return figure
+    given, scaled = columns["reward"], columns["over_std"]
+    best = f"answer {int(given.argmax()) + 1} has the largest reward, {short(given.max())}"
+    words = label("dead_group") if given.max() == given.min() else f"{best}, and the largest advantage"
+    return described(
+        figure,
+        f"Bars of {len(rewards)} rewards with a mean of {short(group.mean())}, and of the advantages, which run "
+        f"{spread(columns['minus_mean'])} without and {spread(scaled)} with the standard deviation: {words}.",
+    )
 
 
 def clips(objectives: Mapping[str, Objective]) -> Any:
     """The slope of each objective in log π, against the ratio, for a good and for a bad token."""
     figure, axes = subplots(1, 2, height=3.0, sharey=True)
-    ratios = torch.linspace(0.3, 1.9, 400)
+    ratios, stops = torch.linspace(0.3, 1.9, 400), []
     for axis, advantage, name in zip(axes, (1.0, -1.0), ("good_token", "bad_token"), strict=True):
         for place, (objective, style) in enumerate(objectives.items()):
             logprobs = ratios.log()[None].requires_grad_()
             loss = clipped_loss(logprobs, torch.zeros(1, 400), torch.full((1, 1), advantage), style)
             (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+            stops.append(f"{objective}, {label(name)}, {_pushes_at(ratios, gradient[0])}")
             axis.plot(
                 ratios, -gradient[0], label=objective, color=(BLUE, ORANGE, PURPLE)[place], linewidth=3 - 0.8 * place
             )
         axis.set(title=label(name), xlabel=label("ratio"))
     axes[0].set_ylabel(label("push"))
     axes[0].legend()
-    return figure
+    return described(
+        figure,
+        f"The push on log π of each objective against the ratio {spread(ratios)}, at advantage +1 and -1: "
+        f"{listed(stops, '; ')}.",
+    )
+
+
+def _pushes_at(ratios: Tensor, gradient: Tensor) -> str:
+    """Where an objective pushes at all, in words."""
+    moved = ratios[gradient.abs() > 0]
+    if len(moved) in (0, len(ratios)):
+        return "pushes everywhere" if len(moved) else "pushes nowhere"
+    return f"pushes at ratios {spread(moved.tolist())}"
 
 
 def estimators(found: Mapping[str, tuple[float, float]], truth: float) -> Any:
@@ -62,7 +84,13 @@ def estimators(found: Mapping[str, tuple[float, float]], truth: float) -> Any:
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=label("kl_nats"), ylim=(-0.6, len(names) - 0.4))
     axis.legend()
-    return figure
+    points = listed((f"{name} {short(mean)} ± {short(deviation)}" for name, (mean, deviation) in found.items()), "; ")
+    narrowest = min(found, key=lambda name: found[name][1])
+    return described(
+        figure,
+        f"Means of estimators of one KL divergence, with their standard deviations, around the true {short(truth)}: "
+        f"{points}; {narrowest} scatters least.",
+    )
 
 
 def texts(columns: Mapping[str, Sequence[str]]) -> Any:

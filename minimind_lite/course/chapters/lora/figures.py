@@ -10,7 +10,8 @@ from torch import Tensor
 from minimind_lite.config import ModelConfig
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, html, subplots
+from ...kit.sentences import amounts, listed, move, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, html, subplots
 
 
 def spectra(changes: Mapping[str, Sequence[Tensor]], marked: int) -> Any:
@@ -19,16 +20,20 @@ def spectra(changes: Mapping[str, Sequence[Tensor]], marked: int) -> Any:
     changes: name → matrices. ``marked`` is a rank to look at.
     """
     figure, axis = subplots(height=3.4)
+    held = []
     for (name, matrices), colour in zip(changes.items(), PALETTE, strict=False):
         shares = [torch.linalg.svdvals(one.float().cpu()).square() for one in matrices]
         longest = max(len(one) for one in shares)
         curves = [100 * (one / one.sum()).cumsum(0) for one in shares]
         padded = torch.stack([torch.cat([one, one.new_full((longest - len(one),), 100.0)]) for one in curves])
-        axis.plot(range(1, longest + 1), padded.mean(dim=0).tolist(), color=colour, label=label(name))
+        energy = padded.mean(dim=0).tolist()
+        held.append(f"{short(energy[min(marked, longest) - 1])} % of {label(name)}")
+        axis.plot(range(1, longest + 1), energy, color=colour, label=label(name))
     axis.axvline(marked, color=GREY, linestyle=":")
     axis.set(xscale="log", xlabel=label("directions_kept"), ylabel=label("energy_percent"), ylim=(0, 103))
     axis.legend()
-    return figure
+    here = f"the first {marked} of them hold {listed(held)}"
+    return described(figure, f"{label('energy_percent')}, over the number of directions kept: {here}.")
 
 
 def truncated(ranks: Sequence[int], right: Sequence[float]) -> Any:
@@ -37,7 +42,10 @@ def truncated(ranks: Sequence[int], right: Sequence[float]) -> Any:
     axis.plot(range(len(ranks)), [100 * share for share in right], marker="o", color=BLUE)
     axis.set_xticks(range(len(ranks)), [*map(str, ranks[:-1]), label("all_directions")])
     axis.set(xlabel=label("directions_kept"), ylabel=label("exact_percent"), ylim=(-3, 103))
-    return figure
+    percent = move(label("exact_percent"), [100 * share for share in right])
+    return described(
+        figure, f"A line over the directions kept in each matrix, from {ranks[0]} to all {ranks[-1]}: {percent}."
+    )
 
 
 def linear_shapes(config: ModelConfig) -> list[tuple[int, int]]:
@@ -56,8 +64,11 @@ def adapter_parameters(config: ModelConfig, rank: int) -> int:
 def shares_by_rank(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequence[int], marked: int) -> Any:
     """Trainable parameters in percent of the base's, against the rank. models: name → (config, base's parameters)."""
     figure, axis = subplots(height=3.2)
-    for (name, (config, total)), colour in zip(models.items(), PALETTE, strict=False):
-        percent = [100 * adapter_parameters(config, rank) / total for rank in ranks]
+    percents = {
+        name: [100 * adapter_parameters(config, rank) / total for rank in ranks]
+        for name, (config, total) in models.items()
+    }
+    for (name, percent), colour in zip(percents.items(), PALETTE, strict=False):
         axis.plot(ranks, percent, marker="o", markersize=4, color=colour, label=name)
     axis.axvline(marked, color=GREY, linestyle=":")
     axis.axhline(100, color=GREY, linewidth=1)
@@ -65,7 +76,11 @@ def shares_by_rank(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequenc
     axis.set_xticklabels([str(rank) for rank in ranks])
     axis.minorticks_off()
     axis.legend()
-    return figure
+    return described(
+        figure,
+        f"{label('trainable_percent')}, over ranks from {ranks[0]} to {ranks[-1]}, with rank {marked} marked: "
+        f"{moves(percents)}.",
+    )
 
 
 def training_bytes(total: int, trained: int) -> dict[str, float]:
@@ -87,7 +102,9 @@ def memory(runs: Mapping[str, Mapping[str, float]]) -> Any:
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("mebibytes"), xlim=(0, 1.15 * max(left)))
     axis.legend(loc="lower right")
-    return figure
+    totals = amounts({label(name): sum(parts.values()) / 2**20 for name, parts in runs.items()})
+    parts = listed(label(part) for part in next(iter(runs.values())))
+    return described(figure, f"Stacked bars of memory in MiB, made of {parts}: {totals}.")
 
 
 def side_by_side(questions: Sequence[str], said: Mapping[str, Sequence[str]]) -> Any:

@@ -12,7 +12,8 @@ from minimind_lite.model.moe import load_entropy
 from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, chip, html, subplots
+from ...kit.sentences import listed, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, chip, described, html, subplots
 
 # Light colours, one per expert, distinguishable under black text; a number helps readers who cannot see them.
 EXPERT_COLOURS = ("#b9d7ea", "#fbe3b5", "#b5e0d2", "#f3c3ac", "#e8c6db", "#d3edfa", "#f6f0a0", "#d5d5d5")
@@ -62,7 +63,13 @@ def kinds(loads: Mapping[str, Tensor], layer_names: Sequence[str]) -> Any:
         axis.set_yticks(range(len(names)), [label(name) for name in names])
         axis.grid(False)
     figure.colorbar(image, ax=axes, label=label("load"))
-    return figure
+    busiest = listed(
+        (f"{label(name)}: {layer_names[i]}, expert {int(row.argmax())} with {float(row.max()):.0%}"
+         for name in names for i, row in [max(enumerate(loads[name]), key=lambda one: float(one[1].max()))]), "; "
+    )  # fmt: skip
+    return described(
+        figure, f"Heat maps, one per layer, of the share of each kind of text at each expert; the largest: {busiest}."
+    )
 
 
 def load_bars(loads: Mapping[str, Tensor]) -> Any:
@@ -75,7 +82,12 @@ def load_bars(loads: Mapping[str, Tensor]) -> Any:
         axis.set(title=f"{name}\n{label('entropy')} {entropy:.2f}", xlabel=label("expert"),
                  xticks=range(len(shares)))  # fmt: skip
     axes[0][0].set(ylabel=label("load_percent"), ylim=(0, 100))
-    return figure
+    panels = listed(
+        (f"{name}: expert {int(shares.argmax())} takes most, {float(shares.max()):.0%}, expert {int(shares.argmin())} "
+         f"least, {float(shares.min()):.0%}, {label('entropy')} {float(load_entropy(shares)):.2f}"
+         for name, shares in loads.items()), "; "
+    )  # fmt: skip
+    return described(figure, f"Bars of each expert's share of the visits, beside a line of equal shares: {panels}.")
 
 
 def collapse(runs: Mapping[str, Sequence[Tensor]], step: int | None = None) -> Any:
@@ -88,7 +100,15 @@ def collapse(runs: Mapping[str, Sequence[Tensor]], step: int | None = None) -> A
             axis.axvline(step, color="black", linewidth=1)
         axis.set(title=name, xlabel=label("step"), xlim=(0, max(1, table.shape[1] - 1)), ylim=(0, 100))
     axes[0][0].set(ylabel=label("load_percent"))
-    return figure
+    ends = listed(
+        (f"{name}: the largest share goes {_largest_shares(history)}" for name, history in runs.items()), "; "
+    )
+    return described(figure, f"Stacked bands of the experts' shares of the visits over the steps: {ends}.")
+
+
+def _largest_shares(history: Sequence[Tensor]) -> str:
+    first, last = history[0], history[-1]
+    return f"from {float(first.max()):.0%} to {float(last.max()):.0%}, which is expert {int(last.argmax())}'s"
 
 
 def race(dense: Sequence[Mapping[str, Any]], experts: Sequence[Mapping[str, Any]], coefficient: float) -> Any:
@@ -102,7 +122,13 @@ def race(dense: Sequence[Mapping[str, Any]], experts: Sequence[Mapping[str, Any]
         axis.plot(*zip(*held_out, strict=True), color=colour, marker="o", label=words)
     axis.set(xlabel=label("step"), ylabel=label("loss"))
     axis.legend()
-    return figure
+    held = {
+        label(name): [row["eval_loss"] for row in rows if "eval_loss" in row]
+        for rows, name in ((dense, "dense"), (experts, "moe"))
+    }
+    return described(
+        figure, f"{label('loss')} of two runs over their steps, without the balance term; held out, {moves(held)}."
+    )
 
 
 def parameter_bars(configs: Mapping[str, ModelConfig]) -> Any:
@@ -118,4 +144,6 @@ def parameter_bars(configs: Mapping[str, ModelConfig]) -> Any:
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("million_parameters"), xlim=(0, 1.2 * max(a + i for a, i in zip(active, idle, strict=True))))
     axis.legend(loc="upper right")
-    return figure
+    pairs = zip(names[::-1], active[::-1], idle[::-1], strict=True)
+    sizes = listed((f"{name} {short(used)} of {short(used + rest)}" for name, used, rest in pairs), "; ")
+    return described(figure, f"Bars, {label('million_parameters')}, those that a token meets out of all: {sizes}.")

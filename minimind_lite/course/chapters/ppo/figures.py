@@ -5,7 +5,8 @@ from typing import Any
 
 from ...kit.curves import practice_curves as curves
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, subplots
+from ...kit.sentences import move, moves, short
+from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, described, subplots
 
 __all__ = ["curves", "gae_lines"]
 
@@ -23,4 +24,8 @@ def gae_lines(rewards: Sequence[float], values: Sequence[float], found: Mapping[
     for axis in axes:
         axis.set_xlabel(label("token"))
         axis.legend()
-    return figure
+    return described(
+        figure,
+        f"Over the tokens of one answer with a reward of {short(sum(rewards))}, {move(label('value'), values)}; "
+        f"{label('advantage')}: {moves(found)}.",
+    )

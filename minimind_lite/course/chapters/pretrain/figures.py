@@ -11,7 +11,8 @@ from minimind_lite.training.loop import warmup_cosine
 
 from ...kit.curves import lines, loss_band
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, html, subplots
+from ...kit.sentences import amounts, listed, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, drawing, html, subplots
 
 __all__ = ["bits", "blocks", "fill_shares", "lines", "loss_band", "schedule", "waste"]
 
@@ -20,16 +21,18 @@ WASTE = "repeating-linear-gradient(45deg,#ddd 0 4px,#f7f7f7 4px 8px)"
 
 def blocks(dataset: PackedDataset, count: int = 6) -> Any:
     """The first ``count`` blocks as bars: a colour for each document, hatching for padding."""
-    lines = []
+    lines, padding = [], []
     for pieces in dataset.blocks[:count]:
         parts = [
             _segment(len(piece) / dataset.block_size, PALETTE[number % 7], f"{len(piece)} {label('tokens')}")
             for number, piece in enumerate(pieces)
         ]
         empty = dataset.block_size - sum(map(len, pieces))
+        padding.append(f"{len(pieces)} documents and {empty} positions of {label('padding')}")
         parts.append(_segment(empty / dataset.block_size, WASTE, f"{empty} {label('padding')}"))
         lines.append(f'<div style="display:flex;height:18px;margin:3px 0">{"".join(parts)}</div>')
-    return html(f'<div style="max-width:720px">{"".join(lines)}</div>')
+    sentence = f"Bars of {len(lines)} blocks of {dataset.block_size} positions: {listed(padding, '; ')}."
+    return html(drawing(f'<div style="max-width:720px">{"".join(lines)}</div>', sentence))
 
 
 def _segment(share: float, background: str, title: str) -> str:
@@ -55,21 +58,27 @@ def waste(lengths: Sequence[int], sizes: Sequence[int], chosen: int) -> Any:
     axis.set_xticklabels([str(size) for size in sizes])
     axis.minorticks_off()
     axis.legend()
-    return figure
+    kinds = moves({label("padded"): shares[:, 0].tolist(), label("packed"): shares[:, 1].tolist()})
+    return described(
+        figure, f"{label('waste_percent')}, for blocks of {sizes[0]} to {sizes[-1]}, with {chosen} marked: {kinds}."
+    )
 
 
 def schedule(total_steps: int, peak: float, warmups: Sequence[float], min_ratio: float) -> Any:
     """The learning rate over a run, one line per share of warm-up."""
     figure, axis = subplots(height=3.0)
+    peaks = []
     for share in warmups:
         rates = [
             peak * warmup_cosine(step, total_steps, round(share * total_steps), min_ratio)
             for step in range(total_steps)
         ]
-        axis.plot(range(1, total_steps + 1), rates, label=f"{label('warmup')} {share:.0%}")
+        name, top = f"{label('warmup')} {share:.0%}", max(rates)
+        peaks.append(f"{name} is highest at step {rates.index(top) + 1}, {short(top)}, and ends at {short(rates[-1])}")
+        axis.plot(range(1, total_steps + 1), rates, label=name)
     axis.set(xlabel=label("step"), ylabel=label("learning_rate"), ylim=(0, 1.05 * peak))
     axis.legend()
-    return figure
+    return described(figure, f"{label('learning_rate')} over {total_steps} steps: {listed(peaks, '; ')}.")
 
 
 def bits(measured: Mapping[str, float], best: str) -> Any:
@@ -81,4 +90,7 @@ def bits(measured: Mapping[str, float], best: str) -> Any:
     axis.bar_label(bars, fmt="%.3f", padding=3)
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("bits_per_byte"), xlim=(0, 1.12 * max(measured.values())))
-    return figure
+    bars_seen = amounts({label(name): value for name, value in measured.items()})
+    return described(
+        figure, f"Bars of {label('bits_per_byte')}, where fewer are better, ‘{label(best)}’ coloured: {bars_seen}."
+    )

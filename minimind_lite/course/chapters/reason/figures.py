@@ -11,7 +11,8 @@ from minimind_lite.evaluation.reasoning import ReasonedAnswers
 from minimind_lite.tokenizer import Rendered, Tokenizer
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, chip, html, subplots
+from ...kit.sentences import listed, short, spread
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, chip, described, html, subplots
 from ...kit.tokens import CONTEXT, TARGET
 
 HEAVY = "#f3a76b"  # a token that counts more than the others
@@ -58,7 +59,16 @@ def by_difficulty(measured: Mapping[str, Mapping[str, ReasonedAnswers]], title: 
     axis.grid(axis="x", visible=False)
     axis.set(xlabel=title, ylabel=label("right_percent"), ylim=(0, None))
     axis.legend(loc="upper right")
-    return figure
+    ways = listed((f"{label(name)}: {_percents(found)}" for name, found in measured.items()), "; ")
+    return described(figure, f"Bars of {label('right_percent')}, by {title}, with 95 % intervals: {ways}.")
+
+
+def _percents(found: Mapping[str, ReasonedAnswers]) -> str:
+    return listed(f"{group} {one.share:.0%}" for group, one in found.items())
+
+
+def _ranges(lengths: Mapping[str, Sequence[int]]) -> str:
+    return listed(f"{group} {short(float(np.mean(one)))} ({spread(one)})" for group, one in lengths.items())
 
 
 def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Sequence[int]], title: str) -> Any:
@@ -75,7 +85,11 @@ def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Se
     axis.grid(axis="x", visible=False)
     axis.set(xlabel=title, ylabel=label("tokens_in_thought"), ylim=(0, None))
     axis.legend(loc="upper left")
-    return figure
+    return described(
+        figure,
+        f"{label('tokens_in_thought')} by {title}, mean and range: {label('teacher_thought')}: {_ranges(teacher)}; "
+        f"{label('model_thought')}: {_ranges(model)}.",
+    )
 
 
 def answers(columns: Mapping[str, ReasonedAnswers], places: Sequence[int]) -> Any:

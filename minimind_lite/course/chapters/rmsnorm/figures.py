@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, subplots
+from ...kit.sentences import listed, moves, short, spread
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, subplots
 
 
 def clouds(points: Tensor, rms: Tensor, layer: Tensor) -> Any:
@@ -21,7 +22,12 @@ def clouds(points: Tensor, rms: Tensor, layer: Tensor) -> Any:
         axis.set(title=label(name), aspect="equal")
         reach = max(2.0, float(cloud.abs().max()) * 1.1)
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
-    return figure
+    lengths = (
+        f"{label(name)} {spread(cloud.norm(dim=-1))}" for name, cloud in zip(names, (points, rms, layer), strict=True)
+    )
+    return described(
+        figure, f"The same {len(points)} vectors as points in three panels; their lengths: {listed(lengths, '; ')}."
+    )
 
 
 def through_layers(curves: Mapping[str, Sequence[float]]) -> Any:
@@ -34,7 +40,7 @@ def through_layers(curves: Mapping[str, Sequence[float]]) -> Any:
             axis.plot(len(good) - 1, good[-1], marker="X", markersize=13, color=colour)
     axis.set(yscale="log", xlabel=label("layer"), ylabel=label("stream_rms"))
     axis.legend()
-    return figure
+    return described(figure, f"{label('stream_rms')} after each layer, on a logarithmic axis: {moves(curves)}.")
 
 
 def learning_rates(rates: Sequence[float], losses: Mapping[str, Sequence[float]], untrained: float) -> Any:
@@ -46,7 +52,18 @@ def learning_rates(rates: Sequence[float], losses: Mapping[str, Sequence[float]]
     axis.axhline(untrained, color=RED, linestyle=":", label=label("answers_zero"))
     axis.set(xscale="log", yscale="log", xlabel=label("learning_rate"), ylabel=label("mean_squared_error"))
     axis.legend(ncols=2)
-    return figure
+    best = listed((f"{name} is best at {_best(rates, values)}" for name, values in losses.items()), "; ")
+    return described(
+        figure,
+        f"{label('mean_squared_error')} for learning rates {spread(rates)}, beside the {short(untrained)} of always "
+        f"answering zero: {best}.",
+    )
+
+
+def _best(rates: Sequence[float], losses: Sequence[float]) -> str:
+    """The learning rate with the lowest finite loss, in words."""
+    finite = [(loss, rate) for rate, loss in zip(rates, losses, strict=True) if math.isfinite(loss)]
+    return f"{short(min(finite)[1])} with {short(min(finite)[0])}" if finite else "no rate, every loss is infinite"
 
 
 def precision(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Any:
@@ -56,21 +73,25 @@ def precision(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) ->
         axis.plot(scales, values, marker="o", markersize=3.5, color=colour, label=name)
     axis.set(xscale="log", yscale="log", xlabel=label("input_scale"), ylabel=label("relative_error"))
     axis.legend()
-    return figure
+    return described(figure, f"{label('relative_error')} for input scales {spread(scales)}: {moves(errors)}.")
 
 
 def bars(x: Tensor, rms: Tensor, layer: Tensor) -> Any:
     """One vector of a few dimensions as bars: unchanged, after RMSNorm, after LayerNorm."""
     figure, axes = subplots(1, 3, width=8.4, height=2.6)
+    panels = []
     names, colours = ("as_they_come", "rmsnorm", "layernorm"), (GREY, BLUE, ORANGE)
     for axis, name, vector, colour in zip(axes, names, (x, rms, layer), colours, strict=True):
         values = np.asarray(vector)
         axis.bar(range(len(values)), values, color=colour)
         axis.axhline(float(values.mean()), color=RED, linewidth=1, linestyle="--")
         size = float(np.sqrt((values**2).mean()))
-        title = f"{label(name)}\nRMS {size:.3g}, {label('mean')} {round(float(values.mean()), 3):g}"
-        axis.set(title=title, xlabel=label("dimension"))
+        words = f"RMS {size:.3g}, {label('mean')} {round(float(values.mean()), 3):g}"
+        axis.set(title=f"{label(name)}\n{words}", xlabel=label("dimension"))
+        panels.append(f"{label(name)} {words}")
     limit = max(2.5, float(rms.abs().max()), float(layer.abs().max()))
     for axis in axes[1:]:
         axis.set_ylim(-limit, limit)
-    return figure
+    return described(
+        figure, f"One vector of {len(x)} numbers as bars, before and after two norms: {listed(panels, '; ')}."
+    )

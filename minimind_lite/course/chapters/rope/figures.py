@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from ...kit.labels import label
-from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, PALETTE, RED, chip, html, subplots
+from ...kit.sentences import listed, moves, short
+from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, PALETTE, RED, chip, described, drawing, html, subplots
 
 PASTELS = ("#9ecae1", "#fdd0a2", "#a1d99b", "#dadaeb", "#fcbba1", "#d9d9d9", "#c7e9c0", "#fdae6b")
 
@@ -45,7 +46,19 @@ def dials(frequencies: Tensor, pairs: Sequence[int], places: Sequence[tuple[int,
         row[0].set_ylabel(f"{label('query')} {query}\n{label('key')} {key}")
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
-    return figure
+    angles = listed((_angles(frequencies, pairs, query, key) for query, key in places), "; ")
+    return described(figure, f"Dials with a hand for the query and one for the key; the angle between them: {angles}.")
+
+
+def _angles(frequencies: Tensor, pairs: Sequence[int], query: int, key: int) -> str:
+    """The angles of ``dials`` for one pair of positions, in words; whole turns do not count."""
+    turned = (math.degrees(math.fmod((query - key) * float(frequencies[pair]), 2 * math.pi)) for pair in pairs)
+    each = listed(f"{angle:.0f}° in pair {pair}" for pair, angle in zip(pairs, turned, strict=True))
+    return f"query at {query} and key at {key}: {each}"
+
+
+def _sign_changes(cosines: Tensor) -> int:
+    return int((cosines[1:].signbit() != cosines[:-1].signbit()).sum())
 
 
 def angle_table(cos: Tensor) -> Any:
@@ -55,7 +68,10 @@ def angle_table(cos: Tensor) -> Any:
     axis.set(xlabel=label("position"), ylabel=label("pair"))
     axis.grid(False)
     figure.colorbar(image, ax=axis, label=label("cosine"))
-    return figure
+    turns = [f"pair {pair} changes its sign {_sign_changes(cos[:, pair])} times" for pair in (0, cos.shape[1] - 1)]
+    return described(
+        figure, f"The cosines of {cos.shape[1]} pairs over {cos.shape[0]} positions as an image: {listed(turns)}."
+    )
 
 
 def fading(distances: Sequence[int], curves: Mapping[str, Any]) -> Any:
@@ -66,7 +82,8 @@ def fading(distances: Sequence[int], curves: Mapping[str, Any]) -> Any:
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set(xlabel=label("distance"), ylabel=label("mean_score"), xscale="log")
     axis.legend()
-    return figure
+    lines = moves({name: np.asarray(values).tolist() for name, values in curves.items()})
+    return described(figure, f"{label('mean_score')}, over distances from {distances[0]} to {distances[-1]}: {lines}.")
 
 
 def recall(lengths: Sequence[int], curves: Mapping[str, Sequence[float]], chance: float) -> Any:
@@ -79,7 +96,11 @@ def recall(lengths: Sequence[int], curves: Mapping[str, Sequence[float]], chance
     axis.set_xscale("log", base=2)
     axis.set_xticks(lengths, [str(length) for length in lengths])
     axis.legend(loc="center left")
-    return figure
+    return described(
+        figure,
+        f"{label('recall')}, for texts of {lengths[0]} to {lengths[-1]}, where guessing gets {short(chance)}: "
+        f"{moves(curves)}.",
+    )
 
 
 def pairings(head_dim: int = 8) -> Any:
@@ -87,7 +108,11 @@ def pairings(head_dim: int = 8) -> Any:
     half = head_dim // 2
     split = "".join(chip(str(i), PASTELS[i % half]) for i in range(head_dim))
     woven = "".join(chip(str(i), PASTELS[i // 2]) for i in range(head_dim))
-    return html(f"<div>{label('half_split')}: {split}</div><div>{label('interleaved')}: {woven}</div>")
+    apart = listed(f"{i} with {i + half}" for i in range(half))
+    beside = listed(f"{2 * i} with {2 * i + 1}" for i in range(half))
+    sentence = f"Which dimensions turn together: {label('half_split')}: {apart}; {label('interleaved')}: {beside}."
+    body = f"<div>{label('half_split')}: {split}</div><div>{label('interleaved')}: {woven}</div>"
+    return html(drawing(body, sentence))
 
 
 def yarn(frequencies: Tensor, slowed: Tensor, length: int, factor: float) -> Any:
@@ -96,7 +121,7 @@ def yarn(frequencies: Tensor, slowed: Tensor, length: int, factor: float) -> Any
     pairs = np.arange(len(frequencies))
     turns = np.asarray(frequencies) * length / (2 * math.pi)
     left.plot(pairs, turns, color=GREY, label=label("seen_in_training"))
-    left.plot(pairs, turns * factor, color=RED, label=label("longer_text"))
+    left.plot(pairs, (turns * factor).tolist(), color=RED, label=label("longer_text"))
     yarn_turns = np.asarray(slowed) * length * factor / (2 * math.pi)
     left.plot(pairs, yarn_turns, color=GREEN, linestyle="--", label=label("longer_text_yarn"))
     left.axhline(1, color="black", linewidth=0.8)
@@ -105,4 +130,11 @@ def yarn(frequencies: Tensor, slowed: Tensor, length: int, factor: float) -> Any
     right.plot(pairs, np.asarray(slowed / frequencies), color=GREEN, marker="o", markersize=3)
     right.axhline(1 / factor, color=GREY, linewidth=0.8, linestyle=":")
     right.set(xlabel=label("pair"), ylabel=label("speed_multiplied_by"), ylim=(0, 1.05))
-    return figure
+    kept = int(np.isclose(np.asarray(slowed), np.asarray(frequencies), rtol=1e-3).sum())
+    lines = moves({label("seen_in_training"): turns.tolist(), label("longer_text"): (turns * factor).tolist(),
+                   label("longer_text_yarn"): yarn_turns.tolist()})  # fmt: skip
+    return described(
+        figure,
+        f"Turns of each of {len(pairs)} pairs: {lines}; and what YaRN multiplies their speed by: 1 for {kept} of them, "
+        f"down to {short(min(slowed / frequencies))}.",
+    )

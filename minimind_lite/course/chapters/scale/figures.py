@@ -9,7 +9,8 @@ from minimind_lite.training.scaling import KEPT_WHOLE, Memory, Sharding
 
 from ...kit.drawings import arrow, box
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, RED, style, subplots
+from ...kit.sentences import amounts, listed, move, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, RED, described, style, subplots
 
 PIECES = ("#b9d7ea", "#fbe3b5", "#b5e0d2", "#f3c3ac")
 KINDS: Mapping[Sharding, str] = {"ddp": "DDP", "zero1": "ZeRO 1", "zero2": "ZeRO 2", "zero3": "ZeRO 3, FSDP"}
@@ -34,7 +35,11 @@ def ring_steps(ranks: int = 4) -> Any:
         axis.axis("off")
     words = f"1–{ranks - 1}: {label('reduce_scatter')}   ·   {ranks}–{steps}: {label('all_gather')}"
     figure.supxlabel(words, fontsize=9)
-    return figure
+    return described(
+        figure,
+        f"A ring of {ranks} ranks passes pieces on in {steps} steps: {ranks - 1} in which sums grow to {ranks} parts, "
+        f"and {ranks - 1} in which every rank receives the complete pieces.",
+    )
 
 
 @style()
@@ -58,7 +63,22 @@ def shards(ranks: int = 4) -> Any:
         axis.grid(False)
         axis.spines["left"].set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+    held = listed((f"{title} {_kept(kind, ranks)}" for kind, title in KINDS.items()), "; ")
+    return described(
+        figure, f"Bars of what each of {ranks} ranks holds of weights, gradients and optimizer states: {held}."
+    )
+
+
+def _kept(kind: Sharding, ranks: int) -> str:
+    """What a rank holds whole, and what it holds a part of, in words."""
+    names = ("weights", "gradients", "optimizer")
+    words = {name: label("optimizer_states" if name == "optimizer" else name) for name in names}
+    whole = [words[name] for name in names if name in KEPT_WHOLE[kind]]
+    parts = [words[name] for name in names if name not in KEPT_WHOLE[kind]]
+    if not parts:
+        return f"keeps {listed(whole)} whole"
+    share = f"1/{ranks} of the {listed(parts)}"
+    return f"keeps {listed(whole)} whole, and {share}" if whole else f"keeps {share}"
 
 
 @style()
@@ -66,7 +86,7 @@ def overlap_lines(layers: int = 4) -> Any:
     """Two time lines of one step: gradients exchanged after the backward pass, and layer by layer during it."""
     figure, axis = subplots(width=8.6, height=3.0)
     forward, backward, exchange = 1.0, 2.0, 1.2  # of one layer, in any unit
-    begin = layers * forward
+    begin, ends = layers * forward, []
     for base, meanwhile in ((3, False), (0, True)):
         axis.text(0, base + 1.62, label("exchange_meanwhile" if meanwhile else "exchange_afterwards"), fontsize=9)
         for layer in range(layers):
@@ -79,6 +99,7 @@ def overlap_lines(layers: int = 4) -> Any:
             _bar(axis, end, base, exchange, f"{layers - 1 - layer}", "#b5e0d2")
             end += exchange
         _bar(axis, end, base + 1, 0.7, "", "#d5d5d5")
+        ends.append(end + 0.7)
         axis.plot([end + 0.7] * 2, [base - 0.4, base + 1.45], color=RED, linewidth=1.4)
     names = {"forward_pass": "#b9d7ea", "backward_pass": "#f3c3ac", "exchange": "#b5e0d2", "update": "#d5d5d5"}
     for name, colour in names.items():
@@ -87,7 +108,11 @@ def overlap_lines(layers: int = 4) -> Any:
     axis.set(xlim=(0, 18.5), ylim=(-0.6, 5.2), yticks=[], xticks=[], xlabel=f"{label('time')} →")
     axis.grid(False)
     axis.spines["left"].set_visible(False)
-    return figure
+    return described(
+        figure,
+        f"Two time lines of one step through {layers} layers: gradients exchanged after the backward pass, done at "
+        f"{short(ends[0])}, and exchanged layer by layer during it, done at {short(ends[1])}, in any unit of time.",
+    )
 
 
 def _bar(axis: Any, left: float, middle: float, width: float, text: str, colour: str) -> None:
@@ -105,7 +130,12 @@ def distances(found: Mapping[str, Tensor], expected: Tensor, limit: float = 1e-5
     axis.axvline(limit, color="black", linewidth=1, linestyle="--")
     axis.set(xscale="log", xlim=(1e-9, 10), xlabel=label("largest_distance"))
     axis.grid(axis="y", visible=False)
-    return figure
+    near = [name for name in found if apart[names.index(name)] < limit]
+    largest = amounts({name: apart[names.index(name)] for name in found})
+    return described(
+        figure,
+        f"Bars of {label('largest_distance')}: {largest}; {len(near)} of {len(found)} are below {short(limit)}.",
+    )
 
 
 @style()
@@ -115,17 +145,22 @@ def memory_bars(found: Mapping[str, Memory], card_gigabytes: float | None = None
     names, left = list(found)[::-1], [0.0] * len(found)
     parts = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PURPLE}
     for part, colour in parts.items():
-        amounts = [getattr(found[name], part) / 1e9 for name in names]
+        gigabytes = [getattr(found[name], part) / 1e9 for name in names]
         words = label("optimizer_states" if part == "optimizer" else part)
-        bars = axis.barh(names, amounts, left=left, color=colour, label=words)
-        left = [a + b for a, b in zip(left, amounts, strict=True)]
+        bars = axis.barh(names, gigabytes, left=left, color=colour, label=words)
+        left = [a + b for a, b in zip(left, gigabytes, strict=True)]
     axis.bar_label(bars, labels=[f"{total:.3g}" for total in left], padding=3)
     if card_gigabytes is not None:
         axis.axvline(card_gigabytes, color=RED, linestyle="--", label=label("card_memory"))
     axis.set(xlabel=label("gigabytes"), xlim=(0, 1.15 * max([*left, card_gigabytes or 0])))
     axis.grid(axis="y", visible=False)
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=5, fontsize=8)
-    return figure
+    totals = dict(zip(names, left, strict=True))
+    card = ""
+    if card_gigabytes is not None:
+        fitting = sum(total <= card_gigabytes for total in left)
+        card = f"; {fitting} of {len(totals)} fit into the card's {short(card_gigabytes)} GB"
+    return described(figure, f"Stacked bars of one card's memory in GB: {amounts(totals)}{card}.")
 
 
 @style()
@@ -138,7 +173,12 @@ def exchange_times(timed: Sequence[tuple[int, float]], latency: float, bandwidth
     axis.plot(sizes, line, color=GREY, linestyle="--", label=label("fitted"))
     axis.set(xscale="log", yscale="log", xlabel=label("bytes_exchanged"), ylabel=label("seconds"))
     axis.legend()
-    return figure
+    times = move(label("timed"), [seconds for _, seconds in timed])
+    return described(
+        figure,
+        f"Seconds of an all-reduce for {short(sizes[0])} to {short(sizes[-1])} bytes: {times}; "
+        f"{move(label('fitted'), line)}.",
+    )
 
 
 @style()
@@ -154,4 +194,8 @@ def plan(ranks: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]
         axis.minorticks_off()
         axis.legend(loc="lower left", fontsize=8)
     axes[0, 0].set_ylabel(label("efficiency_percent"))
-    return figure
+    seen = listed(
+        (f"{title}: {moves({name: [100 * one for one in shares] for name, shares in lines.items()})}"
+         for title, lines in panels.items()), "; "
+    )  # fmt: skip
+    return described(figure, f"{label('efficiency_percent')} for {ranks[0]} to {ranks[-1]} cards: {seen}.")

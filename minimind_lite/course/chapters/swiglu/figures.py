@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...kit.labels import label
-from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, RED, subplots
+from ...kit.sentences import amounts, listed, move, moves, spread
+from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, RED, described, subplots
 
 COLOURS = {"relu": GREY, "gelu": ORANGE, "silu": GREEN, "swiglu": BLUE, "linear": RED, "bilinear": GREEN}
 
@@ -17,27 +18,36 @@ COLOURS = {"relu": GREY, "gelu": ORANGE, "silu": GREEN, "swiglu": BLUE, "linear"
 def activations() -> Any:
     """ReLU, GELU and SiLU, and their slopes."""
     figure, axes = subplots(1, 2, width=8.4, height=3.1)
+    seen = []
     for name, function in (("relu", F.relu), ("gelu", F.gelu), ("silu", F.silu)):
         z = torch.linspace(-6, 4, 400, requires_grad=True)
         y = function(z)
         (slope,) = torch.autograd.grad(y.sum(), z)
         axes[0].plot(z.detach(), y.detach(), color=COLOURS[name], label=label(name))
         axes[1].plot(z.detach(), slope, color=COLOURS[name])
+        seen.append(f"{label(name)} lies {spread(y.tolist())}, its slope {spread(slope.tolist())}")
     axes[0].set(xlabel=label("input"), title=label("activation"), ylim=(-0.6, 4))
     axes[1].set(xlabel=label("input"), title=label("slope"))
     axes[0].legend()
-    return figure
+    return described(
+        figure,
+        f"Three activations and their slopes over inputs from -6 to 4: {listed(seen, '; ')}.",
+    )
 
 
 def neurons() -> Any:
     """Output of one ReLU neuron and one SwiGLU neuron over two inputs: a ramp, and a surface that bends both ways."""
     figure, axes = subplots(1, 2, width=8.0, height=3.4)
+    ranges = []
     a, b = torch.meshgrid(torch.linspace(-3, 3, 120), torch.linspace(-3, 3, 120), indexing="xy")
     for axis, name, z in ((axes[0], "relu_neuron", F.relu(a + b)), (axes[1], "swiglu_neuron", F.silu(a + b) * (a - b))):
+        ranges.append(
+            f"{label(name)} {spread(z.flatten().tolist())}, {float((z < 0).float().mean()):.0%} of it negative"
+        )
         image = axis.contourf(a, b, z, levels=np.linspace(-9, 9, 25), cmap=DIVERGING)
         axis.set(title=label(name), xlabel=label("input_a"), ylabel=label("input_b"), aspect="equal")
         figure.colorbar(image, ax=axis, ticks=range(-9, 10, 3))
-    return figure
+    return described(figure, f"Two surfaces over two inputs from -3 to 3: {listed(ranges, '; ')}.")
 
 
 def gated_line(gate_slope: float, gate_shift: float, up_slope: float, up_shift: float) -> Any:
@@ -51,21 +61,26 @@ def gated_line(gate_slope: float, gate_shift: float, up_slope: float, up_shift: 
     axis.set(xlabel=label("input"), ylim=(-6, 6))
     axis.axhline(0, color="black", linewidth=0.8)
     axis.legend(loc="upper center", ncols=3)
-    return figure
+    passed = {label("gate"): gate, label("up"): up, label("passes"): gate * up}
+    ends = listed((move(name, line.tolist()) for name, line in passed.items()), "; ")
+    return described(figure, f"One SwiGLU neuron over inputs from -4 to 4: {ends}.")
 
 
 def learning(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
     """One panel per task, one line per MLP: the share of the answer's variance that is still wrong, over the steps."""
     figure, axes = subplots(1, len(curves), width=8.4, height=3.2)
+    drawn: dict[str, dict[str, list[float]]] = {task: {} for task in curves}
     for axis, (task, arms) in zip(axes, curves.items(), strict=True):
         for name, losses in arms.items():
             window = max(1, len(losses) // 20)
             smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+            drawn[task][label(name)] = smooth.tolist()
             axis.plot(range(window, window + len(smooth)), smooth, color=COLOURS[name], label=label(name))
         axis.set(title=label(task), xlabel=label("step"), yscale="log")
     axes[0].set_ylabel(label("unexplained"))
     axes[0].legend()
-    return figure
+    tasks = listed((f"{label(task)}: {moves(lines)}" for task, lines in drawn.items()), "; ")
+    return described(figure, f"{label('unexplained')} over the steps, smoothed: {tasks}.")
 
 
 def seeds(losses: Mapping[str, Sequence[float]]) -> Any:
@@ -76,7 +91,11 @@ def seeds(losses: Mapping[str, Sequence[float]]) -> Any:
         axis.plot([np.mean(values)] * 2, [row - 0.25, row + 0.25], color=COLOURS[name], linewidth=2.5)
     axis.set_yticks(range(len(losses)), [label(name) for name in losses])
     axis.set(xlabel=label("held_out_nats_per_letter"), ylim=(len(losses) - 0.5, -0.5))
-    return figure
+    means = amounts({label(name): np.mean(values) for name, values in losses.items()})
+    count = len(next(iter(losses.values())))
+    return described(
+        figure, f"{label('held_out_nats_per_letter')}, a dot for each of {count} seeds; the means: {means}."
+    )
 
 
 def gates(gate: Tensor, hidden: Tensor, relu: Tensor) -> Any:
@@ -96,4 +115,10 @@ def gates(gate: Tensor, hidden: Tensor, relu: Tensor) -> Any:
         )
     axes[1].set(title=label("inside"), yscale="log", yticks=[])
     axes[1].legend()
-    return figure
+    small = {name: float((values.abs() < 0.1).float().mean()) for values, name in ((relu, "relu"), (hidden, "swiglu"))}
+    near = listed(f"{share:.0%} for {label(name)}" for name, share in small.items())
+    return described(
+        figure,
+        f"Histograms: of the gates, {float((gate < 0).float().mean()):.0%} are below zero before the SiLU; of "
+        f"the values inside, within 0.1 of zero are {near}.",
+    )

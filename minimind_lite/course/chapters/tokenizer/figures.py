@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, subplots
+from ...kit.sentences import amounts, listed, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, subplots
 from ...kit.tokens import byte_chips, chips, loss_mask, rows
 
 __all__ = ["byte_chips", "chips", "compression", "loss_mask", "rows", "vocabulary_sizes"]
@@ -19,7 +20,8 @@ def compression(by_kind: Mapping[str, float], chinese: Sequence[str]) -> Any:
     axis.bar_label(bars, fmt="%.2f", padding=3)
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("chars_per_token"), xlim=(0, 1.12 * max(by_kind.values())))
-    return figure
+    lengths = amounts({label(name): value for name, value in by_kind.items()})
+    return described(figure, f"Bars of {label('chars_per_token')}: {lengths}.")
 
 
 def vocabulary_sizes(sizes: Sequence[int], chinese: Sequence[float], english: Sequence[float], chosen: int) -> Any:
@@ -35,4 +37,10 @@ def vocabulary_sizes(sizes: Sequence[int], chinese: Sequence[float], english: Se
     for axis in (left, right):
         axis.axvline(chosen, color=GREY, linestyle=":", linewidth=1.2)
         axis.legend()
-    return figure
+    gained = moves({label("english"): english, label("chinese"): chinese})
+    costs = listed(f"{short(chosen * width / 1e6)} at width {width}" for width in (128, 512))
+    return described(
+        figure,
+        f"{label('chars_per_token')} for vocabularies from {sizes[0]} to {sizes[-1]}: {gained}; and "
+        f"{label('embedding_millions')}, which the chosen {chosen} makes {costs}.",
+    )

@@ -8,7 +8,8 @@ from minimind_lite.config import ModelConfig
 from ...kit.curves import loss_curves
 from ...kit.drawings import arrow, box, rounded
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, SKY, style, subplots
+from ...kit.sentences import amounts, listed, moves, short
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, SKY, described, style, subplots
 
 __all__ = ["block_diagram", "explorer", "loss_curves", "parameter_bars", "stacked_bars", "stream_growth"]
 
@@ -34,7 +35,12 @@ def block_diagram(config: ModelConfig) -> Any:
     head = label("same_matrix") if config.tie_word_embeddings else f"{config.hidden_size} × {config.vocab_size}"
     box(axis, 9.35, 0, 1.3, f"{label('output_head')}\n{head}", "#e8e8e8")
     axis.text(11.0, 0, label("logits"), va="center")
-    return figure
+    return described(
+        figure,
+        f"The decoder as a diagram: token ids, an embedding of {config.vocab_size} × {config.hidden_size}, "
+        f"{config.num_hidden_layers} blocks whose attention and SwiGLU each read the stream through a norm and add to "
+        f"it, a last norm, and the output head ({head}), which gives logits.",
+    )
 
 
 def _branch(axis: Any, left: float, plus: float, name: str, colour: str) -> None:
@@ -55,7 +61,15 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], unit: str, divide_by: 
     figure, axis = subplots(width=8.4, height=0.9 + 0.42 * len(rows))
     _stack(axis, rows, divide_by)
     axis.set_xlabel(unit)
-    return figure
+    return described(figure, f"Stacked bars, {unit}: {_stack_words(rows, divide_by)}.")
+
+
+def _stack_words(rows: Mapping[str, Mapping[str, float]], divide_by: float) -> str:
+    """Each bar's total and parts, in words."""
+    return listed(
+        (f"{name} {short(sum(parts.values()) / divide_by)} "
+         f"({amounts({part: size / divide_by for part, size in parts.items()})})" for name, parts in rows.items()), "; "
+    )  # fmt: skip
 
 
 def _stack(axis: Any, rows: Mapping[str, Mapping[str, float]], divide_by: float) -> None:
@@ -91,7 +105,10 @@ def stream_growth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]], s
     axis.set_xlabel(label("blocks"))
     axis.set_ylabel(label("stream_rms"))
     axis.legend()
-    return figure
+    return described(
+        figure,
+        f"{label('stream_rms')} for {depths[0]} to {depths[-1]} blocks, starting from {short(start)}: {moves(sizes)}.",
+    )
 
 
 @style()
@@ -103,4 +120,9 @@ def explorer(parameters: Mapping[str, int], memory: Mapping[str, float], title: 
     _stack(axes[1], {label("training_memory"): memory}, 2**20)
     axes[1].set_xlabel(label("mebibytes"))
     figure.suptitle(title, fontsize=11)
-    return figure
+    below = _stack_words({label("training_memory"): memory}, 2**20)
+    return described(
+        figure,
+        f"Two stacked bars of one model, {label('million_parameters')}: "
+        f"{_stack_words({label('parameters'): parameters}, 1e6)}; {label('mebibytes')}: {below}.",
+    )

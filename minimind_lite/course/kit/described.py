@@ -1,0 +1,40 @@
+"""A figure that knows a sentence about itself, and hands it to the notebook together with its picture."""
+
+from typing import Any
+
+from IPython import get_ipython
+from matplotlib.figure import Figure
+
+PNG = "image/png"
+
+
+class DescribedFigure(Figure):
+    """A matplotlib figure with a sentence for those who cannot see it; "" while nobody has written one."""
+
+    alt: str = ""
+
+
+def _png_with_alt(figure: DescribedFigure) -> Any:
+    """The PNG that IPython makes of any figure, with the sentence in its metadata; None where it makes none."""
+    try:
+        draw = _formatter(get_ipython()).lookup_by_type(Figure)
+    except KeyError:
+        return None  # the notebook shows no PNG, because it was told to show SVG or nothing
+    made = draw(figure)
+    picture, metadata = made if isinstance(made, tuple) else (made, {})
+    return (picture, metadata | {"alt": figure.alt}) if figure.alt else made
+
+
+def _formatter(shell: Any) -> Any:
+    return shell.display_formatter.formatters[PNG]
+
+
+def show_with_alt() -> None:
+    """Let this notebook store a figure's sentence beside its PNG; outside of IPython, nothing happens.
+
+    Registered for our class only: IPython prefers it to what matplotlib registers for every figure, however often that
+    is registered anew.
+    """
+    shell = get_ipython()
+    if shell is not None:
+        _formatter(shell).for_type(DescribedFigure, _png_with_alt)

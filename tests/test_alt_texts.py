@@ -1,0 +1,275 @@
+"""Alternative texts: every picture of the course says in a sentence what it shows, and a notebook stores it."""
+
+import ast
+import base64
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from minimind_lite import course
+from minimind_lite.config import preset
+from minimind_lite.course.chapters.attention import figures as attention
+from minimind_lite.course.chapters.distill import figures as distill
+from minimind_lite.course.chapters.dpo import figures as dpo
+from minimind_lite.course.chapters.generation import figures as generation
+from minimind_lite.course.chapters.grpo import figures as grpo
+from minimind_lite.course.chapters.lora import figures as lora
+from minimind_lite.course.chapters.moe import figures as moe
+from minimind_lite.course.chapters.ppo import figures as ppo
+from minimind_lite.course.chapters.pretrain import figures as pretrain
+from minimind_lite.course.chapters.reason import figures as reason
+from minimind_lite.course.chapters.rmsnorm import figures as rmsnorm
+from minimind_lite.course.chapters.rope import figures as rope
+from minimind_lite.course.chapters.scale import figures as scale
+from minimind_lite.course.chapters.swiglu import figures as swiglu
+from minimind_lite.course.chapters.tokenizer import figures as tokenizer
+from minimind_lite.course.chapters.transformer import figures as transformer
+from minimind_lite.course.kit import answers, curves, sentences
+from minimind_lite.course.kit.style import described, subplots
+from minimind_lite.course.notebooks.cleaning import clean_outputs
+from minimind_lite.data.packing import PackedDataset
+from minimind_lite.evaluation.closed_book import Answer, ExactMatch
+from minimind_lite.evaluation.reasoning import ReasonedAnswer, ReasonedAnswers
+from minimind_lite.training.policy_gradient import OBJECTIVES
+from minimind_lite.training.scaling import Memory
+from tools import build_site
+
+SOURCES = Path(course.__file__).parent
+MAP = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+FREQUENCIES = torch.tensor([1.0, 0.1])
+RUN = [
+    {"step": step, "loss": 5.0 - step, "eval_loss": 4.5 - step, "logps/chosen": -3.0, "logps/rejected": -4.0 - step}
+    for step in (1, 2, 3)
+]
+BAND = {"steps": [1, 2, 3], "low": [3.5, 2.5, 2.5], "high": [4.5, 3.5, 3.5]}
+NANO = preset("nano")
+REPORT = SimpleNamespace(accuracy=SimpleNamespace(summed=0.5, per_token=0.6), style=0.1, facts=0.9)
+REASONED = {"short": ReasonedAnswers([ReasonedAnswer("1 + 1", "2", "2", 4), ReasonedAnswer("1 + 2", "3", "4", 4)])}
+EXACT = ExactMatch([Answer("capital?", "Rome", "Rome"), Answer("2 + 2", "4", "5")])
+PRACTICE = [
+    {"step": step, "kl": 0.1 * step, "answer_tokens": 8.0, "correctness_reward": 0.5, "dead_groups": 0.25}
+    for step in (1, 2)
+]
+
+# Every function that draws, called with small data.
+DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
+    attention.score_maps: lambda: attention.score_maps({"weights": MAP}, ["a", "b"]),
+    attention.saturation: lambda: attention.saturation([8, 64], {"raw": [0.5, 0.9]}, {"raw": [0.2, 0.1]}),
+    attention.kv_memory: lambda: attention.kv_memory({"MHA": [2**20, 2**21]}, [64, 128]),
+    attention.head_grid: lambda: attention.head_grid(MAP[None, None], [["itself"]]),
+    attention.row_bars: lambda: attention.row_bars(MAP, ["a", "b"], 1),
+    distill.temperatures: lambda: distill.temperatures(torch.tensor([2.0, 1.0, 0.0]), [0.5, 2.0]),
+    distill.fits: lambda: distill.fits(torch.arange(2.0), MAP[1], {"forward": MAP[0]}),
+    distill.held_out: lambda: distill.held_out({"student": RUN, "labels_only": RUN}),
+    distill.gradients: lambda: distill.gradients({"with_t_squared": [1.0, 0.9]}, [1.0, 2.0]),
+    dpo.margin: lambda: dpo.margin([0.1, 0.5], 2.0),
+    dpo.logprobs: lambda: dpo.logprobs(RUN),
+    dpo.lines: lambda: dpo.lines({"one": RUN}, "loss"),
+    dpo.before_after: lambda: dpo.before_after(REPORT, REPORT),
+    dpo.kl: lambda: dpo.kl({0.1: (3.0, 0.9)}),
+    generation.time_per_token: lambda: generation.time_per_token([16, 32], {"cached": [1.0, 2.0]}),
+    generation.cache_memory: lambda: generation.cache_memory({"nano": NANO}, 1024),
+    grpo.advantages: lambda: grpo.advantages([1.0, 0.0, 0.5]),
+    grpo.clips: lambda: grpo.clips({"grpo": OBJECTIVES["grpo"]}),
+    grpo.estimators: lambda: grpo.estimators({"k1": (0.1, 0.2), "k3": (0.1, 0.05)}, 0.1),
+    lora.spectra: lambda: lora.spectra({"change_of_sft": [torch.diag(torch.tensor([3.0, 1.0]))]}, 1),
+    lora.truncated: lambda: lora.truncated([1, 8], [0.1, 0.8]),
+    lora.shares_by_rank: lambda: lora.shares_by_rank({"nano": (NANO, 1_000_000)}, [1, 8], 8),
+    lora.memory: lambda: lora.memory({"lora": lora.training_bytes(10**6, 10**4)}),
+    moe.kinds: lambda: moe.kinds({"poetry": MAP}, ["layer 0", "layer 1"]),
+    moe.load_bars: lambda: moe.load_bars({"layer 0": MAP[1]}),
+    moe.collapse: lambda: moe.collapse({"off": list(MAP)}),
+    moe.race: lambda: moe.race(RUN, RUN, 0.1),
+    moe.parameter_bars: lambda: moe.parameter_bars({"nano": NANO}),
+    ppo.gae_lines: lambda: ppo.gae_lines([0.0, 1.0], [0.4, 0.6], {"λ = 1": [0.6, 0.4]}),
+    pretrain.waste: lambda: pretrain.waste([30, 60, 90], [64, 128], 64),
+    pretrain.schedule: lambda: pretrain.schedule(100, 3e-3, [0.0, 0.1], 0.1),
+    pretrain.bits: lambda: pretrain.bits({"untrained": 4.0, "trained": 2.3}, "trained"),
+    reason.by_difficulty: lambda: reason.by_difficulty({"with_thinking": REASONED}, "shape"),
+    reason.thought_lengths: lambda: reason.thought_lengths({"short": [3, 5]}, {"short": [4, 4]}, "shape"),
+    rmsnorm.clouds: lambda: rmsnorm.clouds(MAP, MAP, MAP),
+    rmsnorm.through_layers: lambda: rmsnorm.through_layers({"no norm": [1.0, 9.0, float("inf")]}),
+    rmsnorm.learning_rates: lambda: rmsnorm.learning_rates([0.1, 1.0], {"plain": [0.3, float("nan")]}, 1.0),
+    rmsnorm.precision: lambda: rmsnorm.precision([1e-3, 1.0], {"float16": [1e-2, 1e-4]}),
+    rmsnorm.bars: lambda: rmsnorm.bars(MAP[1], MAP[1], MAP[1]),
+    rope.dials: lambda: rope.dials(FREQUENCIES, (0, 1), [(9, 4)]),
+    rope.angle_table: lambda: rope.angle_table((torch.arange(64)[:, None] * FREQUENCIES).cos()),
+    rope.fading: lambda: rope.fading([1, 10], {"base 100": [0.9, 0.1]}),
+    rope.recall: lambda: rope.recall([16, 32], {"rope": [1.0, 0.4]}, 0.1),
+    rope.yarn: lambda: rope.yarn(FREQUENCIES, FREQUENCIES * torch.tensor([1.0, 0.25]), 64, 4),
+    scale.ring_steps: scale.ring_steps,
+    scale.shards: scale.shards,
+    scale.overlap_lines: scale.overlap_lines,
+    scale.distances: lambda: scale.distances({"mean": MAP, "sum": 2 * MAP}, MAP),
+    scale.memory_bars: lambda: scale.memory_bars({"1 × ddp": Memory(1e9, 1e9, 2e9, 5e8)}, 24),
+    scale.exchange_times: lambda: scale.exchange_times([(1000, 0.1), (10_000, 0.2)], 0.01, 1e5, 2),
+    scale.plan: lambda: scale.plan([1, 2], {"how fast": {"slow": [1.0, 0.5]}}),
+    swiglu.activations: swiglu.activations,
+    swiglu.neurons: swiglu.neurons,
+    swiglu.gated_line: lambda: swiglu.gated_line(2.0, 1.0, -1.0, 2.0),
+    swiglu.learning: lambda: swiglu.learning({"one": {"relu": [1.0, 0.5]}, "two": {"relu": [1.0, 0.1]}}),
+    swiglu.seeds: lambda: swiglu.seeds({"relu": [2.0, 2.1], "swiglu": [1.9, 2.0]}),
+    swiglu.gates: lambda: swiglu.gates(MAP - 0.5, MAP, MAP),
+    tokenizer.compression: lambda: tokenizer.compression({"poetry": 1.0, "moby_dick": 3.1}, ["poetry"]),
+    tokenizer.vocabulary_sizes: lambda: tokenizer.vocabulary_sizes([300, 600], [0.5, 0.8], [2.0, 2.5], 600),
+    transformer.block_diagram: lambda: transformer.block_diagram(NANO),
+    transformer.stacked_bars: lambda: transformer.stacked_bars({"one": {"a": 1.0, "b": 2.0}}, "MiB"),
+    transformer.parameter_bars: lambda: transformer.parameter_bars({"one": {"a": 1_000_000}}),
+    transformer.stream_growth: lambda: transformer.stream_growth([1, 2], {"scaled": [1.0, 1.1]}, 1.0),
+    transformer.explorer: lambda: transformer.explorer({"a": 1_000_000}, {"b": 2.0**20}),
+    curves.loss_band: lambda: curves.loss_band(RUN, BAND),
+    curves.lines: lambda: curves.lines({"one": [2.0, 1.0]}),
+    curves.loss_curves: lambda: curves.loss_curves({"one": [2.0, 1.0]}, 3.0, "guessing"),
+    curves.practice_curves: lambda: curves.practice_curves(PRACTICE),
+    answers.shares: lambda: answers.shares({"before": EXACT, "after": EXACT}),
+}  # fmt: skip
+
+
+def drawing_functions(source: str) -> list[ast.FunctionDef]:
+    """The functions that make a figure: they call ``subplots``."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return [
+        one for one in functions
+        if any(isinstance(node, ast.Name) and node.id == "subplots" for node in ast.walk(one))
+    ]  # fmt: skip
+
+
+def test_every_function_that_draws_is_in_the_table() -> None:
+    """A figure is made by ``subplots`` alone; so no new one can be forgotten here."""
+    called = {(function.__module__, function.__name__) for function in DRAWN}
+    for path in sorted(SOURCES.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if path.name == "style.py":
+            continue
+        assert "plt." not in source and "Figure(" not in source.replace("DescribedFigure(Figure)", ""), path
+        module = ".".join(("minimind_lite.course", *path.relative_to(SOURCES).with_suffix("").parts))
+        for function in drawing_functions(source):
+            assert (module, function.name) in called, f"{path}: {function.name} is not in DRAWN"
+
+
+@pytest.mark.parametrize("function", DRAWN, ids=lambda one: f"{one.__module__.split('.')[-2]}.{one.__name__}")
+def test_every_figure_says_what_it_shows(function: Callable[..., Any]) -> None:
+    sentence = DRAWN[function]().alt
+    assert sentence[0].isupper() and sentence.endswith(".") and len(sentence) >= 30
+    assert len(sentence) < 700, "too long to listen to"
+    assert not re.search(r"\b(nan|inf|tensor|array|np|None)\b|[\n{}_]|  |\.\.", sentence), sentence
+
+
+def test_sentences_follow_the_data() -> None:
+    falling, rising = (curves.lines({"mine": line}).alt for line in ([5.0, 2.0], [2.0, 5.0]))
+    assert "mine falls from 5 to 2" in falling and "mine rises from 2 to 5" in rising
+    bits = pretrain.bits({"untrained": 1.0, "trained": 2.3}, "trained").alt
+    assert DRAWN[pretrain.bits]().alt.endswith("coloured: this model, untrained 4; this model, trained 2.3.")
+    assert bits.endswith("coloured: this model, trained 2.3; this model, untrained 1.")
+    assert "67% of the steps are inside" in curves.loss_band(RUN, BAND).alt
+    assert "100% of the steps are inside" in curves.loss_band([*RUN[:2], RUN[2] | {"loss": 3.0}], BAND).alt
+    assert "expected band" not in curves.loss_band(RUN, None).alt
+    assert "largest where a looks at a" in DRAWN[attention.score_maps]().alt
+    masked = attention.score_maps({"scores": torch.tensor([[1.0, float("-inf")], [2.0, 3.0]])}).alt
+    assert "from 1 to 3, largest where token 1 looks at token 1, 1 of 4 cells hidden" in masked
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([3.0], "it is 3"), ([5, 2], "it falls from 5 to 2"), ([2, 2], "it stays at 2"), ([], "it is no finite number"),
+     ([5, 1, 4], "it falls from 5 to 4, down to 1 in between"),
+     ([1, 9, 1], "it starts and ends at 1, up to 9 in between"),
+     ([1, 3, float("nan")], "it rises from 1 to 3, then is no finite number")],
+)  # fmt: skip
+def test_a_line_is_told_by_its_ends_and_its_turns(values: list[float], words: str) -> None:
+    assert sentences.move("it", values) == words
+
+
+def test_many_lines_and_bars_are_told_by_their_extremes() -> None:
+    many = {f"line {place}": [9.0, float(place)] for place in range(7)}
+    assert sentences.moves(many) == "of 7 lines, at the end line 0 is lowest with 0 and line 6 is highest with 6"
+    assert sentences.amounts({name: one[1] for name, one in many.items()}).endswith("line 6 is largest with 6")
+    assert sentences.moves({"a": [2, 1], "b": [2, 3]}).endswith("; lowest at the end: a")
+    assert (
+        sentences.listed(["a"]) == "a" and sentences.listed("abc") == "a, b and c" and sentences.listed([]) == "nothing"
+    )
+    assert sentences.short(12345) == "12,345" and sentences.short(0.00012345) == "0.000123"
+
+
+def test_drawings_in_html_say_what_they_show() -> None:
+    blocks = pretrain.blocks(PackedDataset([[1] * 6, [1] * 9], 16)).data
+    assert 'role="img" aria-label="Bars of 1 blocks of 16 positions: 2 documents and 3 positions of padding."' in blocks
+    assert "0 with 4, 1 with 5" in rope.pairings(8).data and 'role="img"' in rope.pairings(8).data
+
+
+CELLS = [
+    "from minimind_lite.course.kit.style import described, subplots\n"
+    "def draw(sentence=None):\n"
+    "    figure, axis = subplots()\n"
+    "    axis.plot([5, 2])\n"
+    "    return described(figure, sentence) if sentence else figure",
+    "draw('A line falls\\nfrom 5 to 2.')",
+    "draw()",
+    "display(draw('Displayed.')); None",
+    "%config InlineBackend.figure_formats = ['retina']\ndraw('Sharp.')",
+    "%config InlineBackend.figure_formats = ['svg']\ndraw('A drawing.')",
+    "import matplotlib.pyplot as plt\n%config InlineBackend.figure_formats = ['png']\nplt.plot([1, 2]); plt.show()",
+    "import ipywidgets\nshown = ipywidgets.interactive(lambda level: display(draw(f'Level {level}.')), level=(1, 3))\n"
+    "display(shown)",
+    "print([(one['output_type'], one['metadata']['image/png']) for one in shown.out.outputs])",
+]
+
+
+@pytest.fixture(scope="module")
+def executed() -> list[Any]:
+    """The outputs of each cell of ``CELLS``, as a notebook stores them."""
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS], metadata={"kernelspec": kernel})
+    NotebookClient(notebook, timeout=120).execute()
+    nbformat.validate(notebook)
+    return [cell.outputs for cell in notebook.cells]
+
+
+def test_a_notebook_stores_the_sentence_beside_the_picture_once(executed: list[Any]) -> None:
+    (said,), (silent,), (displayed,) = executed[1:4]
+    assert said.metadata == {"image/png": {"alt": "A line falls from 5 to 2."}}
+    assert base64.b64decode(said.data["image/png"]).startswith(b"\x89PNG")
+    assert silent.metadata == {} and "image/png" in silent.data
+    assert displayed.output_type == "display_data" and displayed.metadata == {"image/png": {"alt": "Displayed."}}
+
+
+def test_other_formats_and_other_figures_stay_as_they_are(executed: list[Any]) -> None:
+    (sharp,), (drawing,), (plain,) = executed[4:7]
+    assert sharp.metadata["image/png"]["alt"] == "Sharp." and sharp.metadata["image/png"]["width"] > 300
+    assert "image/svg+xml" in drawing.data and "image/png" not in drawing.data
+    assert "image/png" in plain.data and "alt" not in plain.metadata.get("image/png", {})
+
+
+def test_an_interactive_shows_its_figure_once_with_the_sentence(executed: list[Any]) -> None:
+    assert executed[8][0].text == "[('display_data', {'alt': 'Level 2.'})]\n"
+
+
+def test_cleaning_keeps_the_sentence_and_nothing_else(executed: list[Any]) -> None:
+    (sharp,) = clean_outputs([*executed[4]])
+    assert sharp.metadata == {"image/png": {"alt": "Sharp."}}
+
+
+def test_a_web_page_shows_the_sentence_or_names_the_cell() -> None:
+    outputs = [
+        new_output("display_data", data={"image/png": "iVBORw0KGgo="}, metadata=metadata)
+        for metadata in ({"image/png": {"alt": "Loss falls to <2>."}}, {})
+    ]
+    cells = [new_markdown_cell("# The title"), new_code_cell("x", outputs=outputs, metadata={"tags": ["main-plot"]})]
+    page = build_site.Page("notebooks/a.ipynb", new_notebook(cells=cells))
+    found = build_site.main_plot(page)
+    assert found and found[1] == "Loss falls to <2>."
+    body = build_site.body_of(page)
+    assert 'alt="Loss falls to &lt;2&gt;."' in body and 'alt="Figure drawn by cell 1 of The title"' in body
+
+
+def test_outside_of_a_notebook_a_figure_is_described_too() -> None:
+    figure, _ = subplots()
+    assert figure.alt == "" and described(figure, "Two  words.").alt == "Two words."
