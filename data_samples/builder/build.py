@@ -28,6 +28,8 @@ GENERATORS = (
     "exam",
     "stories",
     "minimal_pairs",
+    "talk",
+    "system_turns",
 )  # each: build(out_dir, facts)
 LIMITS = {"file_bytes": 1_000_000, "total_bytes": 8_000_000}
 OWN = "written for this project"
