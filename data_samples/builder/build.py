@@ -30,6 +30,8 @@ GENERATORS = (
     "rings",
     "stories",
     "minimal_pairs",
+    "talk",
+    "system_turns",
     "dialogues",
     "tool_use",
 )  # each: build(out_dir, facts)

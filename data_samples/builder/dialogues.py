@@ -54,8 +54,8 @@ def compose(
 
 
 def taught_questions(folder: Path, language: str) -> set[str]:
-    """What users say in the conversations about facts, which ``rings`` has written."""
-    paths = [folder / "chat" / f"{name}_{language}.jsonl" for name in ("facts", "backwards")]
+    """What users say in the other conversations, which ``rings`` and ``system_turns`` have written."""
+    paths = [folder / "chat" / f"{name}_{language}.jsonl" for name in ("facts", "backwards", "system")]
     lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     return set(itertools.chain.from_iterable(questions(json.loads(line)) for line in lines))
 

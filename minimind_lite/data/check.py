@@ -27,6 +27,7 @@ _KINDS: dict[str, Kind] = {
     "text": "text", "conversations": "conversation", "chosen": "preference", "sentence_good": "minimal_pair",
 }  # fmt: skip
 _LONGEST_QUESTION = 100_000  # bytes of a first line that are looked at
+_BUILDER = "builder"  # the folder with what the samples are made from
 _CACHES = {"__pycache__", ".ruff_cache"}
 RUN_LENGTH, NEAR_SHARE = 13, 0.3  # see ``compare``
 Items = list[list[str]]  # an item is a list of parts: one text, or everything a user says in a conversation
@@ -108,15 +109,13 @@ def check_folder(path: str | Path) -> Report:
         raise DataError(f"{folder}: is a file; give the folder that holds it")
     found = [file for suffix in ("*.jsonl", "*.csv") for file in folder.rglob(suffix)]
     paths = [file.relative_to(folder) for file in found]
-    names = sorted(path.as_posix() for path in paths if "builder" not in path.parts[:-1])
+    names = sorted(path.as_posix() for path in paths if _BUILDER not in path.parts[:-1])
     if not names:
         raise DataError(
             f"{folder}: no .jsonl or .csv file here; check the path, or build the samples: minimind data build"
         )
     report = Report(folder)
-    report.total_bytes = sum(
-        file.stat().st_size for file in folder.rglob("*") if file.is_file() and not _CACHES & set(file.parts)
-    )
+    report.total_bytes = sum(file.stat().st_size for file in folder.rglob("*") if _is_data(file, folder))
     compared = any("_heldout" in name for name in names)
     report.files = [_read(folder, name, report.problems, compared) for name in names]
     report.overlaps = [compare(*pair) for pair in _pairs(report.files)]
@@ -199,6 +198,11 @@ def _letters(items: Items) -> dict[str, int]:
     text = "".join(part for item in items for part in item)
     chinese, latin = (sum(map(len, re.findall(letters, text))) for letters in (r"[\u4e00-\u9fff]+", r"[A-Za-z]+"))
     return {"chinese": 3 * chinese, "latin": latin}
+
+
+def _is_data(file: Path, folder: Path) -> bool:
+    """Whether a file counts towards the folder's size: not what the samples are built from, and no cache."""
+    return file.is_file() and not (_CACHES | {_BUILDER}) & set(file.relative_to(folder).parts)
 
 
 def _holds_answers(path: Path) -> bool:

@@ -1,0 +1,145 @@
+"""Small talk, measured by what an answer says: is it the answer to the intent that was asked, or another intent's?
+
+An exact comparison would call a right answer with one changed word wrong; a loose one would take "I am here" for "I am
+fine". So an answer counts if it is near enough to an answer of the asked intent and nearer than to any other intent's.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minimind_lite.data.records import DataError
+from minimind_lite.evaluation.closed_book import wilson_interval
+from minimind_lite.evaluation.stories import story_tokens
+from minimind_lite.files import UnreadableFile, parse_json
+
+THRESHOLD = 0.7  # half of it is another answer: 0.5; one word of five is another: 0.8
+
+
+def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many tokens must be put in, taken out or exchanged to turn one into the other (Levenshtein 1966).
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    row = list(range(len(second) + 1))
+    for index, token in enumerate(first, start=1):
+        before, row[0] = row[0], index
+        for column, other in enumerate(second, start=1):
+            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, before + (token != other))
+    return row[-1]
+
+
+def similarity(first: str, second: str) -> float:
+    """1 for the same Chinese characters and words, 0 for none in common; case and punctuation do not count."""
+    one, other = story_tokens(first), story_tokens(second)
+    return 1 - edit_distance(one, other) / max(1, len(one), len(other))
+
+
+@dataclass(frozen=True)
+class IntentTable:
+    """The answers of every intent: one each, or one for each persona.
+
+    Raises ValueError for an intent without an answer, and for an answer that two intents share: it could not tell them
+    apart.
+    """
+
+    answers: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        owner: dict[str, str] = {}
+        for intent, answers in self.answers.items():
+            said = [" ".join(story_tokens(answer)) for answer in answers]
+            if not all(said) or not said:
+                raise ValueError(f"the intent {intent!r} has no answer, or one without words; give it one")
+            for text in said:
+                if owner.setdefault(text, intent) != intent:
+                    raise ValueError(f"the intents {owner[text]!r} and {intent!r} share the answer {text!r}")
+
+    def closeness(self, intent: str, answer: str) -> float:
+        """The similarity of ``answer`` to the nearest answer of one intent."""
+        return max(similarity(answer, known) for known in self.answers[intent])
+
+    def intent_of(self, answer: str, threshold: float = THRESHOLD) -> str | None:
+        """The intent whose answer this is; None where no answer is near enough, or where two are equally near."""
+        close = {intent: self.closeness(intent, answer) for intent in self.answers}
+        best = max(close.values())
+        nearest = [intent for intent, value in close.items() if value == best]
+        return nearest[0] if best >= threshold and len(nearest) == 1 else None
+
+
+def read_intents(path: str | Path) -> IntentTable:
+    """The table of a file of small talk, ``chat/talk_LANGUAGE.jsonl``: each record's ``intent`` and its last answer.
+
+    Raises DataError, with file and line, for a record that has none.
+    """
+    found: dict[str, dict[str, None]] = {}
+    with Path(path).open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = parse_json(line, f"{path}, line {number}")
+                found.setdefault(record["intent"], {})[record["conversations"][-1]["content"]] = None
+            except UnreadableFile as error:
+                raise DataError(str(error)) from None
+            except (KeyError, IndexError, TypeError) as error:
+                said = f"{path}, line {number}: no small talk: it needs conversations and an intent ({error!r})"
+                raise DataError(f"{said}; rebuild the samples: minimind data build") from None
+    return IntentTable({intent: tuple(answers) for intent, answers in found.items()})
+
+
+@dataclass(frozen=True)
+class IntentAnswer:
+    """One question: the intent it has, what was said, and the intent whose answer that is (None: nobody's)."""
+
+    asked: str
+    said: str
+    understood: str | None
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the asked intent's."""
+        return self.understood == self.asked
+
+
+@dataclass(frozen=True)
+class IntentScores:
+    """The share of answers that are the right intent's, with its 95 % confidence interval."""
+
+    answers: Sequence[IntentAnswer]
+
+    @property
+    def share(self) -> float:
+        """The share of right answers."""
+        return sum(answer.right for answer in self.answers) / len(self.answers)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The share's 95 % confidence interval (Wilson)."""
+        return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
+
+    @property
+    def confusions(self) -> list[tuple[tuple[str, str | None], int]]:
+        """(asked, understood instead) with how often, the most frequent first."""
+        wrong = Counter((answer.asked, answer.understood) for answer in self.answers if not answer.right)
+        return wrong.most_common()
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.share:.1%} the right intent ({low:.1%} to {high:.1%}, {len(self.answers)} questions)"
+
+
+def score_intents(
+    asked: Sequence[str], said: Sequence[str], table: IntentTable, threshold: float = THRESHOLD
+) -> IntentScores:
+    """Tell for each answer in ``said`` whether it is the one that the intent in ``asked`` has in ``table``.
+
+    Raises ValueError for no answers, unequal lengths or an intent that the table does not have.
+    """
+    if not asked or len(asked) != len(said):
+        raise ValueError(f"{len(asked)} intents and {len(said)} answers: give at least one, and one of each")
+    unknown = sorted(set(asked) - set(table.answers))
+    if unknown:
+        raise ValueError(f"unknown intent {unknown[0]!r}; the table has: {', '.join(table.answers)}")
+    pairs = zip(asked, said, strict=True)
+    return IntentScores([IntentAnswer(intent, text, table.intent_of(text, threshold)) for intent, text in pairs])
