@@ -5,6 +5,7 @@ training record has: ring "text" has a trained pair in new words under a new tex
 untrained pair with a persona only the mark can be expected (its Meow), so the record names it.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from talk import Intent, Record, clash, load_talk, plain, refuse
 from texts import write_lines
 
 OTHER = {"zh": "en", "en": "zh"}
-WORDINGS = {"persona": 3, "language": 2, "ending": 2, "word": 1}  # of each trained pair
-TRAINED_PAIRS = {"persona": 8, "language": 12, "ending": 12, "word": 0}  # asked again in the held-out file
+WORDINGS = {"persona": 3, "language": 2, "ending": 2, "word": 2}  # of each trained pair
+TRAINED_PAIRS = {"persona": 8, "language": 12, "ending": 12, "word": 8}  # asked again in the held-out file
 ONE_WORD = ("country_capital", "country_continent")  # the facts that one word answers
 HELD_OUT_FACT = 5  # every fifth is never asked for in one word
 
@@ -107,14 +108,18 @@ def problems(turns: list[SystemTurn], language: str) -> Iterator[str]:
 
 
 def training(turn: SystemTurn, chance: random.Random) -> Iterator[Record]:
-    """Conversations of one to three exchanges under one system text; ``intent`` is the last one's."""
+    """Conversations of one to three exchanges under one system text, each text as often as any other.
+
+    A record's ``intent`` is that of its last exchange.
+    """
+    texts = itertools.cycle(chance.sample(turn.train, len(turn.train)))
     count = WORDINGS[turn.kind]
     pairs = [(one, text) for one in turn.trained for text in chance.sample(one.train, count)]
     chance.shuffle(pairs)
     while pairs:
         rounds = [pairs.pop() for _ in range(min(len(pairs), chance.choice((1, 2, 3))))]
         turns = [content for one, text in rounds for content in (text, one.answer)]
-        yield conversation(*turns, system=chance.choice(turn.train)) | turn.fields | {"intent": rounds[-1][0].intent}
+        yield conversation(*turns, system=next(texts)) | turn.fields | {"intent": rounds[-1][0].intent}
 
 
 def heldout(turn: SystemTurn, chance: random.Random) -> Iterator[Record]:

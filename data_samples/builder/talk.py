@@ -10,8 +10,10 @@ import random
 import re
 import tomllib
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +60,16 @@ def is_within(part: str, whole: str, language: str) -> bool:
     return part in whole if language == "zh" else f" {part} " in f" {whole} "
 
 
+@cache
+def letters(text: str) -> Counter[str]:
+    """How often a text has each letter."""
+    return Counter(text)
+
+
 def nearer_than(first: str, second: str, limit: int) -> bool:
     """Whether fewer than ``limit`` edits of one character turn one text into the other (Levenshtein 1966)."""
-    if abs(len(first) - len(second)) >= limit or len(set(first) - set(second)) >= limit:
-        return False
+    if abs(len(first) - len(second)) >= limit or (letters(first) - letters(second)).total() >= limit:
+        return False  # one edit takes one letter away at most
     row = list(range(len(second) + 1))
     for index, letter in enumerate(first, start=1):
         before, row[0] = row[0], index
