@@ -54,17 +54,22 @@ def serve(
         create_server(models, keys=keys, limits=limits, cors_origins=cors_origin or ()), host=host, port=port
     )  # fmt: skip
     _log_to_stderr()
+    running.start()
+    typer.echo(f"serving {', '.join(model.name for model in models)} at {running.address}/v1 (Ctrl-C stops)")
+    _wait_for_signal()
+    typer.echo("stopping: open answers are finished, new requests are refused")
+    cut = running.stop(grace)
+    typer.echo(f"stopped; {cut} answers were cut off" if cut else "stopped; every answer was finished")
+
+
+def _wait_for_signal() -> None:
+    """Return at Ctrl-C or SIGTERM; from then on a second Ctrl-C ends the process at once."""
     stopping = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: stopping.set())
-    running.start()
-    typer.echo(f"serving {', '.join(model.name for model in models)} at {running.address}/v1 (Ctrl-C stops)")
     while not stopping.wait(0.5):  # a wait without an end would not let Windows see Ctrl-C
         pass
-    typer.echo("stopping: open answers are finished, new requests are refused")
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait
-    cut = running.stop(grace)
-    typer.echo(f"stopped; {cut} answers were cut off" if cut else "stopped; every answer was finished")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _models(
