@@ -83,12 +83,12 @@ def before_after(before: Any, after: Any) -> Any:
 def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
     """For each β: how far the model drifted (KL per answer, nats) and its share of answers in the preferred style."""
     figure, axis = subplots(height=3.0)
-    for row, (beta, (distance, share)) in enumerate(measured.items()):
-        axis.plot(distance, 100 * share, marker="o", color=BLUE)
-        axis.annotate(f"β = {beta:g}", (distance, 100 * share), xytext=(-14, 8 + 14 * row), textcoords="offset points")
+    for beta, (distance, share) in measured.items():
+        axis.plot(distance, 100 * share, marker="o", linestyle="none", label=f"β = {beta:g}")
     axis.set(xlabel=label("kl_answer"), ylabel=label("style_percent"), ylim=(0, 105))
     axis.margins(x=0.15)
     axis.set_xlim(left=0)
+    axis.legend(loc="lower left")
     points = listed(
         (
             f"β = {beta:g} at {short(distance)} with {short(100 * share)} %"
