@@ -261,7 +261,7 @@ def test_a_model_that_repeats_a_users_tags_calls_nothing() -> None:
 
 
 def test_a_forced_call(server: Any) -> None:
-    closing = {str(TOKENIZER.encode("}")[0]): 20, str(TOKENIZER.encode('"')[0]): 25}
+    closing = {str(TOKENIZER.encode("}")[0]): 20, str(TOKENIZER.encode('"')[0]): 60}
     both: dict[str, Any] = {"tools": [LOOK, HEAR], "logit_bias": closing, "max_tokens": 200, "temperature": 1}
     for choice, names in (
         ("required", {"look", "hear"}),
