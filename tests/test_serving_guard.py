@@ -412,6 +412,7 @@ def test_metrics_count() -> None:
         assert f'minimind_requests_total{{route="{CHAT}",status="200"}} 2.0' in text
         assert f'minimind_requests_total{{route="{CHAT}",status="400"}} 1.0' in text
         assert 'minimind_new_tokens{model="tiny"} 6.0' in text and 'minimind_free{model="tiny"} 4.0' in text
+        assert "minimind_open_requests 1.0" in text
         assert 'minimind_first_token_seconds_count{model="tiny"} 2.0' in text
 
 

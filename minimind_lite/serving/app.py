@@ -188,7 +188,7 @@ class Service:
 
     async def show_metrics(self) -> Response:
         """Counters in Prometheus' format."""
-        content = self.metrics.text(self.scheduler.statistics)
+        content = self.metrics.text(self.scheduler.statistics, self.guard.active if self.guard else 0)
         return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _model(self, name: str) -> ServedModel:

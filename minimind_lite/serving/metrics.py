@@ -29,6 +29,9 @@ class Metrics:
             "minimind_first_token_seconds", "from arrival to the first token", ["model"], buckets=SECONDS,
             registry=self.registry,
         )  # fmt: skip
+        self._open = Gauge(
+            "minimind_open_requests", "requests that are being answered, this one included", registry=self.registry
+        )  # fmt: skip
         texts = _NOW | _SINCE_START
         self._engine = {
             name: Gauge(f"minimind_{name}", text, ["model"], registry=self.registry) for name, text in texts.items()
@@ -43,8 +46,9 @@ class Metrics:
         """An answer has begun."""
         self._first.labels(model).observe(seconds)
 
-    def text(self, engines: Mapping[str, Statistics]) -> bytes:
+    def text(self, engines: Mapping[str, Statistics], open_requests: int) -> bytes:
         """Everything, with the engines' numbers as they are now."""
+        self._open.set(open_requests)
         for model, statistics in engines.items():
             for name, gauge in self._engine.items():
                 gauge.labels(model).set(getattr(statistics, name))
