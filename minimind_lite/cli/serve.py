@@ -54,9 +54,7 @@ def serve(
         create_server(models, keys=keys, limits=limits, cors_origins=cors_origin or ()), host=host, port=port
     )  # fmt: skip
     _log_to_stderr()
-    stopping = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, frame: stopping.set())
+    stopping = _stop_signals()
     running.start()
     typer.echo(f"serving {', '.join(model.name for model in models)} at {running.address}/v1 (Ctrl-C stops)")
     while not stopping.wait(0.5):  # a wait without an end would not let Windows see Ctrl-C
@@ -65,6 +63,14 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait
     cut = running.stop(grace)
     typer.echo(f"stopped; {cut} answers were cut off" if cut else "stopped; every answer was finished")
+
+
+def _stop_signals() -> threading.Event:
+    """What Ctrl-C and SIGTERM set from now on."""
+    stopping = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, frame: stopping.set())
+    return stopping
 
 
 def _models(
