@@ -57,10 +57,7 @@ def serve(
     stopping = _stop_signals()
     running.start()
     typer.echo(f"serving {', '.join(model.name for model in models)} at {running.address}/v1 (Ctrl-C stops)")
-    while not stopping.wait(0.5):  # a wait without an end would not let Windows see Ctrl-C
-        pass
-    typer.echo("stopping: open answers are finished, new requests are refused")
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait
+    _wait(stopping)
     cut = running.stop(grace)
     typer.echo(f"stopped; {cut} answers were cut off" if cut else "stopped; every answer was finished")
 
@@ -71,6 +68,14 @@ def _stop_signals() -> threading.Event:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: stopping.set())
     return stopping
+
+
+def _wait(stopping: threading.Event) -> None:
+    """Return at the first signal; a second Ctrl-C then ends the process at once."""
+    while not stopping.wait(0.5):  # a wait without an end would not let Windows see Ctrl-C
+        pass
+    typer.echo("stopping: open answers are finished, new requests are refused")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _models(
