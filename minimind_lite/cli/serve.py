@@ -54,21 +54,27 @@ def serve(
         create_server(models, keys=keys, limits=limits, cors_origins=cors_origin or ()), host=host, port=port
     )  # fmt: skip
     _log_to_stderr()
+    stopping = _stop_signals()
     running.start()
     typer.echo(f"serving {', '.join(model.name for model in models)} at {running.address}/v1 (Ctrl-C stops)")
-    _wait_for_signal()
-    typer.echo("stopping: open answers are finished, new requests are refused")
+    _wait(stopping)
     cut = running.stop(grace)
     typer.echo(f"stopped; {cut} answers were cut off" if cut else "stopped; every answer was finished")
 
 
-def _wait_for_signal() -> None:
-    """Return at Ctrl-C or SIGTERM; from then on a second Ctrl-C ends the process at once."""
+def _stop_signals() -> threading.Event:
+    """What Ctrl-C and SIGTERM set from now on."""
     stopping = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: stopping.set())
+    return stopping
+
+
+def _wait(stopping: threading.Event) -> None:
+    """Return at the first signal; a second Ctrl-C then ends the process at once."""
     while not stopping.wait(0.5):  # a wait without an end would not let Windows see Ctrl-C
         pass
+    typer.echo("stopping: open answers are finished, new requests are refused")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
