@@ -126,12 +126,12 @@ def distances(found: Mapping[str, Tensor], expected: Tensor, limit: float = 1e-5
     figure, axis = subplots(height=0.9 + 0.36 * len(found))
     names = list(found)[::-1]
     apart = [max(float((found[name] - expected).abs().max()), 1e-9) for name in names]
-    axis.barh(names, apart, left=1e-9, color=[GREEN if one < limit else RED for one in apart])
+    axis.barh([label(name) for name in names], apart, left=1e-9, color=[GREEN if one < limit else RED for one in apart])
     axis.axvline(limit, color="black", linewidth=1, linestyle="--")
     axis.set(xscale="log", xlim=(1e-9, 10), xlabel=label("largest_distance"))
     axis.grid(axis="y", visible=False)
     near = [name for name in found if apart[names.index(name)] < limit]
-    largest = amounts({name: apart[names.index(name)] for name in found})
+    largest = amounts({label(name): apart[names.index(name)] for name in found})
     return described(
         figure,
         f"Bars of {label('largest_distance')}: {largest}; {len(near)} of {len(found)} are below {short(limit)}.",
