@@ -27,10 +27,10 @@ KERNELS = {
     "default": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
 }
-# These start installers, processes of their own or whole courses: minutes, and no arithmetic that others do not cover.
+# These start installers, processes, servers or whole courses: minutes, and no arithmetic that others do not cover.
 LEFT_OUT = {
     "test_base_install", "test_bench", "test_exercises", "test_full_path", "test_grade", "test_nbgrader",
-    "test_packaging", "test_processes", "test_scale",
+    "test_packaging", "test_processes", "test_scale", "test_serving_api", "test_serving_guard",
 }  # fmt: skip
 
 # These reach torch through the library alone.
