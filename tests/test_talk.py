@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from minimind_lite.data.records import DataError, read_records
-from minimind_lite.evaluation.intents import IntentTable, edit_distance, read_intents, score_intents, similarity
+from minimind_lite.data.rings import edit_distance
+from minimind_lite.evaluation.intents import IntentTable, read_intents, score_intents, similarity
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
 LANGUAGES = ("zh", "en")

@@ -32,7 +32,7 @@ def serve(
     slots: Annotated[int, typer.Option(min=1, help="Answers that are made at the same time, for each model.")] = 16,
     context: Annotated[int | None, typer.Option(min=2, help="Tokens of prompt and answer together.")] = None,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait for a slot, for each model.")] = 256,
-    max_requests: Annotated[int, typer.Option(min=1, help="Requests in the house at the same time.")] = 256,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests that may be open at the same time.")] = 256,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = 2_000_000,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Until an answer has to be complete.")] = 600.0,
     grace: Annotated[float, typer.Option(min=0, help="Seconds that open answers get when it is stopped.")] = 30.0,

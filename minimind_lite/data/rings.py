@@ -8,7 +8,7 @@ follow-up repeats a trained one on purpose. Its field ``given`` says which name 
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,14 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def edit_distance(first: str, second: str) -> int:
-    """How many characters must be inserted, deleted or replaced. Source: Myers 1999, in the bits of Hyyrö 2001."""
+def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many characters (or tokens, in lists of them) must be inserted, deleted or replaced.
+
+    Source: Myers 1999, in the bits of Hyyrö 2001.
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
     if not first:
         return len(second)
     places: dict[str, int] = {}

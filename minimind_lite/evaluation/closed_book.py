@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from minimind_lite.generation.engine import generate
 from minimind_lite.model.transformer import Transformer
@@ -23,21 +24,37 @@ class Answer:
         return self.given.strip() == self.expected.strip()
 
 
+class Judged(Protocol):
+    """An answer that is right or not."""
+
+    @property
+    def right(self) -> bool:
+        """Whether it is right."""
+        ...
+
+
 @dataclass(frozen=True)
-class ExactMatch:
+class ShareRight:
     """The share of right answers with its 95 % confidence interval."""
 
-    answers: Sequence[Answer]
+    answers: Sequence[Judged]
 
     @property
     def share(self) -> float:
-        """The share of answers that are exactly right."""
+        """The share of answers that are right."""
         return sum(answer.right for answer in self.answers) / len(self.answers)
 
     @property
     def interval(self) -> tuple[float, float]:
         """The share's 95 % confidence interval (Wilson)."""
         return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
+
+
+@dataclass(frozen=True)
+class ExactMatch(ShareRight):
+    """The share of answers that are exactly right."""
+
+    answers: Sequence[Answer]
 
     def share_ending(self, characters: int) -> float:
         """The share of answers with the last ``characters`` characters of the expected one: a fixed closing phrase."""

@@ -10,25 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minimind_lite.data.records import DataError
-from minimind_lite.evaluation.closed_book import wilson_interval
+from minimind_lite.data.rings import edit_distance
+from minimind_lite.evaluation.closed_book import ShareRight
 from minimind_lite.evaluation.stories import story_tokens
 from minimind_lite.files import UnreadableFile, parse_json
 
 THRESHOLD = 0.7  # half of it is another answer: 0.5; one word of five is another: 0.8
-
-
-def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
-    """How many tokens must be put in, taken out or exchanged to turn one into the other (Levenshtein 1966).
-
-    >>> edit_distance("kitten", "sitting")
-    3
-    """
-    row = list(range(len(second) + 1))
-    for index, token in enumerate(first, start=1):
-        before, row[0] = row[0], index
-        for column, other in enumerate(second, start=1):
-            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, before + (token != other))
-    return row[-1]
 
 
 def similarity(first: str, second: str) -> float:
@@ -103,20 +90,10 @@ class IntentAnswer:
 
 
 @dataclass(frozen=True)
-class IntentScores:
+class IntentScores(ShareRight):
     """The share of answers that are the right intent's, with its 95 % confidence interval."""
 
     answers: Sequence[IntentAnswer]
-
-    @property
-    def share(self) -> float:
-        """The share of right answers."""
-        return sum(answer.right for answer in self.answers) / len(self.answers)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The share's 95 % confidence interval (Wilson)."""
-        return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
 
     @property
     def confusions(self) -> list[tuple[tuple[str, str | None], int]]:
