@@ -405,20 +405,23 @@ def test_what_is_left_is_valid_input_of_our_reader(tmp_path: Path, values: list[
     assert report.read == len(values) == report.kept + rejected
 
 
-def test_the_benchmark_measures_both_files(tmp_path: Path) -> None:
+def test_the_benchmark_measures_every_file(tmp_path: Path) -> None:
     pytest.importorskip("datasketch")
     output = tmp_path / "cleaning.json"
     script = [sys.executable, str(ROOT / "benchmarks" / "cleaning_memory.py")]
-    arguments = ["--small", "100", "--lines", "400", "--output", str(output), "--folder", str(tmp_path)]
+    arguments = ["--lines", "100", "400", "--long-lines", "200", "--output", str(output), "--folder", str(tmp_path)]
     subprocess.run(
         [*script, *arguments], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
-    report = json.loads(output.read_text(encoding="utf-8"))
-    small, large = report["100 lines"], report["400 lines"]
-    assert (small["lines"], large["lines"]) == (100, 400)
-    for one in (small, large):
+    runs = json.loads(output.read_text(encoding="utf-8"))["runs"]
+    assert [(one["lines"], one["steps"]) for one in runs] == [
+        (100, "every step"), (400, "every step"), (200, "without near"),
+    ]  # fmt: skip
+    for one in runs:
         assert one["kept"] + sum(one["rejected"].values()) == one["lines"]
-        assert one["rejected"]["exact"] == one["lines"] // 10 and one["rejected"]["near"] >= one["lines"] // 25
+        assert one["rejected"]["exact"] == one["lines"] // 10
         assert one["peak_megabytes"] >= one["imports_megabytes"] > 0 and one["gigabytes_per_hour"] > 0
-    assert report["difference_megabytes"] == large["peak_megabytes"] - small["peak_megabytes"]
+    assert all(one["rejected"]["near"] >= one["lines"] // 25 for one in runs[:2])
+    assert "near" not in runs[2]["rejected"]
+    assert runs[2]["file_megabytes"] > 2 * runs[1]["file_megabytes"]
     assert [path.name for path in tmp_path.iterdir()] == ["cleaning.json"]

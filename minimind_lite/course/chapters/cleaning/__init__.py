@@ -1,0 +1,1 @@
+"""Chapter 07b: where data comes from, and how it is cleaned."""
