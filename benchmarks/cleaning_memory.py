@@ -39,7 +39,8 @@ def write_lines(path: Path, lines: int, words_each: int = 20) -> None:
     with path.open("w", encoding="utf-8") as file:
         earlier = [words[0]]
         for number in range(lines):
-            text = [words[one] for one in draw.integers(5_000, size=int(draw.integers(words_each, words_each * 3 // 2 + 1)))]
+            size = int(draw.integers(words_each, words_each * 3 // 2 + 1))
+            text = [words[one] for one in draw.integers(5_000, size=size)]
             if number % EXACT_EVERY == EXACT_EVERY - 1:
                 text = earlier
             elif number % NEAR_EVERY == NEAR_EVERY // 2:

@@ -17,6 +17,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from minimind_lite import course
 from minimind_lite.config import preset
 from minimind_lite.course.chapters.attention import figures as attention
+from minimind_lite.course.chapters.cleaning import figures as cleaning
+from minimind_lite.course.chapters.cleaning.experiments import Arm
 from minimind_lite.course.chapters.distill import figures as distill
 from minimind_lite.course.chapters.dpo import figures as dpo
 from minimind_lite.course.chapters.generation import figures as generation
@@ -66,6 +68,22 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     attention.kv_memory: lambda: attention.kv_memory({"MHA": [2**20, 2**21]}, [64, 128]),
     attention.head_grid: lambda: attention.head_grid(MAP[None, None], [["itself"]]),
     attention.row_bars: lambda: attention.row_bars(MAP, ["a", "b"], 1),
+    cleaning.pipeline: cleaning.pipeline,
+    cleaning.score_histograms: lambda: cleaning.score_histograms({"share_of_symbols": ([0.0, 0.1], [0.5, 1.0], 0.2)}),
+    cleaning.shingle_rows: lambda: cleaning.shingle_rows("a cat sat", "a cat sits", 5),
+    cleaning.minima: lambda: cleaning.minima(["a b", "c"], [[1, 2], [2, 1]], [True, True], [False, True]),
+    cleaning.estimates: lambda: cleaning.estimates(
+        [0.2, 0.9], {"by_hand": [0.1, 1.0], "datasketch": [0.2, 0.9]}, [15, 60], [0.1, 0.05]
+    ),
+    cleaning.bands: lambda: cleaning.bands([1, 2, 3, 4], [1, 2, 3, 5], 2),
+    cleaning.banding_curves: lambda: cleaning.banding_curves(
+        {"one": [0.0, 0.5, 1.0]}, [0.0, 0.5, 1.0], 0.5, [(0.5, 0.4)]
+    ),
+    cleaning.run_lengths: lambda: cleaning.run_lengths([3, 13], [1.0, 0.1], {"stories": [0.2, 0.0]}),
+    cleaning.funnel: lambda: cleaning.funnel(10, {"length": 3, "near": 0}, 6),
+    cleaning.worth: lambda: cleaning.worth(
+        [Arm("planted", 9, {}, 2.0, 0.5, 0.25), Arm("exam out", 5, {}, 1.9, 0.2, 0.25)], 8
+    ),
     distill.temperatures: lambda: distill.temperatures(torch.tensor([2.0, 1.0, 0.0]), [0.5, 2.0]),
     distill.fits: lambda: distill.fits(torch.arange(2.0), MAP[1], {"forward": MAP[0]}),
     distill.held_out: lambda: distill.held_out({"student": RUN, "labels_only": RUN}),

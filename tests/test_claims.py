@@ -12,7 +12,7 @@ import pytest
 from minimind_lite.course.notebooks import files
 from minimind_lite.files import repository_root
 
-TRAINING = ("06", "08", "09", "10", "11", "12", "13", "14", "15", "15b")
+TRAINING = ("06", "07b", "08", "09", "10", "11", "12", "13", "14", "15", "15b")
 PATHS = files.chapter_paths(TRAINING)
 STAGES = repository_root() / "benchmarks" / "results" / "stages.json"
 Seed = dict[str, float]

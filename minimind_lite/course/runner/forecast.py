@@ -27,7 +27,7 @@ from .plan import Plan
 FULL_CARD = "RTX 3090"  # the 24 GB card that the profile full is made for
 _PARTS = ("reference", "cold", "habit", "sft", "medical")  # of a chapter's settings: the stages beside its own
 _ROWS = {"dpo": 2}  # rows of an example: the better and the worse answer
-_MODELS = {"moe": 2, "reason": 2}  # stages that train a control as large beside the model
+_MODELS = {"cleaning": 4, "moe": 2, "reason": 2}  # stages that train controls as large beside the model
 _FROZEN = {"dpo": 4 / 3, "distill": 4 / 3}  # a reference or a teacher runs forward: a third of training's work
 _PRACTISED = {"grpo", "ppo"}  # most of their time goes into generation, which no formula here covers
 _BYTES_A_TOKEN, _BYTES_STORED = 5, 3  # of published text a token; a stored token and its mask

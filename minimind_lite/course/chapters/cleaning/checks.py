@@ -32,9 +32,8 @@ def check_share_of_repeats(task: Task) -> str:
         right = sum(len(one) * (count - 1) for one, count in counts.items()) / total
         every = sum(len(one) * count for one, count in counts.items() if count > 1) / total
         by_lines = (len(units) - len(counts)) / len(units)
-        with_empty = [one for one in lines]
-        raw = {one: with_empty.count(one) for one in with_empty}
-        unstripped = sum(len(one) * (count - 1) for one, count in raw.items()) / max(1, sum(map(len, with_empty)))
+        raw = {one: lines.count(one) for one in lines}
+        unstripped = sum(len(one) * (count - 1) for one, count in raw.items()) / max(1, sum(map(len, lines)))
         task.equal(float(got), right, f"{case}: {right:.3f} of its characters were said before, you said {got:.3f}", {
             f"{case}: the first time a line is said it is new. Count only its later ones": every,
             f"{case}: that is a share of lines; wanted is one of characters, so long lines weigh more": by_lines,
@@ -103,9 +102,10 @@ def check_signature(task: Task) -> str:
         right = [min(row) for row in table]
         columns = [min(column) for column in zip(*table, strict=True)]
         task.that(len(got) != len(columns) or list(got) != columns or columns == right,
-                  f"{case}: that is the smallest number of each piece; wanted is the smallest of each function")  # fmt: skip
+                  f"{case}: that is the smallest number of each piece, not the smallest of each function")  # fmt: skip
         task.that(
-            len(got) == count, f"{case}: {len(got)} numbers; wanted is one for each function, the smallest of all pieces"
+            len(got) == count,
+            f"{case}: {len(got)} numbers; wanted is one for each function, the smallest of all pieces",
         )
         task.equal(list(got), right, f"{case}: not the smallest of (a · x + b) mod p over the pieces", {
             f"{case}: those are the largest; both would estimate J, but all texts have to keep the same one":
@@ -145,9 +145,7 @@ def check_candidates(task: Task) -> str:
         task.that(len(set(got)) == len(got), f"{case}: a pair that shares two bands is still one pair: use a set")
         found = set(got)
         some = {(i, j) for i, j in pairs if set(signatures[i]) & set(signatures[j])}
-        single = {
-            (i, j) for i, j in pairs if any(a == b for a, b in zip(signatures[i], signatures[j], strict=True))
-        }
+        single = {(i, j) for i, j in pairs if any(a == b for a, b in zip(signatures[i], signatures[j], strict=True))}
         mixed = {(i, j) for i, j in pairs if set(cut[i]) & set(cut[j])}
         everywhere = {(i, j) for i, j in pairs if cut[i] == cut[j]}
         for wrong, message in (
@@ -159,8 +157,8 @@ def check_candidates(task: Task) -> str:
         ):
             task.that(found != wrong or wrong == right, f"{case}: {message}")
         missing, extra = len(right - found), len(found - right)
-        task.that(not missing, f"{case}: {missing} of {len(right)} candidates are missing. Is the last band read, and do "
-                  "more than two texts in one bucket make all of their pairs?")  # fmt: skip
+        task.that(not missing, f"{case}: {missing} of {len(right)} candidates are missing. Is the last band read, and "
+                  "do more than two texts in one bucket make all of their pairs?")  # fmt: skip
         task.that(not extra, f"{case}: {extra} pairs share no band. Do the bands overlap?")
     return "exactly the pairs that share a bucket in some band, and none compared for it"
 
@@ -182,7 +180,8 @@ def check_holds_question(task: Task) -> str:
          "a run of n words is enough, the question need not be there as a whole"),
         ("a run from inside the question", [*before, *question[2:7], *after], question, 5, True,
          "any run of n words of the question counts, not only its first"),
-        ("one word in the middle changed, n = 5", changed, question, 5, False, "no five neighbouring words are the same"),
+        ("one word in the middle changed, n = 5", changed, question, 5, False,
+         "no five neighbouring words are the same"),
         ("one word in the middle changed, n = 4", changed, question, 4, True, "four neighbouring words are the same"),
         ("the same words with others between", apart, question, 4, False,
          "the words are all there, but nowhere four of them in a row"),

@@ -20,9 +20,8 @@ def pipeline() -> Any:
     sources = {"web_pages": "collected", "books": "collected", "larger_models": "distilled", "people": "written"}
     for row, (name, how) in enumerate(sources.items()):
         height = 2.7 - 0.9 * row
-        box(axis, 0.0, height, 1.5, label(name), SOURCE)
+        box(axis, 0.0, height, 1.5, f"{label(name)}\n({label(how)})", SOURCE)
         arrow(axis, (1.5, height), (2.75, 1.35), GREY)
-        axis.text(1.62, height + (0.12 if row < 2 else -0.36), label(how), fontsize=7.5, color="#555")
     left, width = 2.8, 1.4
     for number, name in enumerate(STEPS_DRAWN):
         last = number == len(STEPS_DRAWN) - 1
@@ -160,11 +159,11 @@ def bands(first: Sequence[int], second: Sequence[int], rows: int) -> Any:
     axis.set(xlim=(-0.6, count * (rows + 0.5)), ylim=(0.2, 3.0))
     axis.axis("off")
     agree = sum(a == b for a, b in zip(first, second, strict=True))
-    said = f"band {listed(shared)} agrees" if shared else "no band agrees"
+    said = f"these bands agree as a whole: {listed(shared)}" if shared else "no band agrees as a whole"
     return described(
         figure,
         f"Two signatures of {len(first)} numbers, of which {agree} are the same, cut into {count} bands of {rows}: "
-        f"{said} in every row.",
+        f"{said}.",
     )
 
 
@@ -240,7 +239,11 @@ def worth(arms: Sequence[Arm], questions: int) -> Any:
     for place, value in enumerate(bits):
         left.annotate(f"{value:.3f}", (place, value), xytext=(0, 7), textcoords="offset points", ha="center")
     margin = max(max(bits) - min(bits), 0.02)
-    left.set(title=label("bits_per_byte_held_out"), ylim=(min(bits) - 0.3 * margin, max(bits) + 0.4 * margin))
+    left.set(
+        title=label("bits_per_byte_held_out"),
+        xlim=(-0.4, len(arms) - 0.6),
+        ylim=(min(bits) - 0.3 * margin, max(bits) + 0.4 * margin),
+    )
     for shift, field, colour in ((-0.2, "seen", RED), (0.2, "unseen", GREY)):
         shares = [100 * getattr(arm, field) for arm in arms]
         errors = [100 * (share / 100 * (1 - share / 100) / questions) ** 0.5 for share in shares]

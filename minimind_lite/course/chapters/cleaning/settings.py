@@ -13,7 +13,7 @@ class CleaningSettings(TrainingSettings):
     """One small model for each way of cleaning, at every profile alike: what is compared is the data."""
 
     texts: Count = 800  # clean stories that dirt is planted in
-    noise: Share = 0.3  # texts that no model should read, as a share of them
+    noise: Share = 0.6  # texts that no model should read, as a share of them
     duplicates: Share = 0.6  # copies of a few of them
     exam_copies: Natural = 6  # of each planted question with its answer
     questions: Count = 240  # of the sample exams; every other one is planted
@@ -28,7 +28,9 @@ class CleaningSettings(TrainingSettings):
 
 SETTINGS = by_profile(
     CleaningSettings(),
-    smoke=SMOKE | {"texts": 60, "eval_texts": 4, "vocab_size": 400, "exam_copies": 1, "questions": 24, "eval_every": 0, "save_every": 0},
+    smoke=SMOKE
+    | {"texts": 60, "eval_texts": 4, "vocab_size": 400, "exam_copies": 1, "questions": 24}
+    | {"eval_every": 0, "save_every": 0},
 )
 MINUTES = Minutes(quick=1.0, colab=1.0, full=1.0)
 BUILDS = "`data/cleaning.py`, `data/duplicates.py`, `data/formats.py`"  # in the README's table of chapters
