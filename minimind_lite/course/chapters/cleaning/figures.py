@@ -62,7 +62,7 @@ def shingle_rows(first: str, second: str, size: int) -> Any:
     pieces = [[text[start : start + size] for start in range(len(text) - size + 1)] for text in (first, second)]
     both, either = set(pieces[0]) & set(pieces[1]), set(pieces[0]) | set(pieces[1])
     width = max(map(len, pieces))
-    figure, axis = subplots(width=9.4, height=2.3)
+    figure, axis = subplots(width=9.0, height=2.1)
     for row, (text, own) in enumerate(zip((first, second), pieces, strict=True)):
         axis.text(-0.15, 1.9 - 1.6 * row, text, fontsize=10, va="center", family="monospace")
         for column, piece in enumerate(own):
@@ -116,7 +116,7 @@ def estimates(
     exact: Sequence[float], found: Mapping[str, Sequence[float]], counts: Sequence[int], errors: Sequence[float]
 ) -> Any:
     """Estimated over exact similarity for pairs of texts, and the typical error over the number of hash functions."""
-    figure, (left, right) = subplots(1, 2, width=8.8, height=3.4)
+    figure, (left, right) = subplots(1, 2, width=8.2, height=3.0)
     for (name, values), colour, marker in zip(found.items(), (BLUE, ORANGE), "ox", strict=False):
         left.plot(exact, values, marker, color=colour, markersize=5, alpha=0.8, label=label(name))
     left.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
@@ -232,12 +232,12 @@ def funnel(read: int, rejected: Mapping[str, int], clean: int) -> Any:
 @style()
 def worth(arms: Sequence[Arm], questions: int) -> Any:
     """Bits per byte of held-out texts, and right answers to questions planted and not, for each way of cleaning."""
-    figure, (left, right) = subplots(1, 2, width=9.0, height=3.4)
+    figure, (left, right) = subplots(1, 2, width=8.4, height=3.2)
     names = [label(arm.name.replace(" ", "_")) for arm in arms]
     bits = [arm.bits_per_byte for arm in arms]
     left.plot(names, bits, "o-", color=BLUE)
     for place, value in enumerate(bits):
-        left.annotate(f"{value:.3f}", (place, value), xytext=(0, 7), textcoords="offset points", ha="center")
+        left.annotate(f"{value:.3f}", (place, value), xytext=(6, 5), textcoords="offset points")
     margin = max(max(bits) - min(bits), 0.02)
     left.set(
         title=label("bits_per_byte_held_out"),
