@@ -62,7 +62,7 @@ class Scheme:
     @property
     def largest(self) -> int:
         """The largest code."""
-        return 2**self.bits - 1 if self.minimum else 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits if self.minimum else self.bits - 1)) - 1
 
     def bits_per_weight(self, row: int) -> float:
         """Bits for one weight of a row of ``row`` weights, its share of scale and minimum included."""
@@ -84,11 +84,12 @@ class Quantized:
 
     def weight(self) -> Tensor:
         """What the codes stand for: (outputs, inputs), float32."""
-        groups = self.codes.float().unflatten(1, (self.scales.shape[1], -1))
-        values = groups * self.scales.float()[..., None]
+        groups: Tensor = self.codes.float().unflatten(1, (self.scales.shape[1], -1))
+        values: Tensor = groups * self.scales.float()[..., None]
         if self.minimums is not None:
             values = values + self.minimums.float()[..., None]
-        return values.flatten(1)
+        whole: Tensor = values.flatten(1)
+        return whole
 
 
 def quantize(weight: Tensor, scheme: Scheme) -> Quantized:
