@@ -2,7 +2,6 @@
 
 import copy
 import json
-import statistics
 import threading
 import time
 import urllib.request
@@ -71,14 +70,14 @@ def on_kernels(model: Transformer, bits: int) -> Transformer:
     return twin
 
 
-def median_seconds(work: Callable[[], Any], rounds: int) -> float:
-    """The median time of ``work``; one more run warms up."""
+def fastest_seconds(work: Callable[[], Any], rounds: int) -> float:
+    """The shortest time of ``work``: whatever else the machine does can only make it longer. One more run warms up."""
     seconds = []
     for _ in range(rounds + 1):
         begun = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begun)
-    return statistics.median(seconds[1:])
+    return min(seconds[1:])
 
 
 @torch.inference_mode()
@@ -94,7 +93,7 @@ def step_seconds(stepper: Stepper, model: Transformer, batch: int, rounds: int, 
         cache.length = length
         stepper.logits(stepper.hidden_states(ids, cache=cache)[:, -1])
 
-    return median_seconds(step, rounds)
+    return fastest_seconds(step, rounds)
 
 
 @torch.inference_mode()
@@ -107,7 +106,7 @@ def prompt_seconds(stepper: Stepper, model: Transformer, tokens: int, rounds: in
         cache.length = 0
         stepper.logits(stepper.hidden_states(ids, cache=cache)[:, -1])
 
-    return median_seconds(read, rounds)
+    return fastest_seconds(read, rounds)
 
 
 class Span(NamedTuple):

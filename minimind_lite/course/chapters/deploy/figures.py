@@ -152,10 +152,15 @@ def size_and_quality(found: Mapping[str, tuple[float, float]]) -> Any:
     names = list(found)
     sizes, lost = [found[name][0] for name in names], [found[name][1] for name in names]
     axis.scatter(sizes, lost, color=[PALETTE[place % len(PALETTE)] for place in range(len(names))], zorder=3)
-    for place, (name, x, y) in enumerate(zip(names, sizes, lost, strict=True)):
-        axis.annotate(name, (x, y), xytext=(6, 5 if place % 2 else -11), textcoords="offset points", fontsize=8)
+    for place, (size, loss, name) in enumerate(sorted(zip(sizes, lost, names, strict=True))):
+        beside: Any = {"ha": "right", "xytext": (-7, -3)} if place % 2 else {"ha": "left", "xytext": (7, -3)}
+        axis.annotate(name, (size, loss), textcoords="offset points", fontsize=8, **beside)
     axis.axhline(0, color=GREY, linewidth=1)
-    axis.set(xlabel=label("file_megabytes"), ylabel=label("bits_per_byte_lost"), xlim=(0, 1.25 * max(sizes)))
+    axis.set(xlabel=label("file_megabytes"), ylabel=label("bits_per_byte_lost"), xscale="log")
+    axis.set_xlim(0.6 * min(sizes), 1.3 * max(sizes))
+    ticks = [one for one in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if 0.6 * min(sizes) < one < 1.3 * max(sizes)]
+    axis.set_xticks(ticks, [f"{one:g}" for one in ticks])
+    axis.minorticks_off()
     axis.set_yscale("symlog", linthresh=1e-3)
     axis.set_ylim(min(-1e-3, 2 * min(lost)), max(1e-3, 2.5 * max(lost)))
     return described(figure, f"Points of {label('file_megabytes')} and {label('bits_per_byte_lost')}: sizes "
@@ -182,11 +187,11 @@ def step_costs(prompts: Mapping[int, float], batches: Mapping[int, float]) -> An
     panels = {"prompt_tokens": (prompts, BLUE), "texts_at_once": (batches, GREEN)}
     for axis, (name, (line, colour)) in zip(axes, panels.items(), strict=True):
         axis.plot(list(line), list(line.values()), marker="o", color=colour)
-        axis.set(xlabel=label(name), yscale="log")
+        axis.set(xlabel=label(name))
         axis.set_xscale("log", base=2)
         axis.set_xticks(list(line), [str(one) for one in line])
         axis.minorticks_off()
-    axes[0].set_ylabel(label("milliseconds_a_token"))
+    axes[0].set(ylabel=label("milliseconds_a_token"), ylim=(0, None))
     words = listed((f"over {label(name)}, {move('it', list(line.values()))}" for name, (line, _) in panels.items()),
                    "; ")  # fmt: skip
     return described(figure, f"{label('milliseconds_a_token')}: {words}.")
