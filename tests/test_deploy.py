@@ -72,8 +72,20 @@ def test_a_model_on_kernels_decodes(bits: int) -> None:
     with torch.no_grad():
         apart = (twin(ids).float() - model(ids)).abs().max() / model(ids).abs().max()
     assert apart < {16: 0.05, 8: 0.05, 4: 0.5}[bits]
-    assert experiments.step_seconds(twin, twin, 2, 1) > 0
-    assert experiments.prompt_seconds(model, model, 8, 1) > 0
+    assert experiments.decoding_step(twin, twin, 2)().shape == (2, 330)
+
+
+def test_the_shortest_of_several_times_is_kept_and_the_first_forgotten() -> None:
+    naps = iter([0.0, 0.05, 0.01, 0.03])
+    found = experiments.fastest_seconds({"nap": lambda: time.sleep(next(naps))}, 3)
+    assert 0.01 <= found["nap"] < 0.03
+
+
+def test_what_is_timed_is_the_models_own_answer() -> None:
+    model = Transformer(preset("pico", vocab_size=330)).eval()
+    with torch.no_grad():
+        expected = model(torch.zeros(1, 8, dtype=torch.int64))[:, -1]
+    assert torch.allclose(experiments.prompt_reading(model, model, 8)(), expected, atol=1e-5)
 
 
 def test_the_header_read_by_hand_is_the_files(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from minimind_lite.model.quantization import Scheme, quantize
 from minimind_lite.model.transformer import Transformer
 
 KERNELS = {8: Scheme(8), 4: Scheme(4, 32, minimum=True)}  # what torch has kernels for
+Key = TypeVar("Key")
 WIDE = torch.bfloat16  # of the activations: the kernels for float32 are there, and slow
 
 
@@ -70,43 +71,43 @@ def on_kernels(model: Transformer, bits: int) -> Transformer:
     return twin
 
 
-def fastest_seconds(work: Callable[[], Any], rounds: int) -> float:
-    """The shortest time of ``work``: whatever else the machine does can only make it longer. One more run warms up."""
-    seconds = []
+def fastest_seconds(works: Mapping[Key, Callable[[], Any]], rounds: int) -> dict[Key, float]:
+    """The shortest time of each: whatever else the machine does can only make it longer.
+
+    They take turns, so that a busy minute does not hit one of them alone; one more round warms up.
+    """
+    seconds: dict[Key, list[float]] = {name: [] for name in works}
     for _ in range(rounds + 1):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds[1:])
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: min(taken[1:]) for name, taken in seconds.items()}
 
 
-@torch.inference_mode()
-def step_seconds(stepper: Stepper, model: Transformer, batch: int, rounds: int, length: int = 64) -> float:
-    """One decoding step: a token for each of ``batch`` texts of ``length`` tokens, logits included."""
-    weight = model.model.embed_tokens.weight
-    cache = KVCache(model.config, batch, length + 1, "cpu", weight.dtype)
+def decoding_step(stepper: Stepper, model: Transformer, batch: int = 1, length: int = 64) -> Callable[[], Any]:
+    """What makes one token for each of ``batch`` texts of ``length`` tokens, logits included."""
+    return _forward(stepper, model, torch.zeros(batch, 1, dtype=torch.int64), length)
+
+
+def prompt_reading(stepper: Stepper, model: Transformer, tokens: int) -> Callable[[], Any]:
+    """What reads a prompt of so many tokens at once, up to the logits of its last one."""
+    return _forward(stepper, model, torch.zeros(1, tokens, dtype=torch.int64), 0)
+
+
+def _forward(stepper: Stepper, model: Transformer, ids: Tensor, before: int) -> Callable[[], Any]:
+    """ids: (batch, seq), read behind ``before`` tokens that are in the cache already."""
+    batch, new = ids.shape
+    cache = KVCache(model.config, batch, before + new, "cpu", model.model.embed_tokens.weight.dtype)
     for memory in (cache.keys, cache.values):
         memory.zero_()
-    ids = torch.zeros(batch, 1, dtype=torch.int64)
 
-    def step() -> None:
-        cache.length = length
-        stepper.logits(stepper.hidden_states(ids, cache=cache)[:, -1])
+    @torch.inference_mode()
+    def forward() -> Tensor:
+        cache.length = before
+        return stepper.logits(stepper.hidden_states(ids, cache=cache)[:, -1])
 
-    return fastest_seconds(step, rounds)
-
-
-@torch.inference_mode()
-def prompt_seconds(stepper: Stepper, model: Transformer, tokens: int, rounds: int) -> float:
-    """Reading a prompt of so many tokens at once, up to the logits of its last one."""
-    cache = KVCache(model.config, 1, tokens, "cpu", torch.float32)
-    ids = torch.zeros(1, tokens, dtype=torch.int64)
-
-    def read() -> None:
-        cache.length = 0
-        stepper.logits(stepper.hidden_states(ids, cache=cache)[:, -1])
-
-    return fastest_seconds(read, rounds)
+    return forward
 
 
 class Span(NamedTuple):

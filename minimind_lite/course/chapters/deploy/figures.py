@@ -153,7 +153,7 @@ def size_and_quality(found: Mapping[str, tuple[float, float]]) -> Any:
     sizes, lost = [found[name][0] for name in names], [found[name][1] for name in names]
     axis.scatter(sizes, lost, color=[PALETTE[place % len(PALETTE)] for place in range(len(names))], zorder=3)
     for place, (size, loss, name) in enumerate(sorted(zip(sizes, lost, names, strict=True))):
-        beside: Any = {"ha": "right", "xytext": (-7, -3)} if place % 2 else {"ha": "left", "xytext": (7, -3)}
+        beside: Any = {"ha": "right", "xytext": (-7, 2)} if place % 2 else {"ha": "left", "xytext": (7, 2)}
         axis.annotate(name, (size, loss), textcoords="offset points", fontsize=8, **beside)
     axis.axhline(0, color=GREY, linewidth=1)
     axis.set(xlabel=label("file_megabytes"), ylabel=label("bits_per_byte_lost"), xscale="log")

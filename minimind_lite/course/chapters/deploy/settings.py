@@ -14,7 +14,7 @@ class DeploySettings(Settings):
 
     eval_documents: Count = 40  # held-out texts whose bits per byte are measured
     speed_preset: str = "minimind2-small"  # random weights: a step costs the same, whatever their values
-    rounds: Count = 4  # timings of each thing, of which the shortest is kept
+    rounds: Count = 5  # timings of each thing, of which the shortest is kept
     longest_prompt: Count = 512  # tokens of the longest prompt that is timed
     clients: Count = 12  # questions that come at once
     slots: Count = 4  # answers that are made at the same time
