@@ -19,6 +19,8 @@ from minimind_lite.config import preset
 from minimind_lite.course.chapters.attention import figures as attention
 from minimind_lite.course.chapters.cleaning import figures as cleaning
 from minimind_lite.course.chapters.cleaning.experiments import Arm
+from minimind_lite.course.chapters.deploy import figures as deploy
+from minimind_lite.course.chapters.deploy.experiments import Moment, Span
 from minimind_lite.course.chapters.distill import figures as distill
 from minimind_lite.course.chapters.dpo import figures as dpo
 from minimind_lite.course.chapters.generation import figures as generation
@@ -40,6 +42,7 @@ from minimind_lite.course.notebooks.cleaning import clean_outputs
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
 from minimind_lite.evaluation.reasoning import ReasonedAnswer, ReasonedAnswers
+from minimind_lite.model.quantization import Scheme
 from minimind_lite.training.policy_gradient import OBJECTIVES
 from minimind_lite.training.scaling import Memory
 from tools import build_site
@@ -84,6 +87,17 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     cleaning.worth: lambda: cleaning.worth(
         [Arm("planted", 9, {}, 2.0, 0.5, 0.25), Arm("exam out", 5, {}, 1.9, 0.2, 0.25)], 8
     ),
+    deploy.readers: lambda: deploy.readers(["config.json"], {"as_it_is": ["a"], "exported": ["b"], "served_by": ["c"]}),
+    deploy.file_layout: lambda: deploy.file_layout({"counts": 16, "tensors": 4096}),
+    deploy.scale_grids: deploy.scale_grids,
+    deploy.stored_values: lambda: deploy.stored_values(torch.randn(64), {"4 bits": Scheme(4, 32, minimum=True)}),
+    deploy.weight_histogram: lambda: deploy.weight_histogram({"gate": torch.randn(8, 8)}),
+    deploy.rounding_errors: lambda: deploy.rounding_errors({"rows": ([4.1, 8.1], [12.0, 0.7])}),
+    deploy.size_and_quality: lambda: deploy.size_and_quality({"float32": (4.7, 0.0), "4 bits": (0.7, 0.02)}),
+    deploy.speeds: lambda: deploy.speeds({"float32": 19.0, "4 bits": 30.0}),
+    deploy.step_costs: lambda: deploy.step_costs({16: 4.0, 32: 3.0}, {1: 22.0, 2: 12.0}),
+    deploy.timelines: lambda: deploy.timelines({"continuous": [Span(0, 0, 0, 4), Span(0, 1, 4, 6)]}, 1),
+    deploy.server_watched: lambda: deploy.server_watched([Moment(n, 5 - n, 2, 40 * n) for n in range(6)], 2),
     distill.temperatures: lambda: distill.temperatures(torch.tensor([2.0, 1.0, 0.0]), [0.5, 2.0]),
     distill.fits: lambda: distill.fits(torch.arange(2.0), MAP[1], {"forward": MAP[0]}),
     distill.held_out: lambda: distill.held_out({"student": RUN, "labels_only": RUN}),
