@@ -23,6 +23,7 @@ from minimind_lite.files import read_json, write_text
 from .kit.bounds import step_bound
 from .kit.data_files import data_path, require_data
 from .kit.errors import CourseError
+from .kit.language import use_language
 from .kit.parameters import refuse_unknown_parameters
 from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
 from .kit.profiles import (
@@ -115,15 +116,24 @@ class Chapter:
         return parts[kind]
 
 
-def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT_OUTPUT, **parameters: Any) -> Chapter:
+def begin(
+    name: str,
+    *,
+    profile: str = "quick",
+    output_dir: str | Path = DEFAULT_OUTPUT,
+    language: str = "en",
+    **parameters: Any,
+) -> Chapter:
     """Start a chapter: check its parameters, fix its sizes and folders, seed the random numbers.
 
-    ``parameters`` change the profile's settings where they are not None. A relative ``output_dir`` counts from the
-    repository's root. Raises CourseError for an unknown profile or parameter, ConfigError for an unknown setting; both
-    list the known ones. Raises CourseError if the profile is full and a published file is not there.
+    ``language``, "en" or "zh", is that of its figures, widgets and messages. ``parameters`` change the profile's
+    settings where they are not None. A relative ``output_dir`` counts from the repository's root. Raises CourseError
+    for an unknown profile, language or parameter, ConfigError for an unknown setting; all list the known ones. Raises
+    CourseError if the profile is full and a published file is not there.
     """
     check_profile(profile)
-    refuse_unknown_parameters({"profile", "output_dir", *parameters})
+    use_language(language)
+    refuse_unknown_parameters({"profile", "output_dir", "language", *parameters})
     stage = stage_of(name)
     settings = settings_for(stage, profile, parameters)
     require_data(published_data(stage), profile)
