@@ -212,7 +212,8 @@ def test_what_is_ill_set_is_named(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["它会变大，然后“爆炸”（overflow）。", "用 **RMSNorm** 除以长度，共 16 层……", "English, only: it is left alone.",
-     "见[第 3 章](03_rope.ipynb)。", "设 $a,b$ 为 `f(x,y)` 的值。", "比例为 3:1，误差 0.5%。", "**先修**：只需 *一章*。", "**1. 平方。** 症状：全是零"],
+     "见[第 3 章](03_rope.ipynb)。", "设 $a,b$ 为 `f(x,y)` 的值。", "比例为 3:1，误差 0.5%。",
+     "**先修**：只需 *一章*。", "**1. 平方。** 症状：全是**零**，没有**错**"],
 )  # fmt: skip
 def test_what_is_well_set_passes(text: str) -> None:
     assert chinese.style_problems(text) == []

@@ -18,8 +18,8 @@ _HALF_WIDTH = re.compile(rf"{HAN}\s?[,;:!?]|{HAN}\.(?!\w)|[(]{HAN}|{HAN}\s?[()]"
 _NO_SPACE = re.compile(rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9]{HAN}")
 _BESIDE_FULL_WIDTH = re.compile(r"[，。；：！？、）》”」] (?=\S)|\S [，。；：！？、）》”」]")
 _DOUBLED = re.compile(r"([，。；：！？、])\1|\.\.\.|。。")
-# Markdown takes ** for emphasis only where no punctuation stands between it and the words on both sides.
-_DEAD_EMPHASIS = re.compile(rf"[，。；：！？、）》”」]\*{{1,2}}(?=[\w\ufffc])|(?<=[\w\ufffc])\*{{1,2}}[（《“「]")
+_EMPHASIS = re.compile(r"(?<!\*)(\*{1,2})([^*]+)\1(?!\*)")
+_FULL_WIDTH = "，。；：！？、（）《》“”「」"
 _OBJECT = "\ufffc"  # stands for what was taken out
 
 
@@ -34,7 +34,6 @@ def style_problems(text: str) -> list[str]:
         ("no space between Chinese and Latin or digits", _NO_SPACE, plain),
         ("doubled punctuation, or ... for ……", _DOUBLED, plain),
         ("a space beside full-width punctuation", _BESIDE_FULL_WIDTH, marked),
-        ("emphasis that will not show: put the punctuation outside of it", _DEAD_EMPHASIS, marked),
     )
     found = [
         f"{what}: {_around(line, hit)}"
@@ -42,7 +41,22 @@ def style_problems(text: str) -> list[str]:
         for line in kind.split("\n")
         for hit in pattern.finditer(line)
     ]
-    return found + term_problems(plain)
+    return found + [f"emphasis that will not show: {one}" for one in dead_emphasis(marked)] + term_problems(plain)
+
+
+def dead_emphasis(text: str) -> list[str]:
+    """Emphasis that Markdown shows as asterisks: punctuation just inside of it, a letter just outside.
+
+    ``**先修：**只需`` is written ``**先修**：只需``. Source: CommonMark 0.31, rules for left- and right-flanking runs.
+    """
+    found = []
+    for hit in _EMPHASIS.finditer(text):
+        before, after = text[hit.start() - 1 : hit.start()], text[hit.end() : hit.end() + 1]
+        opens = hit[2][0] in _FULL_WIDTH and (before.isalnum() or before == _OBJECT)
+        closes = hit[2][-1] in _FULL_WIDTH and (after.isalnum() or after == _OBJECT)
+        if opens or closes:
+            found.append(f"{before}{hit[0]}{after}")
+    return found
 
 
 def _around(line: str, hit: re.Match[str]) -> str:
