@@ -23,7 +23,7 @@ from minimind_lite.files import read_json, write_text
 from .kit.bounds import step_bound
 from .kit.data_files import data_path, require_data
 from .kit.errors import CourseError
-from .kit.language import use_language
+from .kit.language import say, use_language
 from .kit.parameters import refuse_unknown_parameters
 from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
 from .kit.profiles import (
@@ -100,7 +100,8 @@ class Chapter:
             raise CourseError(f"claim {text!r} is {value!r}: give a comparison, such as after > before")
         self.claims[text] = value
         self._save("claims", {text: value})
-        print(f"{'✓ holds in this run' if value else '✗ does not hold in this run'}: {text}")
+        held_here = say("✓ holds in this run: {claim}", claim=say(text))
+        print(held_here if value else say("✗ does not hold in this run: {claim}", claim=say(text)))
         return value
 
     def _save(self, kind: str, new: dict[str, Any]) -> dict[str, Any]:
@@ -144,10 +145,13 @@ def begin(
     np.random.seed(settings.seed)  # noqa: NPY002  the reference libraries use the old generator
     torch.manual_seed(settings.seed)
     minutes = expected_minutes(stage, profile)
-    time = f"about {minutes:g} minutes" if minutes else "time unknown"
+    time = say("about {minutes} minutes", minutes=f"{minutes:g}") if minutes else say("time unknown")
     if is_smoke() or step_bound():
-        time = "seconds (smoke size)" if is_smoke() else f"a rehearsal, at most {step_bound()} steps a stage"
-    print(f"{name} · profile {profile} · {time} · artifacts in {shown(folder / stage)}")
+        time = say("a rehearsal, at most {steps} steps a stage", steps=step_bound())
+        time = say("seconds (smoke size)") if is_smoke() else time
+    place = shown(folder / stage)
+    print(say("{name} · profile {profile} · {time} · artifacts in {place}", name=name, profile=profile, time=time,
+              place=place))  # fmt: skip
     return chapter
 
 
@@ -158,10 +162,11 @@ def hello(name: str) -> None:
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
     device = pick_device()
     threads = torch.get_num_threads()
-    cpu = f"{device.type}, {threads} thread{'s' * (threads > 1)}"
+    cpu = f"{device.type}, " + (say("1 thread") if threads == 1 else say("{count} threads", count=threads))
     where = torch.cuda.get_device_name() if device.type == "cuda" else cpu
     print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
-    print(f"{name}: minutes by profile: {', '.join(minutes) or 'not measured yet'}")
+    known = ", ".join(minutes) or say("not measured yet")
+    print(say("{name}: minutes by profile: {minutes}", name=name, minutes=known))
 
 
 def use_one_thread() -> None:
