@@ -120,9 +120,11 @@ def test_sentences_are_spoken_in_the_language_that_was_chosen(chinese: None) -> 
 
 
 def test_values_are_filled_in_and_braces_without_values_stay(chinese: None) -> None:
-    assert language.say("{first} and {last}", first="{x}", last=2) == "{x}和2"
+    assert language.say("{first} and {last}", first="{x}", last=2) == "{x}和 2"
     assert language.say("return {…}") == "return {…}"
     assert language.say("") == ""
+    assert language.say("{name} falls from {first} to {last}", name="float16", first=9, last=1) == "float16 从 9 降到 1"
+    assert language.spaced("原样 从 1") == "原样从 1"
 
 
 def test_an_unknown_language_names_the_known_ones(tmp_path: Path) -> None:

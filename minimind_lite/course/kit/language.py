@@ -6,6 +6,7 @@ looks the sentence up in the catalogue of the current language, then fills in th
 catalogue lacks is shown as it stands. The catalogues are in ``course/locale``; `python tools/catalogue.py` writes them.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +20,7 @@ LANGUAGES = ("en", "zh")
 LOCALE = Path(__file__).parents[1] / "locale"
 DOMAIN = "course"
 
+HAN = r"[\u3400-\u9fff]"
 _current = "en"
 
 
@@ -60,7 +62,19 @@ def catalogue(name: str) -> NullTranslations | GNUTranslations:
 def say(message: str, **values: Any) -> str:
     """``message`` in the current language, with the named ``values`` filled in."""
     text = catalogue(_current).gettext(message) if message else message
-    return text.format(**values) if values else text
+    if not values:
+        return text
+    filled = text.format(**values)
+    return spaced(filled) if _current == "zh" else filled
+
+
+def spaced(text: str) -> str:
+    """Chinese as it is set: a space between it and Latin letters or digits, none between two Chinese characters.
+
+    Values and sentences meet in many ways: "float16" + "从 1 升到 9" becomes "float16 从 1 升到 9".
+    """
+    text = re.sub(rf"(?<={HAN}) (?={HAN})", "", text)
+    return re.sub(rf"(?<={HAN})(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%])(?={HAN})", " ", text)
 
 
 def say_key(key: str, message: str) -> str:

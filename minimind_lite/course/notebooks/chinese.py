@@ -10,7 +10,8 @@ from typing import Any
 
 from minimind_lite.files import repository_root
 
-HAN = r"[\u3400-\u9fff]"
+from ..kit.language import HAN
+
 # What is set by other rules: code, formulas, addresses of links, HTML tags, Markdown's own marks.
 _APART = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\]\([^)\s]*\)|<[^>\n]+>|https?://\S+", re.DOTALL)
 _MARKS = re.compile(r"\*\*|(?<!\*)\*(?!\*)|__")
