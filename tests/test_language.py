@@ -15,7 +15,7 @@ from test_alt_texts import DRAWN
 from minimind_lite import course
 from minimind_lite.course.exercises.calling import LocalCaller
 from minimind_lite.course.exercises.core import every_check
-from minimind_lite.course.kit import language, sentences, style
+from minimind_lite.course.kit import chinese_font, language, sentences, style
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.labels import label
 from minimind_lite.course.notebooks import colab
@@ -201,9 +201,9 @@ def test_a_missing_glyph_would_be_seen() -> None:
 
 
 def test_the_font_has_every_character_of_the_catalogue_and_its_licence_and_is_small() -> None:
-    known = TTFont(style.CHINESE_FONT).getBestCmap()
+    known = TTFont(chinese_font.CHINESE_FONT).getBestCmap()
     text = (language.LOCALE / "zh" / "LC_MESSAGES" / "course.po").read_text(encoding="utf-8")
     assert {one for one in text if "\u3000" <= one <= "\uffff" and ord(one) not in known} == set()
     assert {one for one in "床前明月光疑是地上霜举头望明月低头思故乡" if ord(one) not in known} == set()
-    assert style.CHINESE_FONT.stat().st_size < 500_000
-    assert "SIL OPEN FONT LICENSE" in style.CHINESE_FONT.with_name("OFL.txt").read_text(encoding="utf-8")
+    assert chinese_font.CHINESE_FONT.stat().st_size < 500_000
+    assert "SIL OPEN FONT LICENSE" in chinese_font.CHINESE_FONT.with_name("OFL.txt").read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ from pathlib import Path
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTCollection, TTFont
 
+from minimind_lite.course.kit.chinese_font import CHINESE_FONT
 from minimind_lite.course.kit.language import DOMAIN, LOCALE
-from minimind_lite.course.kit.style import CHINESE_FONT
 from minimind_lite.files import repository_root
 
 SOURCE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")

@@ -6,7 +6,7 @@ from IPython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from .style import FONTS, register_chinese
+from .chinese_font import FONTS, register_chinese
 
 PNG = "image/png"
 

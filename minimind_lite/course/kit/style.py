@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from html import escape
-from pathlib import Path
 from typing import Any
 
 # Okabe & Ito 2008: eight colours that stay apart under the common kinds of colour blindness.
@@ -12,10 +10,6 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#888888"
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY)
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"  # colour maps: amounts, and amounts around zero
-
-# A part of Noto Sans SC under the Open Font License, for what matplotlib's own font has no glyphs for.
-CHINESE_FONT = Path(__file__).with_name("fonts") / "NotoSansSC-course.otf"
-FONTS = ("DejaVu Sans", "Noto Sans SC course")
 
 # White is set explicitly: the black axes of a transparent figure would vanish in a dark theme.
 RC: dict[str, Any] = {
@@ -25,14 +19,6 @@ RC: dict[str, Any] = {
     "axes.labelsize": 10, "font.size": 10, "grid.color": "#e6e6e6", "grid.linewidth": 0.8, "lines.linewidth": 1.8,
     "legend.frameon": False, "image.cmap": SEQUENTIAL,
 }  # fmt: skip
-
-
-@cache
-def register_chinese() -> None:
-    """Let matplotlib know the course's Chinese font, once."""
-    from matplotlib import font_manager
-
-    font_manager.fontManager.addfont(CHINESE_FONT)
 
 
 @contextmanager
