@@ -17,6 +17,8 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROFILE = quick
+# The edition that `make course` runs: en or zh.
+LANGUAGE = en
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
 # How many mutants `make mutation` draws; 0 takes all.
@@ -25,7 +27,7 @@ SAMPLE = 0
 .PHONY: course test lint types unit weekly notebooks processors processors-all lab mutation evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
-	$(BIN)/minimind course run --profile $(PROFILE)
+	$(BIN)/minimind course run --profile $(PROFILE) --language $(LANGUAGE)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
@@ -36,6 +38,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/minimind course exercises --check
+	$(BIN)/minimind course translate --check
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -5,7 +5,9 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-PARAMETERS = 'profile = "quick"\noutput_dir = "build/course/artifacts"\ncount = 3\nlearning_rate = None'
+PARAMETERS = (
+    'profile = "quick"\noutput_dir = "build/course/artifacts"\nlanguage = "en"\ncount = 3\nlearning_rate = None'
+)
 RECORD = "chapter.record(score_before=0.25, score=0.5 * count)"
 
 

@@ -42,7 +42,7 @@ def test_papermill_stops_at_an_unknown_parameter(tmp_path: Path) -> None:
     path = write_chapter(tmp_path, "00_toy", "open('reached', 'w').close()\n" + "chapter.record(score=1)", real=True)
     given = {"cuont": 5, "output_dir": str(tmp_path / "out")}
     with pytest.raises(
-        PapermillExecutionError, match=r"unknown parameter cuont; this chapter has: count, learning_rate"
+        PapermillExecutionError, match=r"unknown parameter cuont; this chapter has: count, language, learning_rate"
     ):
         papermill.execute_notebook(
             path, tmp_path / "run.ipynb", parameters=given, kernel_name="python3", progress_bar=False, cwd=tmp_path

@@ -11,6 +11,7 @@ from minimind_lite.cli.train import Changes
 course_app = new_app("Run the chapters, see your progress, keep them current. Example: minimind course run --to 03")
 
 Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; relative to the repository.")]
+Language = Annotated[str, typer.Option(metavar="en|zh", help="The edition: English or Chinese.")]
 Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
 
 
@@ -30,6 +31,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", metavar="NN", help="The last chapter.")] = None,
     changes: Changes = None,
     output_dir: Output = "build/course/artifacts",
+    language: Language = "en",
     force: Annotated[bool, typer.Option("--force", help="Rerun finished chapters.")] = False,
     max_steps: Annotated[
         int, typer.Option(min=0, help="Rehearse: at most N steps a stage, artifacts in build/rehearsal.", metavar="N")
@@ -45,7 +47,7 @@ def run(
     from minimind_lite.course.runner.plan import make_plan
 
     with at_most(max_steps):
-        plan = make_plan(profile, first, last, changes or (), output_dir)
+        plan = make_plan(profile, first, last, changes or (), output_dir, language=language)
         if dry_run:
             show_plan(plan)
             return
@@ -72,12 +74,12 @@ def costs(
 
 @course_app.command(epilog="Example: minimind course status")
 @clean_errors
-def status(output_dir: Output = "build/course/artifacts") -> None:
+def status(output_dir: Output = "build/course/artifacts", language: Language = "en") -> None:
     """Show whether each chapter is done, stale (its inputs changed), failed or missing."""
     from minimind_lite.course.runner.command import show_status
     from minimind_lite.course.runner.plan import make_plan
 
-    show_status(make_plan(output_dir=output_dir))
+    show_status(make_plan(output_dir=output_dir, language=language))
 
 
 @course_app.command(epilog="Example: minimind course refresh 08 10")
@@ -86,13 +88,14 @@ def refresh(
     chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
     run: Annotated[bool, typer.Option(help="Execute them; --no-run only stamps and cleans.")] = True,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
+    language: Language = "en",
 ) -> None:
     """Execute chapters with the quick profile, clean their outputs, stamp setup cell, badge and ids, and save them."""
-    from minimind_lite.course.notebooks.files import chapter_paths
+    from minimind_lite.course.notebooks.files import chapters_in
     from minimind_lite.course.notebooks.stamping import all_problems
     from minimind_lite.course.runner.refresh import refresh as execute_and_store
 
-    paths = chapter_paths(chapters or ())
+    paths = chapters_in(language, chapters or ())
     if not check:
         execute_and_store(paths, run=run)
     _stop_at(all_problems(paths) if check or run else [])
@@ -108,9 +111,47 @@ def exercises(
     """Generate the learners' notebooks in exercises/ from the masters in solutions/."""
     from minimind_lite.course.exercises import masters as maker
 
-    paths = maker.master_paths(sets or ())
+    paths = maker.with_editions(maker.master_paths(sets or ()))
     _stop_at(maker.problems(paths) if check else maker.make(paths))
     typer.echo(f"{len(paths)} sets of exercises: {'in order' if check else 'made'}")
+
+
+@course_app.command(epilog="Example: minimind course translate --start 04")
+@clean_errors
+def translate(
+    start: Annotated[
+        list[str] | None, typer.Option(metavar="NN", help="Lay out a notebook, or bring it in line with the English.")
+    ] = None,
+    done: Annotated[
+        list[str] | None, typer.Option(metavar="NN", help="Mark the cells written since as rendered.")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="With --done: mark this cell, stale ones too; repeatable.")
+    ] = None,
+    export: Annotated[
+        list[str] | None, typer.Option(metavar="NN", help="Write its cells to build/translate/, to be edited as text.")
+    ] = None,
+    take: Annotated[
+        list[str] | None, typer.Option("--import", metavar="NN", help="Read that text back, and mark what changed.")
+    ] = None,
+    exercises: Annotated[
+        bool, typer.Option("--exercises", help="Of a number, take the exercises' master, not the chapter.")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show how much of each notebook is translated.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Name all that is out of step and exit 1.")] = False,
+) -> None:
+    """Keep the Chinese edition in step with the English one; without an option, --check."""
+    from minimind_lite.course.notebooks import translated
+
+    folder = "solutions" if exercises else "notebooks"
+    lines = translated.change(start or (), done or (), cell or (), folder)
+    for line in [*lines, *translated.exchange(export or (), take or (), folder)]:
+        typer.echo(line)
+    if status:
+        typer.echo("\n".join(translated.status_lines()))
+    if check or not (start or done or export or take or status):
+        _stop_at(translated.all_problems())
+        typer.echo(translated.summary())
 
 
 @course_app.command(epilog="Example: minimind course progress")
@@ -130,13 +171,14 @@ def badges(
 ) -> None:
     """Write another repository's address into pyproject.toml, and from there into every badge and setup cell."""
     from minimind_lite.course.exercises import masters
+    from minimind_lite.course.kit.language import LANGUAGES
     from minimind_lite.course.notebooks import colab
-    from minimind_lite.course.notebooks.files import chapter_paths
+    from minimind_lite.course.notebooks.files import chapters_in
     from minimind_lite.course.notebooks.stamping import stamp_chapters
 
     colab.change_repository(repository, ref)
-    stamp_chapters(chapter_paths())
-    masters.make(masters.master_paths())
+    stamp_chapters([path for language in LANGUAGES for path in chapters_in(language)])
+    masters.make(masters.with_editions(masters.master_paths()))
     typer.echo(f"badges and setup cells now point to {colab.repository_url()}, ref {colab.repository_ref()}")
 
 

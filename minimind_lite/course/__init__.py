@@ -23,6 +23,7 @@ from minimind_lite.files import read_json, write_text
 from .kit.bounds import step_bound
 from .kit.data_files import data_path, require_data
 from .kit.errors import CourseError
+from .kit.language import say, use_language
 from .kit.parameters import refuse_unknown_parameters
 from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
 from .kit.profiles import (
@@ -99,7 +100,8 @@ class Chapter:
             raise CourseError(f"claim {text!r} is {value!r}: give a comparison, such as after > before")
         self.claims[text] = value
         self._save("claims", {text: value})
-        print(f"{'✓ holds in this run' if value else '✗ does not hold in this run'}: {text}")
+        held_here = say("✓ holds in this run: {claim}", claim=say(text))
+        print(held_here if value else say("✗ does not hold in this run: {claim}", claim=say(text)))
         return value
 
     def _save(self, kind: str, new: dict[str, Any]) -> dict[str, Any]:
@@ -115,15 +117,24 @@ class Chapter:
         return parts[kind]
 
 
-def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT_OUTPUT, **parameters: Any) -> Chapter:
+def begin(
+    name: str,
+    *,
+    profile: str = "quick",
+    output_dir: str | Path = DEFAULT_OUTPUT,
+    language: str = "en",
+    **parameters: Any,
+) -> Chapter:
     """Start a chapter: check its parameters, fix its sizes and folders, seed the random numbers.
 
-    ``parameters`` change the profile's settings where they are not None. A relative ``output_dir`` counts from the
-    repository's root. Raises CourseError for an unknown profile or parameter, ConfigError for an unknown setting; both
-    list the known ones. Raises CourseError if the profile is full and a published file is not there.
+    ``language``, "en" or "zh", is that of its figures, widgets and messages. ``parameters`` change the profile's
+    settings where they are not None. A relative ``output_dir`` counts from the repository's root. Raises CourseError
+    for an unknown profile, language or parameter, ConfigError for an unknown setting; all list the known ones. Raises
+    CourseError if the profile is full and a published file is not there.
     """
     check_profile(profile)
-    refuse_unknown_parameters({"profile", "output_dir", *parameters})
+    use_language(language)
+    refuse_unknown_parameters({"profile", "output_dir", "language", *parameters})
     stage = stage_of(name)
     settings = settings_for(stage, profile, parameters)
     require_data(published_data(stage), profile)
@@ -134,10 +145,13 @@ def begin(name: str, *, profile: str = "quick", output_dir: str | Path = DEFAULT
     np.random.seed(settings.seed)  # noqa: NPY002  the reference libraries use the old generator
     torch.manual_seed(settings.seed)
     minutes = expected_minutes(stage, profile)
-    time = f"about {minutes:g} minutes" if minutes else "time unknown"
+    time = say("about {minutes} minutes", minutes=f"{minutes:g}") if minutes else say("time unknown")
     if is_smoke() or step_bound():
-        time = "seconds (smoke size)" if is_smoke() else f"a rehearsal, at most {step_bound()} steps a stage"
-    print(f"{name} · profile {profile} · {time} · artifacts in {shown(folder / stage)}")
+        time = say("a rehearsal, at most {steps} steps a stage", steps=step_bound())
+        time = say("seconds (smoke size)") if is_smoke() else time
+    place = shown(folder / stage)
+    print(say("{name} · profile {profile} · {time} · artifacts in {place}", name=name, profile=profile, time=time,
+              place=place))  # fmt: skip
     return chapter
 
 
@@ -148,10 +162,11 @@ def hello(name: str) -> None:
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
     device = pick_device()
     threads = torch.get_num_threads()
-    cpu = f"{device.type}, {threads} thread{'s' * (threads > 1)}"
+    cpu = f"{device.type}, " + (say("1 thread") if threads == 1 else say("{count} threads", count=threads))
     where = torch.cuda.get_device_name() if device.type == "cuda" else cpu
     print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
-    print(f"{name}: minutes by profile: {', '.join(minutes) or 'not measured yet'}")
+    known = ", ".join(minutes) or say("not measured yet")
+    print(say("{name}: minutes by profile: {minutes}", name=name, minutes=known))
 
 
 def use_one_thread() -> None:

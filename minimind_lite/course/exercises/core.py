@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..kit.discovery import chapter_names, chapter_part
+from ..kit.language import say
 from .calling import Caller, LocalCaller
 from .solved import note_solved
 from .task import NotYet, Task, Wrong
 
 SOLVED, WRONG, NOT_YET = "solved", "wrong", "not yet"
-SHOWN = {SOLVED: "solved", WRONG: "not right", NOT_YET: "not yet"}
-STUB = "put your code where it says `raise NotImplementedError`, run that cell without errors, then this one"
 Body = Callable[[Task], str]
 REGISTRY: dict[str, "Check"] = {}
 
@@ -29,6 +28,11 @@ class Verdict:
 
     status: str
     message: str
+
+
+def shown_status(status: str) -> str:
+    """The word for a verdict's status that a learner reads."""
+    return {SOLVED: say("solved"), WRONG: say("not right"), NOT_YET: say("not yet")}[status]
 
 
 class Check:
@@ -49,7 +53,7 @@ class Check:
         verdict = self.judge(LocalCaller(function))
         if verdict.status == SOLVED:
             note_solved(self.task, self.digest)
-        print(f"{SHOWN[verdict.status]} · {self.task} · {verdict.message}")
+        print(f"{shown_status(verdict.status)} · {self.task} · {verdict.message}")
 
     def passes(self, function: Any) -> bool:
         """Whether ``function`` solves the task: for nbgrader's hidden test cells, which need an assertion."""
@@ -59,14 +63,18 @@ class Check:
         """The verdict on whatever ``caller`` calls; ``seed`` draws the inputs, ``seconds`` limits each call."""
         task = Task(caller, seed, seconds)
         try:
-            return Verdict(SOLVED, self.body(task))
+            return Verdict(SOLVED, say(self.body(task)))
         except NotYet:
-            return Verdict(NOT_YET, STUB)
+            what_to_do = say("put your code where it says `raise NotImplementedError`, run that cell without errors, "
+                             "then this one")  # fmt: skip
+            return Verdict(NOT_YET, what_to_do)
         except Wrong as wrong:
             return Verdict(WRONG, str(wrong))
         except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError, ArithmeticError) as error:
             # the function returned something that the check cannot read
-            return Verdict(WRONG, f"your function returned {task.last}, which this check cannot read: {error}")
+            said = say("your function returned {value}, which this check cannot read: {error}", value=task.last,
+                       error=error)  # fmt: skip
+            return Verdict(WRONG, said)
 
     def __repr__(self) -> str:
         return f"<check of task {self.task}>"

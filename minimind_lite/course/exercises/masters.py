@@ -16,7 +16,9 @@ import nbformat
 from minimind_lite.files import repository_root
 
 from ..kit.errors import CourseError
-from ..notebooks.files import chapter_paths, read, text_of, write
+from ..kit.language import LANGUAGES
+from ..kit.paths import shown
+from ..notebooks.files import chapter_paths, edition_path, language_of, read, text_of, write
 from ..notebooks.stamping import stamp
 from .core import Check, every_check
 
@@ -44,8 +46,16 @@ def master_paths(names: Iterable[str] = ()) -> list[Path]:
 
 
 def exercise_path(master: Path) -> Path:
-    """The path of the learner's notebook made from a master."""
-    return master.parents[1] / "exercises" / master.name
+    """The path of the learner's notebook made from a master, in the same edition."""
+    language = language_of(master)
+    solutions = master.parent if language == "en" else master.parents[1]
+    return edition_path(solutions.parent / "exercises" / master.name, language)
+
+
+def with_editions(paths: Iterable[Path]) -> list[Path]:
+    """The masters, each followed by those of its translations that there are."""
+    every = (edition_path(path, one) for path in paths for one in LANGUAGES)
+    return [path for path in every if path.is_file()]
 
 
 def tasks_of(notebook: Any, name: str) -> list[TaskCells]:
@@ -73,9 +83,9 @@ def _is_solution(cell: Any) -> bool:
     return BEGIN in cell.source or bool(cell.metadata.get("nbgrader", {}).get("solution"))
 
 
-def stamp_master(notebook: Any, name: str) -> Any:
+def stamp_master(notebook: Any, name: str, language: str = "en") -> Any:
     """Write everything that can be generated into the master, in place, and remove its outputs."""
-    stamp(notebook, name, "exercises")
+    stamp(notebook, name, "exercises", language)
     for cell in (one for one in notebook.cells if one.cell_type == "code"):
         cell.outputs, cell.execution_count = [], None
     for task in tasks_of(notebook, name):
@@ -115,8 +125,9 @@ def without_hidden(source: str) -> str:
 def make(paths: Iterable[Path]) -> list[str]:
     """Stamp the masters and write the learners' notebooks; returns what is still wrong, ideally nothing."""
     for path in paths:
-        master = stamp_master(read(path), path.stem)
+        master = stamp_master(read(path), path.stem, language_of(path))
         write(master, path)
+        exercise_path(path).parent.mkdir(exist_ok=True)
         write(generate(read(path)), exercise_path(path))
     return problems([])
 
@@ -125,13 +136,12 @@ def problems(paths: Iterable[Path]) -> list[str]:
     """What differs from what `minimind course exercises` would write, one line each; empty if all is well."""
     found = []
     for path in paths:
-        stored = read(path)
-        again = stamp_master(nbformat.from_dict(read(path)), path.stem)
+        stored, target = read(path), exercise_path(path)
+        again = stamp_master(nbformat.from_dict(read(path)), path.stem, language_of(path))
         if text_of(again) != path.read_text(encoding="utf-8"):
-            found.append(f"solutions/{path.name}: not as it would be stamped: `minimind course exercises`")
-        target = exercise_path(path)
+            found.append(f"{shown(path)}: not as it would be stamped: `minimind course exercises`")
         if not target.is_file() or target.read_text(encoding="utf-8") != text_of(generate(stored)):
-            found.append(f"exercises/{path.name}: not what its master gives: `minimind course exercises`")
-    masters = {path.name for path in master_paths()}
-    strays = sorted(p.name for p in (repository_root() / "exercises").glob("*.ipynb") if p.name not in masters)
-    return found + [f"exercises/{name}: it has no master in solutions/" for name in strays]
+            found.append(f"{shown(target)}: not what its master gives: `minimind course exercises`")
+    made = {exercise_path(path) for path in with_editions(master_paths())}
+    strays = set((repository_root() / "exercises").rglob("*_*.ipynb")) - made
+    return found + [f"{shown(path)}: it has no master in solutions/" for path in sorted(strays)]

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..kit.language import say
+from ..kit.sentences import listed
 from .calling import Caller, Outcome
 
 
@@ -45,10 +47,10 @@ class Task:
         """The function's answer. Raises NotYet for a stub, Wrong for an error, for None, for a changed argument."""
         outcome = self._run("call", args, kwargs)
         if outcome.value is None:
-            raise Wrong("your function returned nothing: does its last line say `return …`?")
+            raise Wrong(say("your function returned nothing: does its last line say `return …`?"))
         if outcome.changed and not may_change:
-            raise Wrong(f"your function changed {' and '.join(outcome.changed)} in place (as `x *= 2` or `x[0] = 1` "
-                        "do): the caller still needs it. Compute a new value instead")  # fmt: skip
+            raise Wrong(say("your function changed {names} in place (as `x *= 2` or `x[0] = 1` do): the caller still "
+                            "needs it. Compute a new value instead", names=listed(outcome.changed)))  # fmt: skip
         return outcome.value
 
     def gradients(self, *args: Any, **kwargs: Any) -> list[Tensor | None]:
@@ -71,7 +73,7 @@ class Task:
     def that(self, condition: Any, otherwise: str) -> None:
         """A property must hold; ``otherwise`` names the likely mistake."""
         if not bool(condition):
-            raise Wrong(otherwise)
+            raise Wrong(say(otherwise))
 
     def equal(
         self,
@@ -89,11 +91,12 @@ class Task:
             return
         for message, value in (mistakes or {}).items():
             if close(got, value, tolerance):
-                raise Wrong(message)
-        wanted = _describe(expected)
+                raise Wrong(say(message))
+        otherwise, wanted = say(otherwise), _describe(expected)
         if isinstance(expected, Tensor) and _describe(got) != wanted:
-            raise Wrong(f"{otherwise} (your function returned {_describe(got)}, wanted is {wanted})")
-        raise Wrong(f"{otherwise} ({_distance(got, expected)})")
+            raise Wrong(say("{otherwise} (your function returned {got}, wanted is {wanted})", otherwise=otherwise,
+                            got=_describe(got), wanted=wanted))  # fmt: skip
+        raise Wrong(say("{otherwise} ({distance})", otherwise=otherwise, distance=_distance(got, expected)))
 
 
 def close(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
@@ -114,10 +117,10 @@ def _distance(got: Any, expected: Any) -> str:
     try:
         gap = (torch.as_tensor(got).double() - torch.as_tensor(expected).double()).abs()
     except (TypeError, ValueError, RuntimeError):
-        return f"your function returned {_short(got)}, wanted is {_short(expected)}"
+        return say("your function returned {got}, wanted is {wanted}", got=_short(got), wanted=_short(expected))
     if gap.numel() == 1:
-        return f"your function returned {_short(got)}, wanted is {_short(expected)}"
-    return f"the largest difference is {gap.max().item():.3g}"
+        return say("your function returned {got}, wanted is {wanted}", got=_short(got), wanted=_short(expected))
+    return say("the largest difference is {gap}", gap=f"{gap.max().item():.3g}")
 
 
 def _short(value: Any) -> str:
@@ -127,21 +130,24 @@ def _short(value: Any) -> str:
 
 def _describe(value: Any) -> str:
     """A tensor by its shape, anything else by its class."""
-    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if isinstance(value, Tensor):
+        return say("a tensor of shape {shape}", shape=tuple(value.shape))
+    return say("a {kind}", kind=type(value).__name__)
 
 
 def _explain(outcome: Outcome) -> str:
     """A helpful message for a failed call."""
     if outcome.error == "Timeout":
-        return (f"your function was still running after {outcome.text}: a loop without an end? "
-                "If the next cell hangs, restart the kernel")  # fmt: skip
+        return say("your function was still running after {time}: a loop without an end? "
+                   "If the next cell hangs, restart the kernel", time=outcome.text)  # fmt: skip
     if outcome.error == "RecursionError":
-        return "your function calls itself without an end: which case returns without a further call?"
+        return say("your function calls itself without an end: which case returns without a further call?")
     if outcome.error == "NotDefined":
-        return ("there is no function to check: the cell that defines it was not run, or it stopped with an error, "
-                "which is then the one to correct")  # fmt: skip
+        return say("there is no function to check: the cell that defines it was not run, or it stopped with an error, "
+                   "which is then the one to correct")  # fmt: skip
     if outcome.error == "NotCallable":
-        return f"the check wants the function itself, without brackets behind its name; it got a {outcome.text}"
+        return say("the check wants the function itself, without brackets behind its name; it got a {kind}",
+                   kind=outcome.text)  # fmt: skip
     if outcome.error == "Unreadable":
-        return f"your function's answer cannot be read: {outcome.text}"
-    return f"your function stopped with {outcome.error}: {outcome.text}"
+        return say("your function's answer cannot be read: {reason}", reason=outcome.text)
+    return say("your function stopped with {error}: {text}", error=outcome.error, text=outcome.text)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...evaluation.closed_book import Answer, ExactMatch
 from .labels import label
+from .language import say
 from .sentences import listed
 from .style import GREEN, GREY, described, html, subplots
 
@@ -23,10 +24,12 @@ def shares(measured: Mapping[str, ExactMatch]) -> Any:
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("exact_percent"), xlim=(0, 112))
     seen = listed(
-        (f"{label(name)} {one.share:.1%} (from {one.interval[0]:.1%} to {one.interval[1]:.1%})"
+        (say("{name} {share} (from {low} to {high})", name=label(name), share=f"{one.share:.1%}",
+             low=f"{one.interval[0]:.1%}", high=f"{one.interval[1]:.1%}")
          for name, one in measured.items()), "; "
     )  # fmt: skip
-    return described(figure, f"Bars of {label('exact_percent')}, with 95 % intervals: {seen}.")
+    return described(figure, say("Bars of {what}, with 95 % intervals: {lengths}.", what=label("exact_percent"),
+                                 lengths=seen))  # fmt: skip
 
 
 def answers(before: Sequence[Answer], after: Sequence[Answer]) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from .bands import inside
 from .labels import label
+from .language import say
 from .sentences import listed, move, moves, short
 from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, style, subplots
 
@@ -25,14 +26,15 @@ def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | No
     if held_out:
         curves[label("held_out")] = [loss for _, loss in held_out]
     words = listed((move(name, values) for name, values in curves.items()), "; ")
-    return described(figure, f"{label(ylabel)} over {len(history)} logged steps: {words}{_band_words(history, band)}.")
+    return described(figure, say("{what} over {count} logged steps: {lines}{band}.", what=label(ylabel),
+                                 count=len(history), lines=words, band=_band_words(history, band)))  # fmt: skip
 
 
 def _band_words(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None) -> str:
     """How much of the loss is inside the band, in words."""
     if band is None or not {row["step"] for row in history} & set(band["steps"]):
         return ""
-    return f"; {inside(history, band):.0%} of the steps are inside the expected band"
+    return say("; {share} of the steps are inside the expected band", share=f"{inside(history, band):.0%}")
 
 
 def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
@@ -42,7 +44,7 @@ def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
         axis.plot(range(1, len(values) + 1), values, label=name)
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
-    return described(figure, f"{label(ylabel)} over the steps: {moves(curves)}.")
+    return described(figure, say("{what} over the steps: {lines}.", what=label(ylabel), lines=moves(curves)))
 
 
 @style()
@@ -56,7 +58,8 @@ def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: st
     axis.set_xlabel(label("step"))
     axis.set_ylabel(label("loss"))
     axis.legend()
-    return described(figure, f"{label('loss')} over the steps, beside {level_name} at {short(level)}: {moves(curves)}.")
+    return described(figure, say("{what} over the steps, beside {name} at {level}: {lines}.", what=label("loss"),
+                                 name=level_name, level=short(level), lines=moves(curves)))  # fmt: skip
 
 
 def practice_curves(
@@ -78,4 +81,5 @@ def practice_curves(
     for axis in axes[-1]:
         axis.set_xlabel(label("step"))
     means = listed((move(label(name), values) for name, values in smoothed.items()), "; ")
-    return described(figure, f"Curves of a run over {len(history)} logged steps, means over five: {means}.")
+    return described(figure, say("Curves of a run over {count} logged steps, means over five: {lines}.",
+                                 count=len(history), lines=means))  # fmt: skip

@@ -4,6 +4,9 @@ from typing import Any
 
 from IPython import get_ipython
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from .chinese_font import FONTS, register_chinese
 
 PNG = "image/png"
 
@@ -12,6 +15,13 @@ class DescribedFigure(Figure):
     """A matplotlib figure with a sentence for those who cannot see it; "" while nobody has written one."""
 
     alt: str = ""
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure; what matplotlib's own font has no glyphs for, in the course's Chinese one."""
+        register_chinese()
+        for text in self.findobj(Text):
+            text.set_fontfamily(FONTS)
+        super().draw(renderer)
 
 
 def _png_with_alt(figure: DescribedFigure) -> Any:

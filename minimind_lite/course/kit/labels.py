@@ -3,6 +3,7 @@
 from functools import cache
 
 from .discovery import chapter_names, chapter_part
+from .language import say_key
 
 LABELS: dict[str, str] = {
     "step": "step",
@@ -72,5 +73,5 @@ def every_label() -> dict[str, str]:
 
 
 def label(name: str) -> str:
-    """The words for ``name``; if nobody has written any, the name itself with spaces for underscores."""
-    return every_label().get(name, name.replace("_", " "))
+    """The words for ``name`` in the current language; if nobody has written any, its name with spaces."""
+    return say_key(name, every_label().get(name, name.replace("_", " ")))

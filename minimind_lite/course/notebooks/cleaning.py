@@ -8,7 +8,9 @@ from typing import Any
 
 from minimind_lite.files import repository_root
 
-KEPT_CELL_METADATA = {"tags", "jupyter", "slideshow"}
+from .files import RENDERS
+
+KEPT_CELL_METADATA = {"tags", "jupyter", "slideshow", RENDERS}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -20,6 +20,7 @@ from minimind_lite.files import repository_root
 
 from .. import hello
 from ..kit.errors import CourseError
+from ..kit.language import use_language
 
 NEVER_REPLACED = ("torch", "numpy", "ipykernel", "ipywidgets", "jupyterlab", "nbconvert")
 SETUP_TEMPLATE = """\
@@ -30,8 +31,10 @@ try:
     from minimind_lite.course.notebooks import colab
 except ImportError as error:
     raise ImportError("no course in this kernel: `make lab`, or `pip install -e .[course]` in its folder") from error
-colab.setup("{chapter}")  # installs what Colab lacks; prints the device, the versions and the minutes"""
+colab.setup({arguments})  # installs what Colab lacks; prints the device, the versions and the minutes"""
 BADGE_START = "[![Open in Colab]"
+EDITIONS = {"en": "English", "zh": "中文版"}  # what the line under a title calls the other edition
+MASTERS = {"notebooks": "notebooks", "exercises": "solutions"}  # the folder that says which notebooks there are
 
 
 def _pyproject() -> dict[str, Any]:
@@ -49,17 +52,31 @@ def repository_ref() -> str:
     return str(_pyproject()["tool"]["minimind"]["ref"])
 
 
-def setup_cell(chapter: str) -> str:
-    """Source of the setup cell: the same in every chapter except for the chapter's name."""
+def setup_cell(chapter: str, language: str = "en") -> str:
+    """Source of the setup cell: the same in every chapter except for the chapter's name and its language."""
     url = repository_url()
-    return SETUP_TEMPLATE.format(ref=repository_ref(), repository=url, folder=url.rpartition("/")[2], chapter=chapter)
+    arguments = f'"{chapter}"' if language == "en" else f'"{chapter}", language="{language}"'
+    return SETUP_TEMPLATE.format(
+        ref=repository_ref(), repository=url, folder=url.rpartition("/")[2], arguments=arguments
+    )
 
 
-def badge(chapter: str, folder: str = "notebooks") -> str:
-    """One line of Markdown that opens ``folder``/``chapter``.ipynb on Colab."""
+def badge(chapter: str, folder: str = "notebooks", language: str = "en") -> str:
+    """One line of Markdown: opens the notebook in ``folder`` on Colab, and leads to its other edition if it has one."""
     address = repository_url().removeprefix("https://github.com/")
-    target = f"https://colab.research.google.com/github/{address}/blob/{repository_ref()}/{folder}/{chapter}.ipynb"
-    return f"{BADGE_START}(https://colab.research.google.com/assets/colab-badge.svg)]({target})"
+    place = folder if language == "en" else f"{folder}/{language}"
+    target = f"https://colab.research.google.com/github/{address}/blob/{repository_ref()}/{place}/{chapter}.ipynb"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"{BADGE_START}({image})]({target}){_switch(chapter, folder, language)}"
+
+
+def _switch(chapter: str, folder: str, language: str) -> str:
+    """Links from one edition of a notebook to the others."""
+    if language != "en":
+        return f" · [{EDITIONS['en']}](../{chapter}.ipynb)"
+    masters = repository_root() / MASTERS[folder]
+    others = [one for one in EDITIONS if one != "en" and (masters / one / f"{chapter}.ipynb").is_file()]
+    return "".join(f" · [{EDITIONS[one]}]({one}/{chapter}.ipynb)" for one in others)
 
 
 def change_repository(repository: str, ref: str | None = None) -> None:
@@ -107,8 +124,12 @@ def install_on_colab(root: Path) -> None:
         subprocess.run([*pip, "-c", str(pins), *missing], check=True)  # noqa: S603  pyproject's packages
 
 
-def setup(chapter: str) -> None:
-    """Called by the setup cell: on Colab, install what is missing; everywhere, print where the chapter runs."""
+def setup(chapter: str, language: str = "en") -> None:
+    """Called by the setup cell: on Colab, install what is missing; everywhere, print where the chapter runs.
+
+    From then on checks and figures speak ``language``.
+    """
+    use_language(language)
     if "google.colab" in sys.modules:
         root = repository_root()
         install_on_colab(root)

@@ -10,8 +10,10 @@ import nbformat
 from minimind_lite.files import read_json, repository_root, write_text
 
 from ..kit.errors import CourseError
+from ..kit.language import LANGUAGES, check_language
 
 LARGEST = 500_000  # bytes in one stored chapter
+RENDERS = "renders"  # metadata of a translated cell: the id of the English one, and the digest of its text
 
 
 def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
@@ -25,6 +27,22 @@ def chapter_paths(numbers: Iterable[str] = (), folder: Path | None = None) -> li
         if not any(_is_called(path, one) for path in every):
             raise CourseError(f"no chapter is called {one!r}; there are: {', '.join(path.stem for path in every)}")
     return [path for path in every if not wanted or any(_is_called(path, one) for one in wanted)]
+
+
+def chapters_in(language: str, numbers: Iterable[str] = ()) -> list[Path]:
+    """The chapters of one edition, as ``chapter_paths`` gives those of the English one."""
+    folder = repository_root() / "notebooks"
+    return chapter_paths(numbers, folder if check_language(language) == "en" else folder / language)
+
+
+def language_of(path: Path) -> str:
+    """The edition that a notebook belongs to, by its folder: ``notebooks/zh`` holds the Chinese one."""
+    return path.parent.name if path.parent.name in LANGUAGES else "en"
+
+
+def edition_path(path: Path, language: str) -> Path:
+    """The file of an English notebook in another language."""
+    return path if language == "en" else path.parent / language / path.name
 
 
 def _is_called(path: Path, name: str) -> bool:

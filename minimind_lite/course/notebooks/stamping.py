@@ -12,34 +12,44 @@ import nbformat
 from ..kit.errors import CourseError
 from ..kit.parameters import assigned_names
 from . import colab
-from .cleaning import LOCAL_PATH, NOTEBOOK_METADATA, WIDGET_VIEW, clean
-from .files import LARGEST, read, tagged, write
+from .cleaning import KEPT_CELL_METADATA, LOCAL_PATH, NOTEBOOK_METADATA, WIDGET_VIEW, clean
+from .files import LARGEST, language_of, read, tagged, write
+from .links import inside_edition
 
+FIRST_PARAMETERS = ["profile", "output_dir", "language"]
 _OUR_ID = re.compile(r"^(md|code)-[0-9a-f]{8}(-\d+)?$")
 
 
 def stamp_chapters(paths: Sequence[Path]) -> None:
     """Write setup cell, badge and ids into each chapter, and clean it, without running anything."""
     for path in paths:
-        write(stamp(read(path), path.stem), path)
+        write(stamp(read(path), path.stem, language=language_of(path)), path)
 
 
-def stamp(notebook: Any, name: str, folder: str = "notebooks") -> Any:
+def stamp(notebook: Any, name: str, folder: str = "notebooks", language: str = "en") -> Any:
     """Write badge, setup cell and ids into the notebook, in place; remove what does not belong to the chapter."""
     title = notebook.cells[0] if notebook.cells else None
     if title is None or title.cell_type != "markdown" or not title.source.startswith("# "):
         raise CourseError(f"{name}: the first cell must be Markdown and begin with the title, '# …'")
-    lines = [line for line in title.source.split("\n") if not line.startswith(colab.BADGE_START)]
-    rest = "\n".join(lines[1:]).lstrip("\n")
-    title.source = f"{lines[0]}\n\n{colab.badge(name, folder)}\n\n{rest}".rstrip("\n")
+    heading, _, rest = without_badge(title.source).partition("\n")
+    rest = rest if language == "en" else inside_edition(rest, folder, language)
+    title.source = f"{heading}\n\n{colab.badge(name, folder, language)}\n\n{rest.lstrip()}".rstrip("\n")
+    if language != "en":
+        for cell in (one for one in notebook.cells[1:] if one.cell_type == "markdown"):
+            cell.source = inside_edition(cell.source, folder, language)
     setup = tagged(notebook, "setup")
     if setup is None:
         setup = nbformat.v4.new_code_cell(metadata={"tags": ["setup"]})
         notebook.cells.insert(1, setup)
-    setup.source = colab.setup_cell(name)
+    setup.source = colab.setup_cell(name, language)
     clean(notebook)
     give_ids(notebook, name)
     return notebook
+
+
+def without_badge(source: str) -> str:
+    """A title cell as its author wrote it."""
+    return "\n".join(line for line in source.split("\n") if not line.startswith(colab.BADGE_START))
 
 
 def give_ids(notebook: Any, name: str) -> None:
@@ -59,7 +69,7 @@ def problems(path: Path) -> list[str]:
     """What is wrong with a stored chapter, one line each; empty if all is well."""
     notebook, name = read(path), path.stem
     found = [f"{path.stat().st_size // 1000} KB is over 500 KB"] if path.stat().st_size > LARGEST else []
-    found += _structure_problems(notebook, name)
+    found += _structure_problems(notebook, name, language_of(path))
     ids = [cell.get("id", "") for cell in notebook.cells]
     found += [f"cell {i}: id {one!r} is not one of ours" for i, one in enumerate(ids) if not _OUR_ID.match(one)]
     if set(notebook.metadata) - set(NOTEBOOK_METADATA):
@@ -72,17 +82,18 @@ def problems(path: Path) -> list[str]:
     return found + [f"cell {i}: {line}" for i, cell in enumerate(notebook.cells) for line in _cell_problems(cell)]
 
 
-def _structure_problems(notebook: Any, name: str) -> list[str]:
+def _structure_problems(notebook: Any, name: str, language: str) -> list[str]:
     """The first cells: title with badge, setup, parameters, and the call that begins the chapter."""
     found = []
-    if not notebook.cells or colab.badge(name) not in notebook.cells[0].source:
+    if not notebook.cells or colab.badge(name, language=language) not in notebook.cells[0].source.split("\n"):
         found.append("the title cell lacks this repository's badge: `minimind course refresh --no-run`")
     setup, parameters = tagged(notebook, "setup"), tagged(notebook, "parameters")
-    if setup is None or setup.source != colab.setup_cell(name):
+    if setup is None or setup.source != colab.setup_cell(name, language):
         found.append("the setup cell is not the stamped one: `minimind course refresh --no-run`")
     names = assigned_names(parameters.source) if parameters is not None else []
-    if names[:2] != ["profile", "output_dir"] or parameters is None or '"quick"' not in parameters.source:
-        found.append('the cell tagged "parameters" must begin with profile = "quick" and output_dir')
+    wanted = ('profile = "quick"', f'language = "{language}"')
+    if names[:3] != FIRST_PARAMETERS or parameters is None or any(one not in parameters.source for one in wanted):
+        found.append(f'the cell tagged "parameters" must begin with {wanted[0]}, output_dir and {wanted[1]}')
     if not any(_begins(cell.source, name) for cell in notebook.cells if cell.cell_type == "code"):
         found.append(f'no cell calls course.begin("{name}", …)')
     return found
@@ -98,7 +109,7 @@ def _begins(source: str, name: str) -> bool:
 
 
 def _cell_problems(cell: Any) -> list[str]:
-    found = [f"metadata {key!r} must not be stored" for key in set(cell.metadata) - {"tags", "jupyter", "slideshow"}]
+    found = [f"metadata {key!r} must not be stored" for key in set(cell.metadata) - KEPT_CELL_METADATA]
     allowed = "raises-exception" in cell.metadata.get("tags", [])
     for output in cell.get("outputs", []):
         if output.output_type == "error" and not allowed:

@@ -19,6 +19,7 @@ from ..notebooks.files import read, tagged
 
 Listener = Callable[[str, int, int], None]  # (the heading reached, cells done, cells in all)
 ENGINE = "minimind"
+OWN_OPTIONS = ("profile", "output_dir", "language")  # of `minimind course run`, not for -p
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -82,9 +83,9 @@ def check_parameters(
     Raises CourseError for one that no chapter declares, ConfigError for a value that a chapter's settings refuse.
     """
     declared = {path: declared_parameters(path) for path in paths}
-    known = sorted({name for names in declared.values() for name in names} - {"profile", "output_dir"})
+    known = sorted({name for names in declared.values() for name in names} - set(OWN_OPTIONS))
     for name in parameters:
-        if name in ("profile", "output_dir"):
+        if name in OWN_OPTIONS:
             raise CourseError(f"{name} has an option of its own: --{name.replace('_', '-')}")
         if name not in known:
             raise CourseError(f"unknown parameter {name!r}; the chapters asked for have: {', '.join(known) or 'none'}")

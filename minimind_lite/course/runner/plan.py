@@ -9,9 +9,10 @@ from minimind_lite.files import repository_root
 from minimind_lite.settings import parse_settings
 
 from ..kit.errors import CourseError
+from ..kit.language import check_language
 from ..kit.paths import DEFAULT_OUTPUT, resolve_output, stage_of
 from ..kit.profiles import check_profile
-from ..notebooks.files import chapter_paths
+from ..notebooks.files import chapter_paths, edition_path, language_of
 from . import state
 from .execute import check_parameters
 from .state import LastRun
@@ -53,10 +54,12 @@ def make_plan(
     parameters: Sequence[str] = (),
     output_dir: str | Path = DEFAULT_OUTPUT,
     folder: Path | None = None,
+    language: str = "en",
 ) -> Plan:
     """Check all that can be checked before running. Raises CourseError for an unknown profile, chapter or parameter,
     ConfigError for a value that a chapter's settings refuse.
 
+    A chapter that ``language`` has no edition of runs in English, with figures and messages in that language.
     The executed copies and the report are stored beside the artifacts: in ``build/course`` for the default folder.
     """
     check_profile(profile)
@@ -67,8 +70,18 @@ def make_plan(
     end = every.index(chapter_paths([last], folder)[0]) if last else len(every) - 1
     if start > end:
         raise CourseError(f"--from {first} comes after --to {last}")
+    every = [_edition(path, check_language(language)) for path in every]
     chapters = every[start : end + 1]
     artifacts = resolve_output(output_dir)
     home = artifacts.parent if artifacts.name == "artifacts" else artifacts
     given = check_parameters(chapters, parse_settings(parameters), profile)
+    for path in chapters:
+        if language_of(path) != language and folder is None:
+            given[path]["language"] = language
     return Plan(profile, artifacts, home, chapters, every, given)
+
+
+def _edition(path: Path, language: str) -> Path:
+    """The chapter in ``language`` if it has been translated, else as it is."""
+    other = edition_path(path, language)
+    return other if other.is_file() else path

@@ -8,7 +8,7 @@ from rich.console import Console
 from ..kit.errors import CourseError
 from ..kit.paths import DEFAULT_OUTPUT
 from ..kit.profiles import is_smoke
-from ..notebooks.files import read, write
+from ..notebooks.files import language_of, read, write
 from ..notebooks.stamping import stamp, stamp_chapters
 from .plan import make_plan
 from .run import run_course
@@ -36,4 +36,4 @@ def refresh(
         if result.error:
             raise CourseError(result.error)
         executed = read(plan.home / path.name)
-        write(stamp(executed, path.stem), path)
+        write(stamp(executed, path.stem, language=language_of(path)), path)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...kit.curves import loss_curves
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, moves, short, spread
 from ...kit.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, described, style, subplots
 
@@ -38,11 +39,13 @@ def _seen(title: str, matrix: Tensor, words: Sequence[str]) -> str:
     values = matrix.detach().float().cpu()
     seen = values[values.isfinite()].tolist()
     if not seen:
-        return f"{title}: every cell is hidden"
+        return say("{title}: every cell is hidden", title=title)
     row, column = divmod(int(values.where(values.isfinite(), float("-inf")).argmax()), values.shape[1])
-    names = words or [f"token {place}" for place in range(max(values.shape))]
-    hidden = f", {values.numel() - len(seen)} of {values.numel()} cells hidden" if len(seen) < values.numel() else ""
-    return f"{title}: {spread(seen)}, largest where {names[row]} looks at {names[column]}{hidden}"
+    names = words or [say("token {place}", place=place) for place in range(max(values.shape))]
+    told = say("{title}: {spread}, largest where {one} looks at {other}", title=title, spread=spread(seen),
+               one=names[row], other=names[column])  # fmt: skip
+    hidden = values.numel() - len(seen)
+    return told + say(", {hidden} of {count} cells hidden", hidden=hidden, count=values.numel()) if hidden else told
 
 
 @style()
@@ -55,7 +58,8 @@ def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
     axes[0, 0].set_ylabel(label("query_token"))
     axes[0, 0].set_xlabel(label("key_token"))
     seen = listed((_seen(title, matrix, words) for title, matrix in maps.items()), "; ")
-    return described(figure, f"Maps, a row for each token that looks and a column for each looked at: {seen}.")
+    return described(figure, say("Maps, a row for each token that looks and a column for each looked at: {maps}.",
+                                 maps=seen))  # fmt: skip
 
 
 @style()
@@ -73,11 +77,10 @@ def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradien
         axis.set_ylim(bottom=0)
         axis.minorticks_off()
     axes[0].legend()
-    return described(
-        figure,
-        f"Two charts over the width of a head, from {dims[0]} to {dims[-1]}: {label('largest_weight')}: "
-        f"{moves(largest)}; {label('gradient_size')}: {moves(gradient)}.",
-    )
+    words = say("Two charts over the width of a head, from {first} to {last}: {weight}: {weights}; {gradient}: "
+                "{gradients}.", first=dims[0], last=dims[-1], weight=label("largest_weight"), weights=moves(largest),
+                gradient=label("gradient_size"), gradients=moves(gradient))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -94,7 +97,9 @@ def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int])
     axis.set_xlabel(label("tokens_in_context"))
     axis.set_ylabel(label("kv_mebibytes"))
     memory = moves({name: [value / 2**20 for value in values] for name, values in bytes_by_kind.items()})
-    return described(figure, f"{label('kv_mebibytes')} for {lengths[0]} to {lengths[-1]} tokens of context: {memory}.")
+    return described(figure, say("{what} for {first} to {last} tokens of context: {lines}.",
+                                 what=label("kv_mebibytes"), first=lengths[0], last=lengths[-1],
+                                 lines=memory))  # fmt: skip
 
 
 @style()
@@ -111,12 +116,12 @@ def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
         axes[layer, 0].set_ylabel(f"{label('layer')} {layer}")
     peak = weights.detach().float().amax(dim=-1).mean(dim=-1)  # (layers, heads)
     layer, head = divmod(int(peak.argmax()), heads)
-    said = listed((f"layer {i}, {one}" for i, row in enumerate(captions) for one in row), "; ")
-    return described(
-        figure,
-        f"Attention maps of {layers} layers with {heads} heads each ({said}); the most concentrated is head {head} of "
-        f"layer {layer}, whose largest weight in a row is {short(peak[layer, head])} on average.",
-    )
+    said = listed((say("layer {layer}, {caption}", layer=i, caption=one)
+                   for i, row in enumerate(captions) for one in row), "; ")  # fmt: skip
+    words = say("Attention maps of {layers} layers with {heads} heads each ({captions}); the most concentrated is head "
+                "{head} of layer {layer}, whose largest weight in a row is {peak} on average.", layers=layers,
+                heads=heads, captions=said, head=head, layer=layer, peak=short(peak[layer, head]))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -136,8 +141,7 @@ def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "")
     axes[1].set_ylim(0, 1)
     axes[1].set_title(f"{label('looks_from')} {query} ({words[query]})")
     most = int(row.argmax())
-    return described(
-        figure,
-        f"One head's attention map and, as bars, what token {query} ({words[query]}) looks at: most at token {most} "
-        f"({words[most]}), with a weight of {short(row[most])}, and at itself with {short(row[query])}.",
-    )
+    told = say("One head's attention map and, as bars, what token {query} ({asking}) looks at: most at token {most} "
+               "({seen}), with a weight of {weight}, and at itself with {own}.", query=query, asking=words[query],
+               most=most, seen=words[most], weight=short(row[most]), own=short(row[query]))  # fmt: skip
+    return described(figure, told)

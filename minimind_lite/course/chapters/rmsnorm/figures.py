@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, moves, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, subplots
 
@@ -25,9 +26,8 @@ def clouds(points: Tensor, rms: Tensor, layer: Tensor) -> Any:
     lengths = (
         f"{label(name)} {spread(cloud.norm(dim=-1))}" for name, cloud in zip(names, (points, rms, layer), strict=True)
     )
-    return described(
-        figure, f"The same {len(points)} vectors as points in three panels; their lengths: {listed(lengths, '; ')}."
-    )
+    return described(figure, say("The same {count} vectors as points in three panels; their lengths: {lengths}.",
+                                 count=len(points), lengths=listed(lengths, "; ")))  # fmt: skip
 
 
 def through_layers(curves: Mapping[str, Sequence[float]]) -> Any:
@@ -40,7 +40,8 @@ def through_layers(curves: Mapping[str, Sequence[float]]) -> Any:
             axis.plot(len(good) - 1, good[-1], marker="X", markersize=13, color=colour)
     axis.set(yscale="log", xlabel=label("layer"), ylabel=label("stream_rms"))
     axis.legend()
-    return described(figure, f"{label('stream_rms')} after each layer, on a logarithmic axis: {moves(curves)}.")
+    return described(figure, say("{size} after each layer, on a logarithmic axis: {lines}.",
+                                 size=label("stream_rms"), lines=moves(curves)))  # fmt: skip
 
 
 def learning_rates(rates: Sequence[float], losses: Mapping[str, Sequence[float]], untrained: float) -> Any:
@@ -52,18 +53,20 @@ def learning_rates(rates: Sequence[float], losses: Mapping[str, Sequence[float]]
     axis.axhline(untrained, color=RED, linestyle=":", label=label("answers_zero"))
     axis.set(xscale="log", yscale="log", xlabel=label("learning_rate"), ylabel=label("mean_squared_error"))
     axis.legend(ncols=2)
-    best = listed((f"{name} is best at {_best(rates, values)}" for name, values in losses.items()), "; ")
-    return described(
-        figure,
-        f"{label('mean_squared_error')} for learning rates {spread(rates)}, beside the {short(untrained)} of always "
-        f"answering zero: {best}.",
-    )
+    best = listed((_best(name, rates, values) for name, values in losses.items()), "; ")
+    words = say("{error} for learning rates {rates}, beside the {untrained} of always answering zero: {best}.",
+                error=label("mean_squared_error"), rates=spread(rates), untrained=short(untrained),
+                best=best)  # fmt: skip
+    return described(figure, words)
 
 
-def _best(rates: Sequence[float], losses: Sequence[float]) -> str:
+def _best(name: str, rates: Sequence[float], losses: Sequence[float]) -> str:
     """The learning rate with the lowest finite loss, in words."""
     finite = [(loss, rate) for rate, loss in zip(rates, losses, strict=True) if math.isfinite(loss)]
-    return f"{short(min(finite)[1])} with {short(min(finite)[0])}" if finite else "no rate, every loss is infinite"
+    if not finite:
+        return say("{name} is best at no rate, every loss is infinite", name=name)
+    loss, rate = min(finite)
+    return say("{name} is best at {rate} with {loss}", name=name, rate=short(rate), loss=short(loss))
 
 
 def precision(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Any:
@@ -73,7 +76,9 @@ def precision(scales: Sequence[float], errors: Mapping[str, Sequence[float]]) ->
         axis.plot(scales, values, marker="o", markersize=3.5, color=colour, label=name)
     axis.set(xscale="log", yscale="log", xlabel=label("input_scale"), ylabel=label("relative_error"))
     axis.legend()
-    return described(figure, f"{label('relative_error')} for input scales {spread(scales)}: {moves(errors)}.")
+    return described(figure, say("{error} for input scales {scales}: {lines}.",
+                                 error=label("relative_error"), scales=spread(scales),
+                                 lines=moves(errors)))  # fmt: skip
 
 
 def bars(x: Tensor, rms: Tensor, layer: Tensor) -> Any:
@@ -92,6 +97,5 @@ def bars(x: Tensor, rms: Tensor, layer: Tensor) -> Any:
     limit = max(2.5, float(rms.abs().max()), float(layer.abs().max()))
     for axis in axes[1:]:
         axis.set_ylim(-limit, limit)
-    return described(
-        figure, f"One vector of {len(x)} numbers as bars, before and after two norms: {listed(panels, '; ')}."
-    )
+    return described(figure, say("One vector of {count} numbers as bars, before and after two norms: {panels}.",
+                                 count=len(x), panels=listed(panels, "; ")))  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, PALETTE, RED, chip, described, drawing, html, subplots
 
@@ -47,14 +48,16 @@ def dials(frequencies: Tensor, pairs: Sequence[int], places: Sequence[tuple[int,
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     angles = listed((_angles(frequencies, pairs, query, key) for query, key in places), "; ")
-    return described(figure, f"Dials with a hand for the query and one for the key; the angle between them: {angles}.")
+    return described(figure, say("Dials with a hand for the query and one for the key; the angle between them: "
+                                 "{angles}.", angles=angles))  # fmt: skip
 
 
 def _angles(frequencies: Tensor, pairs: Sequence[int], query: int, key: int) -> str:
     """The angles of ``dials`` for one pair of positions, in words; whole turns do not count."""
     turned = (math.degrees(math.fmod((query - key) * float(frequencies[pair]), 2 * math.pi)) for pair in pairs)
-    each = listed(f"{angle:.0f}° in pair {pair}" for pair, angle in zip(pairs, turned, strict=True))
-    return f"query at {query} and key at {key}: {each}"
+    each = listed(say("{angle}° in pair {pair}", angle=f"{angle:.0f}", pair=pair)
+                  for pair, angle in zip(pairs, turned, strict=True))  # fmt: skip
+    return say("query at {query} and key at {key}: {each}", query=query, key=key, each=each)
 
 
 def _sign_changes(cosines: Tensor) -> int:
@@ -68,10 +71,11 @@ def angle_table(cos: Tensor) -> Any:
     axis.set(xlabel=label("position"), ylabel=label("pair"))
     axis.grid(False)
     figure.colorbar(image, ax=axis, label=label("cosine"))
-    turns = [f"pair {pair} changes its sign {_sign_changes(cos[:, pair])} times" for pair in (0, cos.shape[1] - 1)]
-    return described(
-        figure, f"The cosines of {cos.shape[1]} pairs over {cos.shape[0]} positions as an image: {listed(turns)}."
-    )
+    positions, pairs = cos.shape
+    turns = listed(say("pair {pair} changes its sign {count} times", pair=pair, count=_sign_changes(cos[:, pair]))
+                   for pair in (0, pairs - 1))  # fmt: skip
+    return described(figure, say("The cosines of {pairs} pairs over {positions} positions as an image: {turns}.",
+                                 pairs=pairs, positions=positions, turns=turns))  # fmt: skip
 
 
 def fading(distances: Sequence[int], curves: Mapping[str, Any]) -> Any:
@@ -83,7 +87,8 @@ def fading(distances: Sequence[int], curves: Mapping[str, Any]) -> Any:
     axis.set(xlabel=label("distance"), ylabel=label("mean_score"), xscale="log")
     axis.legend()
     lines = moves({name: np.asarray(values).tolist() for name, values in curves.items()})
-    return described(figure, f"{label('mean_score')}, over distances from {distances[0]} to {distances[-1]}: {lines}.")
+    return described(figure, say("{score}, over distances from {first} to {last}: {lines}.", score=label("mean_score"),
+                                 first=distances[0], last=distances[-1], lines=lines))  # fmt: skip
 
 
 def recall(lengths: Sequence[int], curves: Mapping[str, Sequence[float]], chance: float) -> Any:
@@ -96,11 +101,10 @@ def recall(lengths: Sequence[int], curves: Mapping[str, Sequence[float]], chance
     axis.set_xscale("log", base=2)
     axis.set_xticks(lengths, [str(length) for length in lengths])
     axis.legend(loc="center left")
-    return described(
-        figure,
-        f"{label('recall')}, for texts of {lengths[0]} to {lengths[-1]}, where guessing gets {short(chance)}: "
-        f"{moves(curves)}.",
-    )
+    words = say("{recall}, for texts of {first} to {last}, where guessing gets {chance}: {lines}.",
+                recall=label("recall"), first=lengths[0], last=lengths[-1], chance=short(chance),
+                lines=moves(curves))  # fmt: skip
+    return described(figure, words)
 
 
 def pairings(head_dim: int = 8) -> Any:
@@ -108,9 +112,10 @@ def pairings(head_dim: int = 8) -> Any:
     half = head_dim // 2
     split = "".join(chip(str(i), PASTELS[i % half]) for i in range(head_dim))
     woven = "".join(chip(str(i), PASTELS[i // 2]) for i in range(head_dim))
-    apart = listed(f"{i} with {i + half}" for i in range(half))
-    beside = listed(f"{2 * i} with {2 * i + 1}" for i in range(half))
-    sentence = f"Which dimensions turn together: {label('half_split')}: {apart}; {label('interleaved')}: {beside}."
+    apart = listed(say("{one} with {other}", one=i, other=i + half) for i in range(half))
+    beside = listed(say("{one} with {other}", one=2 * i, other=2 * i + 1) for i in range(half))
+    sentence = say("Which dimensions turn together: {half_split}: {apart}; {interleaved}: {beside}.", apart=apart,
+                   beside=beside, half_split=label("half_split"), interleaved=label("interleaved"))  # fmt: skip
     body = f"<div>{label('half_split')}: {split}</div><div>{label('interleaved')}: {woven}</div>"
     return html(drawing(body, sentence))
 
@@ -133,8 +138,7 @@ def yarn(frequencies: Tensor, slowed: Tensor, length: int, factor: float) -> Any
     kept = int(np.isclose(np.asarray(slowed), np.asarray(frequencies), rtol=1e-3).sum())
     lines = moves({label("seen_in_training"): turns.tolist(), label("longer_text"): (turns * factor).tolist(),
                    label("longer_text_yarn"): yarn_turns.tolist()})  # fmt: skip
-    return described(
-        figure,
-        f"Turns of each of {len(pairs)} pairs: {lines}; and what YaRN multiplies their speed by: 1 for {kept} of them, "
-        f"down to {short(min(slowed / frequencies))}.",
-    )
+    words = say("Turns of each of {pairs} pairs: {lines}; and what YaRN multiplies their speed by: 1 for {kept} of "
+                "them, down to {least}.", pairs=len(pairs), lines=lines, kept=kept,
+                least=short(min(slowed / frequencies)))  # fmt: skip
+    return described(figure, words)

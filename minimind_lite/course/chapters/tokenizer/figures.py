@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, subplots
 from ...kit.tokens import byte_chips, chips, loss_mask, rows
@@ -21,7 +22,7 @@ def compression(by_kind: Mapping[str, float], chinese: Sequence[str]) -> Any:
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("chars_per_token"), xlim=(0, 1.12 * max(by_kind.values())))
     lengths = amounts({label(name): value for name, value in by_kind.items()})
-    return described(figure, f"Bars of {label('chars_per_token')}: {lengths}.")
+    return described(figure, say("Bars of {what}: {lengths}.", what=label("chars_per_token"), lengths=lengths))
 
 
 def vocabulary_sizes(sizes: Sequence[int], chinese: Sequence[float], english: Sequence[float], chosen: int) -> Any:
@@ -38,9 +39,9 @@ def vocabulary_sizes(sizes: Sequence[int], chinese: Sequence[float], english: Se
         axis.axvline(chosen, color=GREY, linestyle=":", linewidth=1.2)
         axis.legend()
     gained = moves({label("english"): english, label("chinese"): chinese})
-    costs = listed(f"{short(chosen * width / 1e6)} at width {width}" for width in (128, 512))
-    return described(
-        figure,
-        f"{label('chars_per_token')} for vocabularies from {sizes[0]} to {sizes[-1]}: {gained}; and "
-        f"{label('embedding_millions')}, which the chosen {chosen} makes {costs}.",
-    )
+    costs = listed(say("{millions} at width {width}", millions=short(chosen * width / 1e6), width=width)
+                   for width in (128, 512))  # fmt: skip
+    words = say("{length} for vocabularies from {first} to {last}: {gained}; and {cost}, which the chosen {chosen} "
+                "makes {costs}.", length=label("chars_per_token"), first=sizes[0], last=sizes[-1], gained=gained,
+                cost=label("embedding_millions"), chosen=chosen, costs=costs)  # fmt: skip
+    return described(figure, words)

@@ -1,0 +1,209 @@
+"""What code shows in another language: the catalogues, the notebooks that choose one, and the Chinese font."""
+
+import ast
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fontTools.ttLib import TTFont
+from test_alt_texts import DRAWN
+
+from minimind_lite import course
+from minimind_lite.course.exercises.calling import LocalCaller
+from minimind_lite.course.exercises.core import every_check
+from minimind_lite.course.kit import chinese_font, language, sentences, style
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.kit.labels import label
+from minimind_lite.course.notebooks import colab
+from minimind_lite.course.runner.plan import make_plan
+from minimind_lite.files import repository_root
+from tools import catalogue
+
+COURSE = repository_root() / "minimind_lite" / "course"
+# Modules whose sentences are still English only. Whoever translates one takes it out of here.
+NOT_YET = {
+    *(f"chapters/{name}/figures.py" for name in (
+        "distill", "dpo", "generation", "grpo", "lora", "moe", "ppo", "pretrain", "reason", "scale", "swiglu",
+        "transformer",
+    )),
+    *(f"chapters/{name}/checks.py" for name in (
+        "attention", "distill", "dpo", "generation", "grpo", "lora", "moe", "pretrain", "reason", "rmsnorm", "rope",
+        "scale", "sft", "swiglu", "tokenizer", "transformer",
+    )),
+}  # fmt: skip
+# What a module says of a picture or of an answer: (function, position of the argument that must be translatable).
+SPOKEN = {"described": (1,), "drawing": (1,), "task.that": (1,), "task.equal": (2,)}
+
+
+@pytest.fixture
+def chinese() -> Iterator[None]:
+    with language.speaking("zh"):
+        yield
+
+
+def untranslatable(source: str) -> list[str]:
+    """Sentences that no catalogue can hold: f-strings where ``say`` with named values is meant."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            for place in SPOKEN.get(ast.unparse(node.func), ()):
+                if len(node.args) > place and isinstance(node.args[place], ast.JoinedStr):
+                    found.append(ast.unparse(node.args[place]))
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.JoinedStr) and "exercises.core" in source:
+            found.append(ast.unparse(node.value))
+    return found
+
+
+def unfinished() -> set[str]:
+    """Modules with a sentence that cannot be translated, or a message without a Chinese one."""
+    paths = {path.relative_to(COURSE).as_posix(): path.read_text(encoding="utf-8") for path in catalogue.sources()}
+    found = {name for name, source in paths.items() if untranslatable(source)}
+    missing = [one for one in catalogue.fresh("zh") if one.id and not one.string]
+    return found | {name.removeprefix("course/") for one in missing for name, _ in one.locations}
+
+
+def test_no_message_is_missing_but_in_the_modules_not_yet_done() -> None:
+    assert unfinished() == NOT_YET
+
+
+def test_the_catalogue_is_up_to_date_and_has_the_same_placeholders() -> None:
+    for path, content in catalogue.files("zh").items():
+        assert catalogue.is_current(path, content), f"{path.name}: python tools/catalogue.py"
+        assert not catalogue.is_current(path, content.replace("步".encode(), "歩".encode()))
+    assert catalogue.other_placeholders(catalogue.fresh("zh")) == []
+
+
+def test_another_placeholder_is_found() -> None:
+    made = catalogue.Catalog(locale="zh")
+    made.add("{a} and {b}", "{a}和{c}")
+    made.add("{a}", "{a}")
+    assert len(catalogue.other_placeholders(made)) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('say("one")', ["one"]),
+        ('say("one" if x else "two", a=1)', ["one", "two"]),
+        ("say(text)", []),
+        ('x.say("one")', []),
+    ],
+)
+def test_messages_are_found_where_they_are_said(source: str, found: list[str]) -> None:
+    assert list(catalogue.said(source)) == found
+
+
+def test_messages_of_checks_are_titles_and_sentences() -> None:
+    source = '''"""A module of checks."""
+WRONG = "you did this and that"
+@check("02.a", points=1)
+def check_a(task):
+    """The title"""
+    task.that(rearrange(x, "b h"), f"not {this} one here", {WRONG: 1})
+    return "it is right now"
+'''
+    assert sorted(catalogue.check_messages(source)) == ["The title", "it is right now", "you did this and that"]
+
+
+def test_sentences_are_spoken_in_the_language_that_was_chosen(chinese: None) -> None:
+    assert label("step") == "步" and label("query") == "查询在" and label("no_such_label") == "no such label"
+    assert sentences.move("损失", [5, 1, 4]) == "损失从 5 降到 4，中间低到 1"
+    assert sentences.listed(["甲", "乙", "丙"]) == "甲、乙和丙"
+    assert sentences.spread([2, 1]) == "从 1 到 2"
+    with language.speaking("en"):
+        assert label("step") == "step" and sentences.listed("ab") == "a and b"
+    assert language.language() == "zh"
+
+
+def test_values_are_filled_in_and_braces_without_values_stay(chinese: None) -> None:
+    assert language.say("{first} and {last}", first="{x}", last=2) == "{x}和 2"
+    assert language.say("return {…}") == "return {…}"
+    assert language.say("") == ""
+    assert language.say("{name} falls from {first} to {last}", name="float16", first=9, last=1) == "float16 从 9 降到 1"
+    assert language.spaced("原样 从 1") == "原样从 1"
+
+
+def test_an_unknown_language_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="'fr'; there are: en, zh"):
+        course.begin("02_rmsnorm", output_dir=tmp_path, language="fr")
+    with pytest.raises(CourseError, match="'fr'"):
+        make_plan(language="fr")
+
+
+def test_a_notebook_speaks_its_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
+    try:
+        colab.setup("02_rmsnorm", language="zh")
+        chapter = course.begin("02_rmsnorm", output_dir=tmp_path, language="zh")
+        chapter.claim("x", True)
+        every_check()["02.rms_norm"](lambda x, weight, eps: None)
+        said = capsys.readouterr().out
+        course.begin("02_rmsnorm", output_dir=tmp_path)
+        assert "about 0.3 minutes" in capsys.readouterr().out
+    finally:
+        language.use_language("en")
+    for words in (
+        "个线程",
+        "各规模所需分钟数",
+        "大约 0.3 分钟",
+        "✓ 这次运行中成立：x",
+        "不对 · 02.rms_norm · 你的函数什么也没返回",
+    ):
+        assert words in said
+
+
+def test_a_check_says_the_mistake_in_chinese(chinese: None) -> None:
+    check = every_check()["02.root_mean_square"]
+    verdict = check.judge(LocalCaller(lambda x, eps: (x.pow(2).sum(-1, keepdim=True) + eps).sqrt()))
+    assert verdict.message.startswith("你把平方加了起来")
+
+
+def test_a_run_in_chinese_takes_the_chinese_chapters_and_tells_the_others() -> None:
+    plan = make_plan(first="02", last="18", language="zh")
+    editions = {path.stem: path.parent.name for path in plan.chapters}
+    assert editions["02_rmsnorm"] == "zh"
+    for path in plan.chapters:
+        assert plan.parameters[path].get("language") == (None if path.parent.name == "zh" else "zh")
+    assert all(path.parent.name == "notebooks" for path in make_plan().chapters)
+
+
+DONE = {one: draw for one, draw in DRAWN.items()
+        if f"{one.__module__.partition('course.')[2].replace('.', '/')}.py" not in NOT_YET}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", DONE, ids=lambda one: f"{one.__module__.split('.')[-2]}.{one.__name__}")
+def test_a_figure_is_described_in_chinese_alone(function: Any, chinese: None) -> None:
+    said = DRAWN[function]().alt
+    assert said.endswith("。") and re.search("[\u4e00-\u9fff]", said)
+    assert not re.search(r"\b(the|of|and|from|to|with|is|in|at|over)\b", said), said
+
+
+@pytest.mark.parametrize("function", DRAWN, ids=lambda one: f"{one.__module__.split('.')[-2]}.{one.__name__}")
+@pytest.mark.parametrize("speech", language.LANGUAGES)
+def test_no_figure_lacks_a_glyph(function: Any, speech: str) -> None:
+    with language.speaking(speech), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")
+        DRAWN[function]().savefig(io.BytesIO())
+
+
+def test_a_missing_glyph_would_be_seen() -> None:
+    figure, axis = style.subplots()
+    axis.set_title("\U0002070e")  # a character that only the largest fonts have
+    with warnings.catch_warnings(), pytest.raises(UserWarning, match="Glyph"):
+        warnings.filterwarnings("error", message="Glyph")
+        figure.savefig(io.BytesIO())
+
+
+def test_the_font_has_every_character_of_the_catalogue_and_its_licence_and_is_small() -> None:
+    known = TTFont(chinese_font.CHINESE_FONT).getBestCmap()
+    text = (language.LOCALE / "zh" / "LC_MESSAGES" / "course.po").read_text(encoding="utf-8")
+    assert {one for one in text if "\u3000" <= one <= "\uffff" and ord(one) not in known} == set()
+    assert {one for one in "床前明月光疑是地上霜举头望明月低头思故乡" if ord(one) not in known} == set()
+    assert chinese_font.CHINESE_FONT.stat().st_size < 500_000
+    assert "SIL OPEN FONT LICENSE" in chinese_font.CHINESE_FONT.with_name("OFL.txt").read_text(encoding="utf-8")

@@ -1,0 +1,237 @@
+"""The Chinese edition: laid out from the English notebooks, kept in step with them, and set as Chinese is set."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from course_kit import RECORD, write_chapter
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+
+from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.notebooks import chinese, colab, files, links, stamping, translated, translation
+from minimind_lite.files import repository_root
+
+STORED = [path for path in translation.sources() if files.edition_path(path, "zh").is_file()]
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_stored_edition_is_in_step(path: Path) -> None:
+    assert translation.problems(path) == []
+
+
+@pytest.mark.parametrize("path", files.chapters_in("zh"), ids=lambda path: path.stem)
+def test_a_stored_chinese_chapter_is_in_order(path: Path) -> None:
+    assert stamping.problems(path) == []
+
+
+@pytest.fixture
+def english(tmp_path: Path) -> Path:
+    """A small English chapter with ids, and its edition laid out and written."""
+    path = write_chapter(tmp_path / "notebooks", "00_toy", RECORD, "print(2)")
+    stamping.stamp_chapters([path])
+    translation.start(path)
+    edit(files.edition_path(path, "zh"), lambda cells: [write(cell) for cell in cells if cell.cell_type == "markdown"])
+    assert translation.mark_done(path) == 2
+    assert translation.problems(path) == []
+    return path
+
+
+def write(cell: Any) -> None:
+    cell.source = "# 玩具章\n\n你会看到不多的东西。" if cell.source.startswith("# ") else "## 做点事"
+
+
+def edit(path: Path, change: Any) -> None:
+    notebook = files.read(path)
+    change(notebook.cells)
+    files.write(notebook, path)
+
+
+def test_a_new_edition_is_open_and_has_the_same_code_but_for_the_language(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path / "notebooks", "00_toy", RECORD)
+    stamping.stamp_chapters([path])
+    assert translation.problems(path) == [] and translation.share(path) == translation.Share(path, 2, 0, 0)
+    translation.start(path)
+    english, chinese_one = files.read(path), files.read(files.edition_path(path, "zh"))
+    differing = [
+        (one.source, other.source)
+        for one, other in zip(english.cells, chinese_one.cells, strict=True)
+        if one.cell_type == "code" and one.source != other.source
+    ]
+    assert [one.replace('"00_toy"', '"00_toy", language="zh"') for one, _ in differing[:1]] == [differing[0][1]]
+    assert [(one.replace('"en"', '"zh"'), other) for one, other in differing[1:]] == [(differing[1][1],) * 2]
+    assert sorted(line.split(": ")[1] for line in translation.problems(path)) == ["open", "open"]
+    assert "notebooks/zh/00_toy.ipynb) · [English](../00_toy.ipynb)" in chinese_one.cells[0].source
+
+
+def test_code_in_another_language_names_it_in_setup_and_parameters_only() -> None:
+    parameters = new_code_cell('language = "en"\nx = 1', metadata={"tags": ["parameters"]})
+    other = new_code_cell('language = "en"')
+    assert translation.code_in(parameters, "00_toy", "zh") == 'language = "zh"\nx = 1'
+    assert translation.code_in(other, "00_toy", "zh") == 'language = "en"'
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "words"),
+    [
+        ("english", lambda cells: setattr(cells[4], "source", "## Toil"), "stale: md-"),
+        ("english", lambda cells: cells.insert(3, new_markdown_cell("New", id="md-00000000")), "missing: md-00000000"),
+        ("english", lambda cells: cells.pop(4), "extra: md-"),
+        ("english", lambda cells: setattr(cells[-1], "source", "print(3)"), "'print(2)' instead of 'print(3)'"),
+        ("english", lambda cells: cells.append(new_code_cell("x = 1")), "5 code cells, and 6 in English"),
+        ("english", lambda cells: cells[-1].metadata.update(tags=["main-plot"]), "other tags"),
+        ("zh", lambda cells: setattr(cells[2], "source", cells[2].source + "\nx = 1"), "'x = 1' instead of ''"),
+        ("zh", lambda cells: setattr(cells[2], "source", cells[2].source.replace("zh", "en")), "language"),
+        ("zh", lambda cells: cells.append(new_markdown_cell("多了一格", id="md-00000001")), "extra: md-00000001"),
+        ("zh", lambda cells: cells.reverse(), "differs"),
+        ("zh", lambda cells: cells.insert(0, cells.pop(4)), "another order"),
+        ("zh", lambda cells: setattr(cells[4], "source", "## 做点事,然后"), "half-width punctuation"),
+    ],
+)
+def test_the_check_names_each_planted_difference(english: Path, which: str, change: Any, words: str) -> None:
+    edit(english if which == "english" else files.edition_path(english, "zh"), change)
+    assert any(words in line for line in translation.problems(english)), translation.problems(english)
+
+
+def test_a_stale_cell_is_marked_only_by_its_name(english: Path) -> None:
+    edit(english, lambda cells: setattr(cells[4], "source", "## Toil"))
+    stale = files.read(english).cells[4].id
+    assert translation.share(english) == translation.Share(english, 2, 1, 1)
+    assert translation.mark_done(english) == 0
+    assert translation.mark_done(english, [stale]) == 1
+    assert translation.problems(english) == []
+    with pytest.raises(CourseError, match="no Markdown cell md-no"):
+        translation.mark_done(english, ["md-no"])
+
+
+def test_a_badge_that_changes_makes_nothing_stale(english: Path) -> None:
+    edit(english, lambda cells: setattr(cells[0], "source", cells[0].source.replace("/main/", "/v1/")))
+    assert translation.problems(english) == []
+
+
+def test_laying_out_again_keeps_texts_and_outputs_and_takes_over_the_code(english: Path) -> None:
+    target = files.edition_path(english, "zh")
+    edit(target, lambda cells: cells[-1].outputs.append(new_output("stream", text="2\n")))
+    edit(english, lambda cells: [setattr(cells[-2], "source", "x = 5"), cells.pop(4)])
+    lost = translation.start(english)
+    assert len(lost) == 1 and lost[0].endswith("## 做点事")
+    assert translation.problems(english) == []
+    cells = files.read(target).cells
+    assert cells[-2].source == "x = 5" and cells[-1].outputs[0].text == "2\n" and cells[0].source.startswith("# 玩具章")
+
+
+def test_a_text_that_was_edited_comes_back_and_only_what_changed_is_marked(tmp_path: Path) -> None:
+    path = write_chapter(tmp_path / "notebooks", "00_toy", RECORD)
+    stamping.stamp_chapters([path])
+    translation.start(path)
+    text = translation.as_text(path)
+    assert translation.take_text(path, text) == 0
+    assert translation.take_text(path, text.replace("## Work", "## 做点事")) == 1
+    assert translation.share(path) == translation.Share(path, 2, 1, 0)
+    assert files.read(files.edition_path(path, "zh")).cells[4].source == "## 做点事"
+    with pytest.raises(CourseError, match="no cell md-99"):
+        translation.take_text(path, "<!-- md-99 -->\n\n文字")
+
+
+def test_a_chapter_edited_through_jupytext_finds_its_cells_again(english: Path) -> None:
+    import jupytext
+
+    target = files.edition_path(english, "zh")
+    text = jupytext.writes(nbformat.read(target, as_version=4), fmt="py:percent").replace("做点事", "做点别的")
+    nbformat.write(jupytext.reads(text, fmt="py:percent"), target)
+    assert translation.start(english) == [] and translation.problems(english) == []
+    assert [one.id for one in files.read(target).cells] == [one.id for one in files.read(english).cells]
+    assert files.read(target).cells[4].source == "## 做点别的"
+
+
+def test_an_english_notebook_with_an_edition_leads_to_it() -> None:
+    for path in STORED:
+        folder = translation.FOLDERS[path.parent.name]
+        assert colab.badge(path.stem, folder).endswith(f" · [中文版](zh/{path.name})")
+        assert colab.badge(path.stem, folder) in files.read(path).cells[0].source
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_links_stay_inside_the_edition_where_it_goes_on(path: Path) -> None:
+    folder = translation.FOLDERS[path.parent.name]
+    for cell in files.read(files.edition_path(path, "zh")).cells:
+        text = stamping.without_badge(cell.source) if cell.cell_type == "markdown" else ""
+        assert links.inside_edition(text, folder, "zh") == text
+        for link in re.findall(r"\]\(([^)\s#:]+)(?=[)#])", text):
+            assert (repository_root() / folder / "zh" / link).exists(), link
+
+
+@pytest.mark.parametrize(
+    ("link", "led"),
+    [
+        ("01_one.ipynb", "01_one.ipynb"),
+        ("02_two.ipynb#a", "../02_two.ipynb#a"),
+        ("../02_two.ipynb", "../02_two.ipynb"),
+        ("../exercises/01_one.ipynb", "../../exercises/zh/01_one.ipynb"),
+        ("../exercises/02_two.ipynb", "../../exercises/02_two.ipynb"),
+        ("../../exercises/zh/01_one.ipynb", "../../exercises/zh/01_one.ipynb"),
+        ("../pyproject.toml", "../../pyproject.toml"),
+        ("https://example.org/a.ipynb", "https://example.org/a.ipynb"),
+        ("#recap", "#recap"),
+    ],
+)
+def test_a_link_leads_to_the_edition_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str, led: str
+) -> None:
+    made = ("notebooks/01_one", "notebooks/02_two", "notebooks/zh/01_one", "exercises/01_one", "exercises/02_two",
+            "solutions/zh/01_one", "exercises/zh/01_one")  # fmt: skip
+    for name in (*(f"{one}.ipynb" for one in made), "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(links, "repository_root", lambda: tmp_path)
+    assert links.inside_edition(f"见 [这里]({link})。", "notebooks", "zh") == f"见 [这里]({led})。"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("它会变大,然后爆炸。", "half-width"),
+        ("为什么?", "half-width"),
+        ("注意力(attention)", "half-width"),
+        ("到此为止.", "half-width"),
+        ("用**RMSNorm**除以长度", "no space"),
+        ("共16层", "no space"),
+        ("长度 ，方向", "a space beside"),
+        ("真的吗？？", "doubled"),
+        ("等等...", "doubled"),
+        ("每个令牌是一个向量", "词元"),
+        ("**先修：**只需第 00 章", "emphasis"),
+        ("它会**“爆炸”** 的", "emphasis"),
+    ],
+)
+def test_what_is_ill_set_is_named(text: str, words: str) -> None:
+    assert any(words in line for line in chinese.style_problems(text)), chinese.style_problems(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["它会变大，然后“爆炸”（overflow）。", "用 **RMSNorm** 除以长度，共 16 层……", "English, only: it is left alone.",
+     "见[第 3 章](03_rope.ipynb)。", "设 $a,b$ 为 `f(x,y)` 的值。", "比例为 3:1，误差 0.5%。",
+     "**先修**：只需 *一章*。", "**1. 平方。** 症状：全是**零**，没有**错**"],
+)  # fmt: skip
+def test_what_is_well_set_passes(text: str) -> None:
+    assert chinese.style_problems(text) == []
+
+
+def test_the_glossary_has_each_term_once_and_names_chapters_that_exist() -> None:
+    terms = chinese.glossary()
+    numbers = {path.stem.partition("_")[0] for path in files.chapter_paths()}
+    assert len({one["term"] for one in terms}) == len(terms) > 40
+    assert {one["chapter"] for one in terms} <= numbers
+    for one in terms:
+        assert set(one) <= {"term", "zh", "chapter", "instead_of"} and re.search(chinese.HAN, one["zh"])
+        assert one["zh"] not in one.get("instead_of", [])
+
+
+def test_the_command_wants_to_know_which_notebook_a_cell_is_in() -> None:
+    with pytest.raises(CourseError, match="one --done NN"):
+        translated.change((), (), ["md-1"], "notebooks")
+    with pytest.raises(CourseError, match="no notebook is called 77"):
+        translation.sources(["77"])
+    assert re.fullmatch(r"\d+ of \d+ notebooks, \d+% of all cells are rendered in zh", translated.summary())

@@ -1,0 +1,155 @@
+"""Write the catalogues of the words that the course's code shows, in course/locale.
+
+    python tools/catalogue.py            take over new messages, drop those that are gone, compile
+    python tools/catalogue.py --check    change nothing; say what is not up to date or not translated, and exit 1
+
+A message is what stands in ``say("…")``, a label in a ``labels.py``, a label that is only its own name, or a sentence
+of a check. The translations themselves are edited in course.po, by hand or with any gettext editor.
+"""
+
+import argparse
+import ast
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.mofile import read_mo, write_mo
+from babel.messages.pofile import read_po, write_po
+
+from minimind_lite.course.kit.labels import every_label
+from minimind_lite.course.kit.language import DOMAIN, LANGUAGES, LOCALE
+from minimind_lite.files import repository_root
+
+COURSE = repository_root() / "minimind_lite" / "course"
+PLACEHOLDER = re.compile(r"\{(\w*)\}")
+Message = tuple[str, str | None, str]  # the text, the label's key if it is one, the file that holds it
+
+
+def sources() -> list[Path]:
+    """The modules whose words a learner may see."""
+    return sorted(COURSE.rglob("*.py"))
+
+
+def messages() -> Iterator[Message]:
+    """Every message of the course, file by file."""
+    for path in sources():
+        name, text = path.relative_to(COURSE.parent).as_posix(), path.read_text(encoding="utf-8")
+        yield from ((one, None, name) for one in said(text))
+        if path.name == "checks.py":
+            yield from ((one, None, name) for one in check_messages(text))
+    labels = every_label()
+    for key, words in labels.items():
+        yield words, key, "course/labels"
+    yield from ((key.replace("_", " "), key, "course/labels") for key in sorted(bare_labels() - labels.keys()))
+
+
+def said(source: str) -> Iterator[str]:
+    """The messages that a module gives to ``say``, both of ``say("…" if condition else "…")``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "say" and node.args:
+            first = node.args[0]
+            chosen = (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,)
+            yield from (str(one.value) for one in chosen if isinstance(one, ast.Constant))
+
+
+def bare_labels() -> set[str]:
+    """Keys that code gives to ``label``; those that no ``labels.py`` has are shown as their own name."""
+    notebooks = sorted((repository_root() / "notebooks").glob("*.ipynb"))
+    texts = [path.read_text(encoding="utf-8").replace('\\"', '"') for path in (*sources(), *notebooks)]
+    return {key for text in texts for key in re.findall(r"""\b(?:label|slider)\([\"'](\w+)[\"']""", text)}
+
+
+def check_messages(source: str) -> Iterator[str]:
+    """The plain sentences of a module of checks: titles, and whatever is said of an answer."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    prose = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any("check(" in ast.unparse(one) for one in node.decorator_list):
+            yield (ast.get_docstring(node) or "").partition("\n")[0]
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            words = re.findall(r"[A-Za-z]{2,}", node.value)
+            if node.value not in prose and len(words) > 2 and " " in node.value:
+                yield node.value
+
+
+def fresh(language: str) -> Catalog:
+    """The stored catalogue with the messages that the code has now."""
+    template = Catalog(fuzzy=False)
+    for text, key, name in messages():
+        template.add(text, context=key, locations=[(name, None)], auto_comments=[])
+    path = LOCALE / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+    catalogue = read_po(io.BytesIO(path.read_bytes()), locale=language) if path.is_file() else Catalog(locale=language)
+    catalogue.update(template, no_fuzzy_matching=True)
+    catalogue.obsolete.clear()
+    return catalogue
+
+
+def as_po(catalogue: Catalog) -> bytes:
+    """The catalogue as it is stored: sorted, without dates, which would differ with every run."""
+    made = io.BytesIO()
+    write_po(made, catalogue, width=110, sort_output=True, omit_header=True)
+    fields = ("Content-Type: text/plain; charset=utf-8", "Plural-Forms: nplurals=1; plural=0;")
+    header = 'msgid ""\nmsgstr ""\n' + "".join(f'"{one}\\n"\n' for one in fields)
+    return header.encode() + b"\n" + made.getvalue().lstrip()
+
+
+def as_mo(po: bytes, language: str) -> bytes:
+    """The compiled form, which gettext reads."""
+    made = io.BytesIO()
+    write_mo(made, read_po(io.BytesIO(po), locale=language))
+    return made.getvalue()
+
+
+def files(language: str) -> dict[Path, bytes]:
+    """What has to stand in the catalogue's two files."""
+    folder, po = LOCALE / language / "LC_MESSAGES", as_po(fresh(language))
+    return {folder / f"{DOMAIN}.po": po, folder / f"{DOMAIN}.mo": as_mo(po, language)}
+
+
+def words_in(path: Path, content: bytes) -> dict[tuple[str, str], str]:
+    """(key, message) → translation, of either file: the rest of it depends on the version of Babel."""
+    read = read_mo if path.suffix == ".mo" else read_po
+    return {(one.context or "", str(one.id)): str(one.string) for one in read(io.BytesIO(content)) if one.id}
+
+
+def is_current(path: Path, content: bytes) -> bool:
+    """Whether the stored file says what it would say if it were written now."""
+    return path.is_file() and words_in(path, path.read_bytes()) == words_in(path, content)
+
+
+def other_placeholders(catalogue: Catalog) -> list[str]:
+    """Translations whose named values are not those of the message."""
+    return [
+        f"{one.id!r}: its translation has other placeholders, {one.string!r}"
+        for one in catalogue
+        if one.id and one.string and set(PLACEHOLDER.findall(one.id)) != set(PLACEHOLDER.findall(one.string))
+    ]
+
+
+def main() -> int:
+    """Write or check every catalogue; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check, wrong = parser.parse_args().check, []
+    for language in LANGUAGES[1:]:
+        for path, content in files(language).items():
+            if check and not is_current(path, content):
+                wrong.append(f"{path.name} of {language} is not up to date: python tools/catalogue.py")
+            elif not check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        catalogue = fresh(language)
+        wrong += other_placeholders(catalogue)
+        every = [one for one in catalogue if one.id]
+        print(f"{language}: {sum(bool(one.string) for one in every)} of {len(every)} messages are translated")
+    print("\n".join(wrong))
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
