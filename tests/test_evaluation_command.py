@@ -93,7 +93,7 @@ def test_the_list_says_where_each_comes_from() -> None:
         (["MODELS/nothing"], "nothing: there is no such folder"),
         (["MODELS"], "config.json does not exist: a model folder"),
         (["MODELS/one", "MODELS/one"], "two of the models are the same"),
-        (["MODELS/one", "--suite", "nothing"], "neither a folder nor one of samples, ceval"),
+        (["MODELS/one", "--suite", "nothing"], "neither a folder nor one of samples, samples-zh, samples-en, ceval"),
         (["MODELS/one", "--suite", "ceval=MODELS"], "no file with val in its name"),
         (["MODELS/one", "--suite", "samples", "--suite", "samples"], "two of the suites are the same: samples/letter"),
         (["MODELS/one", "--scoring", "word"], "scoring must be letter, answer, both or default"),
