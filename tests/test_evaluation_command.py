@@ -98,6 +98,8 @@ def test_the_list_says_where_each_comes_from() -> None:
         (["MODELS/one", "--suite", "samples", "--suite", "samples"], "two of the suites are the same: samples/letter"),
         (["MODELS/one", "--scoring", "word"], "scoring must be letter, answer, both or default"),
         (["MODELS/one", "--shots", "99"], "99 examples were asked for, and"),
+        (["MODELS/one", "--engine", "other"], "engine must be own or lm-eval, not 'other'"),
+        (["MODELS/one", "--engine", "lm-eval", "--document-start"], "lm-eval puts no start token before a text"),
     ],
 )
 def test_bad_input_is_one_clear_message(arguments: list[str], words: str, models: Path, tmp_path: Path) -> None:
@@ -186,3 +188,11 @@ def test_a_tokenizer_without_a_first_token_is_an_error() -> None:
 
     with pytest.raises(PretrainedError, match="bare: its tokenizer has no token that begins or ends a text"):
         _ = ForeignModel(None, Bare()).start_id
+
+
+def test_the_other_engine_says_how_it_is_installed(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    code, said = minimind(models / "one", "--engine", "lm-eval", "--limit", 2, "--output", tmp_path / "out")
+    assert code == 1 and 'pip install "minimind-lite[lm-eval]"' in said and not (tmp_path / "out").exists()

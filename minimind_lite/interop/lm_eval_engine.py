@@ -5,8 +5,8 @@ files, its own prompts and its own forward passes; only where the data lie is ch
 the columns of the Hugging Face hub, which is what its tasks read. What it finds becomes the same table and picture.
 
 For C-Eval, and for everything in English, its prompts are ours to the letter. For CMMLU and ACLUE it names each of
-their subjects in a sentence of its own, so scores there differ a little. For TMMLU+ its task, and for the sample exams
-the one of CMMLU, is taken without subjects.
+their subjects in a sentence of its own, so scores there differ a little. For TMMLU+, the sample exams, and subjects
+that it does not know, its task for CMMLU is introduced by our sentence.
 """
 
 import json
@@ -18,10 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from minimind_lite.data.benchmarks import LETTERS, Benchmark, Question, read_with_rows
+from minimind_lite.data.benchmarks import LETTERS, Benchmark, Question, read_with_rows, subject_names
 from minimind_lite.data.tables import Row
 from minimind_lite.evaluation.harness import Candidate, ScoredItem
-from minimind_lite.evaluation.suites import Item, Suite
+from minimind_lite.evaluation.suites import Item, Suite, introduction
 from minimind_lite.interop.any_model import ModelPath, as_plain_folder
 from minimind_lite.settings import ConfigError
 
@@ -37,6 +37,7 @@ class TaskFile:
     columns: Columns
     changes: Mapping[str, Any] = field(default_factory=dict)  # to what the file says
     template: str = ""  # the file for subjects that have none of their own
+    introduced: bool = False  # our sentence about the subject is put first, as always for such subjects
 
 
 def _lettered(question: Question, row: Row) -> dict[str, Any]:
@@ -61,14 +62,13 @@ def _numbered(question: Question, row: Row) -> dict[str, Any]:
     return dict(row.values) | {"label": question.answer}
 
 
-_WITHOUT_SUBJECT = {"description": "以下是单项选择题，请选出其中的正确答案。\n\n"}
-_CMMLU = TaskFile("cmmlu/_default_template_yaml", _lettered, _WITHOUT_SUBJECT)
+_CMMLU = "cmmlu/_default_template_yaml"
 TASKS = {  # suite → lm-eval's task
-    "samples/letter": _CMMLU,
+    "samples/letter": TaskFile(_CMMLU, _lettered, introduced=True),
     "ceval/letter": TaskFile("ceval/ceval-valid_{group}.yaml", _lettered, {}, "ceval/_default_ceval_yaml"),
-    "cmmlu/letter": TaskFile("cmmlu/cmmlu_{group}.yaml", _lettered, {}, "cmmlu/_default_template_yaml"),
+    "cmmlu/letter": TaskFile("cmmlu/cmmlu_{group}.yaml", _lettered, {}, _CMMLU),
     "aclue/letter": TaskFile("aclue/aclue_{group}.yaml", _lettered, {}, "aclue/_default_template_yaml"),
-    "tmmluplus/letter": _CMMLU,
+    "tmmluplus/letter": TaskFile(_CMMLU, _lettered, introduced=True),
     "openbookqa/answer": TaskFile("openbookqa/openbookqa.yaml", _labelled),
     "arc/answer": TaskFile("arc/arc_easy.yaml", _labelled),
     "piqa/answer": TaskFile("piqa/piqa.yaml", _numbered),
@@ -121,13 +121,15 @@ class LmEval:
         wanted = {item.id: item for item in missing}
         asked = [pair for pair in read_with_rows(benchmark, folder) if pair[0].id in wanted]
         shown = read_with_rows(benchmark, folder, examples=True) if suite.shots else []
+        names = subject_names(folder)
         by_subject = suite.scoring == "letter" or suite.shots > 0
         for group in dict.fromkeys(question.group if by_subject else "" for question, _ in asked):
             rows, examples = (
                 [pair for pair in pairs if not by_subject or pair[0].group == group] for pairs in (asked, shown)
             )
             items = [wanted[question.id] for question, _ in rows]
-            yield from run_task(model, suite, group, rows, examples, items)
+            sentence = introduction(names.get(group)) if suite.scoring == "letter" else ""
+            yield from run_task(model, suite, group, sentence, rows, examples, items)
 
     def _loaded(self, candidate: Candidate) -> Any:
         from lm_eval.models.huggingface import HFLM
@@ -163,23 +165,32 @@ def run_task(
     model: Any,
     suite: Suite,
     group: str,
+    sentence: str,
     rows: Sequence[tuple[Question, Row]],
     examples: Sequence[tuple[Question, Row]],
     items: Sequence[Item],
 ) -> list[ScoredItem]:
-    """Run lm-eval's task of a suite on these rows, which are those of ``items``. model: lm-eval's HFLM."""
+    """Run lm-eval's task of a suite on these rows, which are those of ``items``.
+
+    model: lm-eval's HFLM. sentence: what introduces a subject that lm-eval does not know.
+    """
     import lm_eval
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     with TemporaryDirectory(prefix="minimind-") as folder:
-        task = _task(suite, group, rows, examples, Path(folder))
+        task = _task(suite, group, sentence, rows, examples, Path(folder))
         done = lm_eval.evaluate(lm=model, task_dict={suite.name: task}, bootstrap_iters=0, log_samples=True)
     samples = sorted(done["samples"][suite.name], key=lambda one: int(one["doc_id"]))
     return [_scored(model, sample, item) for sample, item in zip(samples, items, strict=True)]
 
 
 def _task(
-    suite: Suite, group: str, rows: Sequence[tuple[Question, Row]], examples: Sequence[tuple[Question, Row]], home: Path
+    suite: Suite,
+    group: str,
+    sentence: str,
+    rows: Sequence[tuple[Question, Row]],
+    examples: Sequence[tuple[Question, Row]],
+    home: Path,
 ) -> Any:
     """lm-eval's own task, reading the rows from ``home``."""
     import lm_eval
@@ -188,7 +199,9 @@ def _task(
 
     ours, tasks = TASKS[suite.key], Path(lm_eval.__file__).parent / "tasks"
     own = tasks / ours.file.format(group=group)
-    changes = dict(ours.changes) if own.is_file() else _WITHOUT_SUBJECT | dict(ours.changes)
+    changes = dict(ours.changes)
+    if ours.introduced or not own.is_file():
+        changes["description"] = sentence
     config = load_yaml(own if own.is_file() else tasks / ours.template)
     files = {"asked": rows, "shown": examples} if examples else {"asked": rows}
     for name, pairs in files.items():
