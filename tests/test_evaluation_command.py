@@ -15,6 +15,7 @@ from minimind_lite.config import preset
 from minimind_lite.data.benchmarks import BENCHMARKS
 from minimind_lite.evaluation.harness import score_items
 from minimind_lite.evaluation.likelihood import OwnModel
+from minimind_lite.evaluation.report import Score, above_chance
 from minimind_lite.evaluation.suites import make_suites
 from minimind_lite.interop.any_model import ForeignModel, candidate, open_model
 from minimind_lite.model.pretrained import PretrainedError, save_pretrained
@@ -67,6 +68,26 @@ def test_several_models_and_suites_end_in_one_table(models: Path, gpt2: Path, tm
     assert minimind(*command)[0] == 0
     assert (out / "items.jsonl").read_text(encoding="utf-8") == lines
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == results
+
+
+def test_a_radar_is_drawn_of_three_suites_and_removed_with_fewer(models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    suites = [word for name in ("samples", "samples-zh", "samples-en") for word in ("--suite", name)]
+    command = (models / "one", models / "two", "--limit", 4, "--output", tmp_path)
+    code, said = minimind(*command, *suites)
+    assert code == 0 and "radar.png" in said
+    assert (tmp_path / "radar.png").read_bytes().startswith(b"\x89PNG")
+    code, said = minimind(*command, *suites[:4])
+    assert code == 0 and "radar.png" not in said and not (tmp_path / "radar.png").exists()
+
+
+def test_the_middle_of_the_radar_is_chance() -> None:
+    def lies_at(value: float, chance: float) -> float:
+        return above_chance(Score("s", "accuracy", "m", 9, value, None, None, chance, 0, {}))
+
+    assert [lies_at(0.25, 0.25), lies_at(1.0, 0.25), lies_at(0.75, 0.5), lies_at(0.1, 0.25), lies_at(0.4, 0.0)] == [
+        0.0, 1.0, 0.5, 0.0, 0.4,
+    ]  # fmt: skip
 
 
 def test_samples_are_what_is_scored_if_nothing_else_is_named(models: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class LmEval:
 
     paths: of the candidates, by their digest. sources: the benchmark and the folder of every suite, by its key.
     Use it as a context manager: models that transformers cannot read as they lie are converted for that long.
-    Raises ConfigError for a suite that lm-eval has no task for, ModuleNotFoundError without lm-eval.
+    Raises ConfigError for a suite that lm-eval has no task for, and without lm-eval.
     """
 
     def __init__(
@@ -147,11 +147,11 @@ class LmEval:
 
 
 def version() -> str:
-    """lm-eval's version. Raises ModuleNotFoundError, which says how to install it."""
+    """lm-eval's version. Raises ConfigError, which says how to install it."""
     try:
         import lm_eval
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"--engine lm-eval needs the package lm-eval: {INSTALL}", name="lm_eval") from error
+        raise ConfigError(f"--engine lm-eval needs the package lm-eval; install it with: {INSTALL}") from error
     found: str = lm_eval.__version__
     return found
 
