@@ -18,7 +18,7 @@ FLOORS = (
 )  # fmt: skip
 REFERENCES = {"transformers", "trl", "peft"}  # what tests and chapters compare with; the library does not need them
 READS_FOREIGN_MODELS = {
-    ("interop/any_model.py", "transformers"),  # other people's architectures, where installed
+    ("interop/foreign.py", "transformers"),  # other people's architectures, where installed
     ("model/modeling_minimind_moe.py", "transformers"),  # goes out with a model, for transformers; nothing imports it
 }
 FUNCTION_LINES = 40

@@ -15,6 +15,7 @@ from minimind_lite.config import preset
 from minimind_lite.data.benchmarks import BENCHMARKS
 from minimind_lite.evaluation.harness import score_items
 from minimind_lite.evaluation.likelihood import OwnModel
+from minimind_lite.evaluation.report import Score, above_chance
 from minimind_lite.evaluation.suites import make_suites
 from minimind_lite.interop.any_model import ForeignModel, candidate, open_model
 from minimind_lite.model.pretrained import PretrainedError, save_pretrained
@@ -69,6 +70,26 @@ def test_several_models_and_suites_end_in_one_table(models: Path, gpt2: Path, tm
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == results
 
 
+def test_a_radar_is_drawn_of_three_suites_and_removed_with_fewer(models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    suites = [word for name in ("samples", "samples-zh", "samples-en") for word in ("--suite", name)]
+    command = (models / "one", models / "two", "--limit", 4, "--output", tmp_path)
+    code, said = minimind(*command, *suites)
+    assert code == 0 and "radar.png" in said
+    assert (tmp_path / "radar.png").read_bytes().startswith(b"\x89PNG")
+    code, said = minimind(*command, *suites[:4])
+    assert code == 0 and "radar.png" not in said and not (tmp_path / "radar.png").exists()
+
+
+def test_the_middle_of_the_radar_is_chance() -> None:
+    def lies_at(value: float, chance: float) -> float:
+        return above_chance(Score("s", "accuracy", "m", 9, value, None, None, chance, 0, {}))
+
+    assert [lies_at(0.25, 0.25), lies_at(1.0, 0.25), lies_at(0.75, 0.5), lies_at(0.1, 0.25), lies_at(0.4, 0.0)] == [
+        0.0, 1.0, 0.5, 0.0, 0.4,
+    ]  # fmt: skip
+
+
 def test_samples_are_what_is_scored_if_nothing_else_is_named(models: Path, tmp_path: Path) -> None:
     code, said = minimind(models / "one", "--output", tmp_path)
     assert code == 0 and "| samples/letter | accuracy | 150 | 25.0% |" in said
@@ -93,11 +114,13 @@ def test_the_list_says_where_each_comes_from() -> None:
         (["MODELS/nothing"], "nothing: there is no such folder"),
         (["MODELS"], "config.json does not exist: a model folder"),
         (["MODELS/one", "MODELS/one"], "two of the models are the same"),
-        (["MODELS/one", "--suite", "nothing"], "neither a folder nor one of samples, ceval"),
+        (["MODELS/one", "--suite", "nothing"], "neither a folder nor one of samples, samples-zh, samples-en, ceval"),
         (["MODELS/one", "--suite", "ceval=MODELS"], "no file with val in its name"),
         (["MODELS/one", "--suite", "samples", "--suite", "samples"], "two of the suites are the same: samples/letter"),
         (["MODELS/one", "--scoring", "word"], "scoring must be letter, answer, both or default"),
         (["MODELS/one", "--shots", "99"], "99 examples were asked for, and"),
+        (["MODELS/one", "--engine", "other"], "engine must be own or lm-eval, not 'other'"),
+        (["MODELS/one", "--engine", "lm-eval", "--document-start"], "lm-eval puts no start token before a text"),
     ],
 )
 def test_bad_input_is_one_clear_message(arguments: list[str], words: str, models: Path, tmp_path: Path) -> None:
@@ -186,3 +209,11 @@ def test_a_tokenizer_without_a_first_token_is_an_error() -> None:
 
     with pytest.raises(PretrainedError, match="bare: its tokenizer has no token that begins or ends a text"):
         _ = ForeignModel(None, Bare()).start_id
+
+
+def test_the_other_engine_says_how_it_is_installed(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    code, said = minimind(models / "one", "--engine", "lm-eval", "--limit", 2, "--output", tmp_path / "out")
+    assert code == 1 and 'pip install "minimind-lite[lm-eval]"' in said and not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """The real lm-eval on the same files and models: the same prompts, log-likelihoods and choices, question by question.
 
-lm-eval is not among the course's packages. In an environment of its own:
+lm-eval is not among the course's packages, but an extra of the library's (lm-eval). In an environment of its own:
 
     python -m venv build/lm && build/lm/bin/pip install -c constraints.txt torch && build/lm/bin/pip install \\
         "lm-eval[hf]==0.4.13" pytest typer pydantic einops && PYTHONPATH=. build/lm/bin/python -m pytest \\
@@ -10,6 +10,7 @@ Its own task files are used; only where the data are is changed, and what a comm
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 import torch
 from benchmarks_kit import json_lines, science, story, write_like
 from model_kit import random_model
+from typer.testing import CliRunner
 
+from minimind_lite.cli import app
 from minimind_lite.config import preset
 from minimind_lite.data.benchmarks import BENCHMARKS
 from minimind_lite.evaluation.harness import score_items
@@ -145,3 +148,85 @@ def test_question_by_question(
         assert sample["acc"] == metrics["accuracy"](scored)
         if suite.scoring == "answer":
             assert sample["acc_norm"] == metrics["accuracy per character"](scored)
+
+
+ENGINE = [
+    ("samples", "letter", 2), ("ceval", "letter", 3), ("cmmlu", "letter", 0), ("aclue", "letter", 0),
+    ("tmmluplus", "letter", 1), ("openbookqa", "answer", 1), ("arc", "answer", 2), ("piqa", "answer", 0),
+    ("hellaswag", "answer", 0), ("sciq", "answer", 2), ("blimp", "pairs", 0), ("zhoblimp", "pairs", 0),
+    ("samples-zh", "pairs", 0), ("samples-en", "pairs", 0), ("lambada", "cloze", 0),
+]  # fmt: skip
+
+
+def engine_run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["eval", *map(str, arguments)], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def items(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "items.jsonl").read_text("utf-8").splitlines()]
+    return sorted(lines, key=lambda one: (one["suite"], one["model"], one["item"]))
+
+
+def t5(folder: Path) -> Path:
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 330, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, decoder_start_token_id=0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder / "t5")
+    backend = Tokenizer.train(TEXTS * 3, vocab_size=330)
+    backend.save(folder / "t5")
+    return folder / "t5"
+
+
+def test_the_engine_finds_what_ours_finds(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every suite it has a task for, both scorings, a decoder and an encoder-decoder: item by item."""
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=330)
+    save_pretrained(random_model(preset("pico", vocab_size=330)), tokenizer, tmp_path / "own")
+    found = {}
+    for name, scoring, shots in ENGINE:
+        suite = name if name.startswith("samples") else f"{name}={write_like(name, tmp_path / 'data')}"
+        common = (tmp_path / "own", t5(tmp_path), "--suite", suite, "--scoring", scoring if shots else "default",
+                  "--shots", shots, "--limit", 12, "--no-document-start")  # fmt: skip
+        for engine in ("own", "lm-eval"):
+            output = tmp_path / f"{name}-{engine}"
+            code, said = engine_run(*common, "--engine", engine, "--output", output)
+            assert code == 0, said
+            found[engine] = items(output)
+        assert len(found["own"]) == len(found["lm-eval"]) == 24
+        for ours, theirs in zip(found["own"], found["lm-eval"], strict=True):
+            assert theirs.pop("logprobs") == pytest.approx(ours.pop("logprobs"), abs=1e-4), (name, ours["item"])
+            assert theirs == ours
+
+
+def test_a_killed_run_of_the_engine_goes_on_and_engines_do_not_mix(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.train(TEXTS * 3, vocab_size=330)
+    save_pretrained(random_model(preset("pico", vocab_size=330)), tokenizer, tmp_path / "own")
+    command = (tmp_path / "own", "--suite", "samples-en", "--limit", 9, "--output", tmp_path / "out")
+    assert engine_run(*command, "--engine", "lm-eval")[0] == 0
+    whole, path = items(tmp_path / "out"), tmp_path / "out" / "items.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]) + b'{"model"')
+    assert engine_run(*command, "--engine", "lm-eval")[0] == 0
+    for one, other in zip(whole, items(tmp_path / "out"), strict=True):
+        assert one.pop("logprobs") == pytest.approx(other.pop("logprobs"), abs=1e-4) and one == other
+    code, said = engine_run(*command)
+    assert code == 1 and "scored with 'document start: False, engine: lm-eval 0." in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
+    assert results["settings"]["engine"] == f"lm-eval {lm_eval.__version__}"
+    code, said = engine_run(*command, "--engine", "lm-eval", "--suite", "arc", "--scoring", "letter", "--fresh")
+    assert code == 1 and "error: " in said
+
+
+def test_a_suite_without_a_task_is_refused(tmp_path: Path) -> None:
+    save_pretrained(
+        random_model(preset("pico", vocab_size=330)), Tokenizer.train(TEXTS * 3, vocab_size=330), tmp_path / "own"
+    )
+    arc = write_like("arc", tmp_path)
+    code, said = engine_run(tmp_path / "own", "--suite", f"arc={arc}", "--scoring", "letter", "--engine", "lm-eval",
+                            "--output", tmp_path / "out")  # fmt: skip
+    assert code == 1 and "lm-eval has no task for arc/letter" in said.replace("\n", "")
+    assert not (tmp_path / "out").exists() and "lm_eval" in sys.modules

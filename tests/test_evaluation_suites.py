@@ -14,7 +14,7 @@ from minimind_lite.data.tables import read_table
 from minimind_lite.evaluation.likelihood import Request
 from minimind_lite.evaluation.suites import make_suites
 
-PUBLISHED = [name for name in BENCHMARKS if name != "samples"]
+PUBLISHED = [name for name in BENCHMARKS if not name.startswith("samples")]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -116,7 +116,7 @@ def test_other_files_and_folders_that_do_not_fit(tmp_path: Path) -> None:
         read_questions(BENCHMARKS["ceval"], tmp_path / "nothing")
     with pytest.raises(DataError, match=r"no file with val in its name was found; C-Eval .* comes as {dev,val}"):
         read_questions(BENCHMARKS["ceval"], tmp_path)
-    with pytest.raises(DataError, match="neither a folder nor one of samples, ceval"):
+    with pytest.raises(DataError, match="neither a folder nor one of samples, samples-zh, samples-en, ceval"):
         find_benchmark("no_such_thing")
     with pytest.raises(DataError, match="no benchmark was recognised here; say which it is with NAME="):
         find_benchmark(str(tmp_path))
@@ -194,6 +194,6 @@ def test_settings_that_cannot_work(tmp_path: Path) -> None:
 def test_every_entry_of_the_registry_says_where_it_comes_from() -> None:
     for name, one in BENCHMARKS.items():
         assert name == one.name and one.licence and one.source and one.layout
-        assert one.name == "samples" or one.home.name == name
+        assert one.name.startswith("samples") or one.home.name == name
         assert json.dumps(one.chance) and one.kind in ("choice", "pairs", "cloze")
     assert len(files_like("ceval")) == 4

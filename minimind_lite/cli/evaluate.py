@@ -10,28 +10,35 @@ from minimind_lite.cli.common import clean_errors
 
 @clean_errors
 def evaluate(
-    models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL…", help="Folders of models.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL…", help="Folders, .pth, .gguf, BASE+ADAPTER, or listed names.")
+    ] = None,
     suite: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME|FOLDER", help="A benchmark, NAME=FOLDER, or its folder; repeatable."),
     ] = None,
-    shots: Annotated[int, typer.Option(min=0, help="Examples shown before each question.")] = 0,
+    shots: Annotated[int, typer.Option(min=0, help="Examples shown before each question, where there are any.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions of each benchmark.")] = None,
     scoring: Annotated[str, typer.Option(help="letter, answer, both, or default: as is usual for it.")] = "default",
+    engine: Annotated[str, typer.Option(help="own, or lm-eval: its prompts and passes, on the same files.")] = "own",
     output: Annotated[Path, typer.Option(help="A folder; the same one again continues.")] = Path("build/eval"),
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of a forward pass.")] = 32,
     document_start: Annotated[
         bool | None,
         typer.Option(help="Begin every text with the start token; default: as the model was trained."),
     ] = None,
+    run_code: Annotated[bool, typer.Option("--run-code", help="Run a model's own Python files.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Discard what OUTPUT holds.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="Show the benchmarks, and what is here.")] = False,
+    show: Annotated[
+        bool, typer.Option("--list", help="Show benchmarks and published models, and what is here.")
+    ] = False,
 ) -> None:
     """Score models on multiple choice, minimal pairs and cloze, item by item, with n, chance and 95 % intervals."""
     from minimind_lite.data.benchmarks import benchmark_table
+    from minimind_lite.interop.comparison import comparison_table
 
     if show:
-        typer.echo(benchmark_table())
+        typer.echo(f"{benchmark_table()}\n\n{comparison_table()}")
         return
     if not models:
         raise typer.BadParameter("name one or more model folders; --list shows the benchmarks")
@@ -39,6 +46,6 @@ def evaluate(
 
     for line in score_folders(
         models, suite or ["samples"], output, shots=shots, limit=limit, scoring=scoring, batch_size=batch_size,
-        document_start=document_start, fresh=fresh,
+        document_start=document_start, fresh=fresh, engine=engine, run_code=run_code,
     ):  # fmt: skip
         typer.echo(line)

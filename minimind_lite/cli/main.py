@@ -119,24 +119,33 @@ def build() -> None:
     raise typer.Exit(subprocess.run([sys.executable, str(script)], check=False).returncode)  # noqa: S603  our script
 
 
-@data_app.command(epilog="Example: minimind data download pretrain_hq.jsonl sft_mini_512.jsonl")
+@data_app.command(epilog="Example: minimind data download pretrain_hq.jsonl ceval arc")
 @clean_errors
 def download(
-    names: Annotated[list[str] | None, typer.Argument(help="Published files; --list shows them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Published files, or benchmarks: ceval, arc …; --list shows them.")
+    ] = None,
     source: Annotated[str, typer.Option(help="huggingface or modelscope.")] = "huggingface",
     into: Annotated[Path | None, typer.Option(help="A folder; default: data in the repository.")] = None,
     revision: Annotated[str, typer.Option(help="A branch or commit of the repository; default: the newest.")] = "",
     show: Annotated[bool, typer.Option("--list", help="Show what there is, and what is here.")] = False,
 ) -> None:
-    """Download MiniMind's published data; a download that was cut continues when the command is given again."""
+    """Download MiniMind's data and benchmarks; a download that was cut continues when the command is given again."""
+    from minimind_lite.data.benchmark_files import download_benchmarks, downloadable
     from minimind_lite.data.download import download_all
-    from minimind_lite.data.published import data_folder, published_table
+    from minimind_lite.data.published import data_folder, published_files, published_table
 
     folder = into or data_folder()
     if show:
-        typer.echo(published_table(folder))
+        typer.echo(f"{published_table(folder)}\nbenchmarks: {', '.join(downloadable())} (minimind eval --list)")
         return
     if not names:
         raise typer.BadParameter("name one or more files; --list shows them")
-    for line in download_all(names, folder, source=source, revision=revision):
+    benchmarks = [name for name in names if name in downloadable()]
+    files = [name for name in names if name not in benchmarks]
+    published_files(files)  # an unknown name is refused before anything is fetched
+    if benchmarks:
+        for line in download_benchmarks(benchmarks, folder, source=source, revision=revision):
+            typer.echo(line)
+    for line in download_all(files, folder, source=source, revision=revision) if files else ():
         typer.echo(line)

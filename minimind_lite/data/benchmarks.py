@@ -16,6 +16,7 @@ from minimind_lite.data.tables import SUFFIXES, Row, read_table
 from minimind_lite.files import parse_json, repository_root
 
 Kind = Literal["choice", "pairs", "cloze"]
+UNSTATED = "not stated"  # as a licence: nothing is downloaded then
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SUBJECT_FILES = ("subject_mapping.json", "subjects.json")  # C-Eval's own, and ours: file name → [English, Chinese, …]
 _SPLITS = {"train", "dev", "val", "valid", "validation", "test"}
@@ -49,12 +50,18 @@ class Benchmark:
     source: str
     prompt: str = "{text}"  # before the answer, when whole answers are scored
     letters_first: bool = False  # whether letters are what is scored unless asked otherwise
+    fetch: tuple[str, ...] = ()  # patterns of the files to download: those of the first that any file fits
     folder: Callable[[], Path] | None = field(default=None, compare=False)  # default: its name in the data folder
 
     @property
     def chance(self) -> str:
         """In words."""
         return {"choice": "1 / choices", "pairs": "50 %", "cloze": "0"}[self.kind]
+
+    @property
+    def repository(self) -> str:
+        """Its repository on the Hugging Face hub, "" if it is not there."""
+        return self.source.removeprefix("hub: ") if self.source.startswith("hub: ") else ""
 
     @property
     def home(self) -> Path:
@@ -155,6 +162,7 @@ def _last_word(row: Row) -> Question:
 
 _QUESTION = "Question: {text}\nAnswer:"
 _CHINESE = "{text}\n答案："
+_LANGUAGES: tuple[Literal["zh", "en"], ...] = ("zh", "en")
 _NC = "CC BY-NC-SA 4.0"
 BENCHMARKS = {
     one.name: one
@@ -162,65 +170,84 @@ BENCHMARKS = {
         Benchmark(
             "samples", "the course's sample exams", "choice", "zh", ("test",), ("dev",), _lettered,
             "ceval/{dev,test}/*.csv, cmmlu/{dev,test}/*.csv", "Apache-2.0", "data_samples/exam in this repository",
-            _CHINESE, True, lambda: repository_root() / "data_samples" / "exam",
+            _CHINESE, True, folder=lambda: repository_root() / "data_samples" / "exam",
+        ),
+        *(
+            Benchmark(
+                f"samples-{language}", f"the course's pairs ({language})", "pairs", language, (language,), (), _pair,
+                f"{language}.jsonl: sentence_good, sentence_bad, UID", "Apache-2.0",
+                "data_samples/language in this repository",
+                folder=lambda: repository_root() / "data_samples" / "language",
+            )
+            for language in _LANGUAGES
         ),
         Benchmark(
             "ceval", "C-Eval (arXiv 2305.08322)", "choice", "zh", ("val",), ("dev",), _lettered,
             "{dev,val}/SUBJECT_{dev,val}.csv: id,question,A,B,C,D,answer,explanation", _NC, "hub: ceval/ceval-exam",
-            _CHINESE, True,
+            _CHINESE, True, ("ceval-exam.zip", "*/*-of-*.parquet"),
         ),
         Benchmark(
             "cmmlu", "CMMLU (arXiv 2306.09212)", "choice", "zh", ("test",), ("dev",), _lettered,
             "{dev,test}/SUBJECT.csv: (number),Question,A,B,C,D,Answer", _NC, "hub: haonan-li/cmmlu", _CHINESE, True,
+            ("cmmlu*.zip", "*/*.csv", "*/*-of-*.parquet"),
         ),
         Benchmark(
             "aclue", "ACLUE (arXiv 2310.09550)", "choice", "zh", ("test",), ("dev",), _lettered,
             "{dev,test}/TASK.csv: (number),Question,A,B,C,D,Answer", _NC, "hub: tyouisen/aclue", _CHINESE, True,
+            ("aclue*.zip", "*/*.csv", "*/*-of-*.parquet"),
         ),
         Benchmark(
             "tmmluplus", "TMMLU+ (arXiv 2403.01858)", "choice", "zh", ("test",), ("dev", "train"), _lettered,
             "data/SUBJECT_{dev,test}.csv: question,A,B,C,D,answer", "MIT", "hub: ikala/tmmluplus", _CHINESE, True,
+            ("data/*.csv", "*/*-of-*.parquet"),
         ),
         Benchmark(
             "openbookqa", "OpenBookQA (arXiv 1809.02789)", "choice", "en", ("test",), ("train",), _labelled,
             "main/{train,test}*: question_stem, choices, answerKey; or the authors' JSON Lines", "Apache-2.0",
-            "hub: allenai/openbookqa",
+            "hub: allenai/openbookqa", fetch=("main/*.parquet",),
         ),
         Benchmark(
             "arc", "ARC (arXiv 1803.05457)", "choice", "en", ("test",), ("train",), _labelled,
             "ARC-{Easy,Challenge}/*{train,test}*: question, choices, answerKey; or the authors' JSON Lines",
-            "CC BY-SA 4.0", "hub: allenai/ai2_arc", _QUESTION,
+            "CC BY-SA 4.0", "hub: allenai/ai2_arc", _QUESTION, fetch=("ARC-*/*.parquet",),
         ),
         Benchmark(
             "piqa", "PIQA (arXiv 1911.11641)", "choice", "en", ("valid", "validation", "val"), ("train",), _piqa,
             "{train,valid}.jsonl: goal, sol1, sol2, with {train,valid}-labels.lst; or a column label",
-            "see its authors", "hub: baber/piqa", _QUESTION,
+            "AFL 3.0", "hub: baber/piqa", _QUESTION, fetch=("*.parquet", "*.jsonl", "*.json"),
         ),
         Benchmark(
             "hellaswag", "HellaSwag (arXiv 1905.07830)", "choice", "en", ("val", "validation"), ("train",), _hellaswag,
             "hellaswag_{train,val}.jsonl: activity_label, ctx_a, ctx_b, endings, label", "MIT",
-            "hub: Rowan/hellaswag",
+            "hub: Rowan/hellaswag", fetch=("data/*.parquet", "*.parquet", "*.jsonl"),
         ),
         Benchmark(
             "sciq", "SciQ (arXiv 1707.06209)", "choice", "en", ("test",), ("train",), _sciq,
             "{train,test}.json: question, distractor1–3, correct_answer, support", "CC BY-NC 3.0",
-            "hub: allenai/sciq", "{passage}\n" + _QUESTION,
+            "hub: allenai/sciq", "{passage}\n" + _QUESTION, fetch=("data/*.parquet", "*.parquet"),
         ),
         Benchmark(
             "blimp", "BLiMP (arXiv 1912.00582)", "pairs", "en", (), (), _pair,
-            "data/PARADIGM.jsonl: sentence_good, sentence_bad, UID", "CC BY 4.0", "github: alexwarstadt/blimp",
+            "data/PARADIGM.jsonl: sentence_good, sentence_bad, UID", "CC BY 4.0", "hub: nyu-mll/blimp",
+            fetch=("*/*.parquet", "*.jsonl"),
         ),
         Benchmark(
             "zhoblimp", "ZhoBLiMP (arXiv 2411.06096)", "pairs", "zh", (), (), _pair,
-            "PARADIGM.jsonl: sentence_good, sentence_bad, paradigm", "see its authors", "hub: Junrui1202/zhoblimp",
+            "PARADIGM.jsonl: sentence_good, sentence_bad, paradigm", UNSTATED, "hub: Junrui1202/zhoblimp",
         ),
         Benchmark(
             "lambada", "LAMBADA (arXiv 1606.06031)", "cloze", "en", ("test",), (), _last_word,
             "lambada_test.jsonl: text; or one passage a line in lambada_test.txt", "CC BY 4.0",
-            "hub: EleutherAI/lambada_openai",
+            "hub: EleutherAI/lambada_openai", fetch=("data/lambada_test.jsonl", "data/lambada_test_en.jsonl"),
         ),
     )
 }  # fmt: skip
+
+
+def _how_to_get(benchmark: Benchmark) -> str:
+    if benchmark.fetch and benchmark.licence != UNSTATED:
+        return f"bring it with: minimind data download {benchmark.name}"
+    return "put it there"
 
 
 def files_of(folder: Path, words: tuple[str, ...]) -> list[Path]:
@@ -244,24 +271,29 @@ def read_questions(benchmark: Benchmark, folder: Path, examples: bool = False) -
 
     Raises DataError, naming file, row and column, or the folder in which no file of that split was found.
     """
+    return [question for question, _ in read_with_rows(benchmark, folder, examples)]
+
+
+def read_with_rows(benchmark: Benchmark, folder: Path, examples: bool = False) -> list[tuple[Question, Row]]:
+    """As ``read_questions``, each question with the row that it was read from."""
     if not folder.is_dir():
         raise DataError(
             f"{folder}: there is no such folder. {benchmark.title} is published at {benchmark.source} "
-            f"(licence: {benchmark.licence}); put it there, or name its folder: {benchmark.name}=FOLDER"
+            f"(licence: {benchmark.licence}); {_how_to_get(benchmark)}; or name its folder: {benchmark.name}=FOLDER"
         )
     words = benchmark.examples if examples else benchmark.split
     files = files_of(folder, words)
     if not files:
         wanted = f"with {' or '.join(words)} in its name " if words else ""
         raise DataError(f"{folder}: no file {wanted}was found; {benchmark.title} comes as {benchmark.layout}")
-    questions = [
-        replace(benchmark.read(row), id=f"{file.relative_to(folder).as_posix()}:{row.number}")
+    found = [
+        (replace(benchmark.read(row), id=f"{file.relative_to(folder).as_posix()}:{row.number}"), row)
         for file in files
         for row in _rows(file)
     ]
-    if not questions:
+    if not found:
         raise DataError(f"{files[0]}: holds no question")
-    return questions
+    return found
 
 
 def _rows(file: Path) -> Iterator[Row]:
@@ -301,7 +333,7 @@ def find_benchmark(named: str) -> tuple[Benchmark, Path]:
         raise DataError(f"{named}: neither a folder nor one of {', '.join(BENCHMARKS)}")
     if path.name.lower() in BENCHMARKS:
         return BENCHMARKS[path.name.lower()], path
-    fitting = [one for one in BENCHMARKS.values() if one.name != "samples" and _fits(one, path)]
+    fitting = [one for one in BENCHMARKS.values() if one.folder is None and _fits(one, path)]
     if len(fitting) == 1:
         return fitting[0], path
     if not fitting:

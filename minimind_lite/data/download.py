@@ -17,15 +17,16 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from tqdm import tqdm
@@ -45,6 +46,7 @@ from minimind_lite.files import (
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
 ATTEMPTS = 6  # tries in a row that bring not one byte
 FIRST_WAIT = 1.0  # seconds before the second try; twice as long before each that follows
 LONGEST_WAIT = 60.0
@@ -107,6 +109,7 @@ def download_all(
 def download(file: PublishedFile, into: Path, *, hub: Hub, revision: str = "", progress: bool = True) -> Downloaded:
     """Bring one file into the folder ``into``; nothing is fetched if it is there and right.
 
+    Its name may have folders in it, which are made.
     What an earlier run left unfinished is continued. Raises DownloadError (Unreachable without a network)
     and FolderInUse while another process downloads the same file.
     """
@@ -117,11 +120,11 @@ def download(file: PublishedFile, into: Path, *, hub: Hub, revision: str = "", p
         if not target.is_file():
             raise
         return Downloaded(target, False, f"not compared with anything: {error}")
-    workshop = into / f".{file.name}.download"
+    workshop = target.with_name(f".{target.name}.download")
     with owned(workshop):
         if target.exists():
             return Downloaded(target, False, _compared(target, remote, hub))
-        part = workshop / f"{file.name}.part"
+        part = workshop / f"{target.name}.part"
         _drop_other_version(part, remote)
         _check_room(into, target, (remote.size or file.size) - part.stat().st_size)
         _fetch(part, remote, hub, target, progress)
@@ -129,7 +132,7 @@ def download(file: PublishedFile, into: Path, *, hub: Hub, revision: str = "", p
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         part.replace(target)
-        directory_to_disk(into)
+        directory_to_disk(target.parent)
         _note_of(part).unlink()
     with suppress(OSError):  # what an earlier run had made
         workshop.rmdir()
@@ -156,12 +159,52 @@ def first_lines(path: Path, kind: Kind) -> str:
 
 def _ask(file: PublishedFile, hub: Hub, revision: str, target: Path) -> Remote:
     """What the hub states about the file, after as many tries as it takes."""
+    ask = _ask_listing if hub.name == "modelscope" else _ask_headers
+    return _with_patience(lambda: ask(file, hub, revision), hub, target)
+
+
+def listing(hub: Hub, revision: str, folder: Path) -> list[tuple[str, int]]:
+    """The (path, bytes) of every file in a repository of Hugging Face, sorted. folder: where it is put, for messages.
+
+    Raises DownloadError (Unreachable without a network).
+    """
+    address = f"{hub.endpoint}/api/datasets/{hub.repository}/tree/{quote(revision or hub.branch)}?recursive=true"
+    found: list[tuple[str, int]] = []
+    while address:
+        entries, address = _with_patience(partial(_page, address, hub), hub, folder)
+        try:
+            found += [(str(one["path"]), int(one["size"])) for one in entries if one["type"] == "file"]
+        except (TypeError, KeyError, ValueError) as error:
+            raise _no_listing(hub, error) from None
+    return sorted(found)
+
+
+def _page(address: str, hub: Hub) -> tuple[Any, str]:
+    """One page of a listing, and the address of the next one, "" after the last."""
+    with _open(build_opener(), Request(address)) as response:  # noqa: S310  checked: http or https
+        text, links = response.read(LARGEST_JSON), response.headers.get("Link", "")
+    try:
+        entries = parse_json(text, address)
+    except UnreadableFile as error:
+        raise _no_listing(hub, error) from None
+    following = re.search(r'<([^>]+)>; *rel="next"', links)
+    address = urljoin(address, following[1]) if following else ""
+    if address and urlsplit(address).netloc != hub.host:
+        raise _no_listing(hub, ValueError(f"it goes on at {urlsplit(address).netloc}"))
+    return entries, address
+
+
+def _no_listing(hub: Hub, error: Exception) -> DownloadError:
+    return DownloadError(f"{hub.host} answered with something other than a listing of files: {error}")
+
+
+def _with_patience(ask: Callable[[], Answer], hub: Hub, target: Path) -> Answer:
+    """What ``ask`` returns, after as many tries as it takes. Raises DownloadError."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise Unreachable(f"HF_HUB_OFFLINE is set, so nothing is asked of {hub.host}: unset it, or {_by_hand(target)}")
-    ask = _ask_listing if hub.name == "modelscope" else _ask_headers
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return ask(file, hub, revision)
+            return ask()
         except _TROUBLE as error:
             unknown_host = isinstance(error, URLError) and isinstance(error.reason, socket.gaierror)
             if not _passes(error) or unknown_host or attempt == ATTEMPTS:
@@ -207,7 +250,7 @@ def _ask_listing(file: PublishedFile, hub: Hub, revision: str) -> Remote:
         entry = stated.get(file.name)
         size = None if entry is None else int(entry["Size"])
     except (UnreadableFile, TypeError, KeyError, ValueError) as error:
-        raise DownloadError(f"{hub.host} answered with something other than a listing of files: {error}") from None
+        raise _no_listing(hub, error) from None
     if entry is None:
         raise HTTPError(address, 404, "not in the listing", http.client.HTTPMessage(), None)
     sha256 = _as_sha256(str(entry.get("Sha256", "")))

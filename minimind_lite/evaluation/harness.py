@@ -49,6 +49,7 @@ class ScoredItem:
     cut: int  # tokens of the context that the model's window had no room for
 
 
+Missing = Callable[[Candidate, Suite, Sequence[Item]], Iterator[ScoredItem]]  # scores items, in their order
 Scores = dict[tuple[str, str], list[ScoredItem]]  # (model's digest, suite's key) → one entry per item, in their order
 
 
@@ -65,16 +66,19 @@ def evaluate(
     batch_size: int = 32,
     fresh: bool = False,
     progress: bool = True,
+    engine: Missing | None = None,
 ) -> Scores:
     """Score every model on every suite; what ``output`` already holds is not computed again.
 
     setting: anything else that scores depend on, in words; a folder of scores has one. fresh: discard what ``output``
-    holds. progress: a bar on standard error, with the time left.
+    holds. progress: a bar on standard error, with the time left. engine: what scores items instead of ours; it loads
+    the model by itself.
     Raises OtherRun for a folder with other questions or another setting, UnreadableFile for a damaged one, ConfigError
     for a model or suite that is given twice.
     """
     _refuse_twice("models", [one.digest for one in candidates], [one.name for one in candidates])
     _refuse_twice("suites", [one.key for one in suites], [one.key for one in suites])
+    engine = engine or _own_engine(batch_size)
     with owned(output):
         if fresh:
             (output / ITEMS).unlink(missing_ok=True)
@@ -87,7 +91,7 @@ def evaluate(
             total=total, initial=done, unit="item", file=sys.stderr, mininterval=0.5, disable=not progress
         ) as bar:
             for candidate in candidates:
-                for key, scored in _score_missing(candidate, suites, found, batch_size):
+                for key, scored in _score_missing(candidate, suites, found, engine):
                     found[candidate.digest, key, scored.item] = scored
                     _append(output / ITEMS, candidate.digest, key, scored)
                     bar.update()
@@ -105,17 +109,27 @@ def _refuse_twice(what: str, keys: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _score_missing(
-    candidate: Candidate, suites: Sequence[Suite], found: dict[tuple[str, str, str], ScoredItem], batch_size: int
+    candidate: Candidate, suites: Sequence[Suite], found: dict[tuple[str, str, str], ScoredItem], engine: Missing
 ) -> Iterator[tuple[str, ScoredItem]]:
     """(suite's key, scored item) for all items that are not in ``found``."""
-    model: LanguageModel | None = None
     for suite in suites:
         missing = [item for item in suite.items if (candidate.digest, suite.key, item.id) not in found]
+        if missing:
+            yield from ((suite.key, scored) for scored in engine(candidate, suite, missing))
+
+
+def _own_engine(batch_size: int) -> Missing:
+    """Scores in chunks with a model that is loaded once, when it is first needed."""
+    loaded: dict[str, LanguageModel] = {}
+
+    def engine(candidate: Candidate, suite: Suite, missing: Sequence[Item]) -> Iterator[ScoredItem]:
+        if candidate.digest not in loaded:
+            loaded.clear()  # one model in memory at a time
+            loaded[candidate.digest] = candidate.load()
         for start in range(0, len(missing), CHUNK):
-            model = model or candidate.load()
-            chunk = missing[start : start + CHUNK]
-            for scored in score_items(model, chunk, batch_size=batch_size):
-                yield suite.key, scored
+            yield from score_items(loaded[candidate.digest], missing[start : start + CHUNK], batch_size=batch_size)
+
+    return engine
 
 
 def score_items(model: LanguageModel, items: Sequence[Item], *, batch_size: int = 32) -> list[ScoredItem]:

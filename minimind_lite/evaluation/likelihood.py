@@ -9,16 +9,16 @@ batch runs its common beginning once, keeps keys and values, and continues every
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from minimind_lite.model.attention import KVCache
 from minimind_lite.model.transformer import Transformer
-from minimind_lite.tokenizer import Tokenizer
 
 PASS_OVERHEAD = 64  # what starting one more forward pass costs, in tokens; decides how rows are put into batches
+EMPTY = "there is no continuation to score: the text is empty"
 
 
 class Request(NamedTuple):
@@ -63,6 +63,25 @@ class LanguageModel(Protocol):
         """
 
 
+@runtime_checkable
+class PairEncoder(Protocol):
+    """A LanguageModel that encodes a context and its continuation apart, as an encoder and a decoder read them."""
+
+    def encode_apart(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Ids of the context, with all that stands before the first target, and of the continuation."""
+
+
+class Encoder(Protocol):
+    """What scoring needs of a tokenizer: ours, or another that came with a model."""
+
+    @property
+    def end_of_text_id(self) -> int:
+        """The token that separates texts."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, nothing added."""
+
+
 @dataclass(frozen=True)
 class OwnModel:
     """A Transformer and its tokenizer as a LanguageModel.
@@ -72,7 +91,7 @@ class OwnModel:
     """
 
     model: Transformer
-    tokenizer: Tokenizer
+    tokenizer: Encoder
     start_always: bool = True
 
     @property
@@ -126,10 +145,15 @@ def encode_pair(model: LanguageModel, request: Request) -> tuple[list[int], list
     """
     context, continuation = request.context.rstrip(), request.continuation
     continuation = request.context[len(context) :] + continuation
+    if isinstance(model, PairEncoder):
+        before, after = model.encode_apart(context, continuation)
+        if not after:
+            raise ValueError(EMPTY)
+        return before, after
     before = model.encode(context) if context else []
     after = model.encode(context + continuation)[len(before) :] or model.encode(continuation)
     if not after:
-        raise ValueError("there is no continuation to score: the text is empty")
+        raise ValueError(EMPTY)
     if not before or model.start_always:
         if not before and after[0] == model.start_id and len(after) > 1:  # a text that brings its own start token
             return after[:1], after[1:]

@@ -163,6 +163,8 @@ def _comparison_row(one: Comparison) -> str:
 def write_report(report: Report, folder: Path, about: dict[str, Any]) -> list[Path]:
     """Write results.json, results.md and, if matplotlib is installed, results.png; return what was written.
 
+    With three suites or more, radar.png is drawn too, as an extra: bars alone show how certain a figure is.
+
     about: how the figures came about (models with digests, suites, settings, versions), for results.json.
     """
     written = [folder / "results.json", folder / "results.md"]
@@ -177,7 +179,12 @@ def write_report(report: Report, folder: Path, about: dict[str, Any]) -> list[Pa
     except ModuleNotFoundError:
         return written
     draw(report, folder / "results.png")
-    return [*written, folder / "results.png"]
+    written.append(folder / "results.png")
+    if draw_radar(report, folder / "radar.png"):
+        written.append(folder / "radar.png")
+    else:
+        (folder / "radar.png").unlink(missing_ok=True)  # of an earlier run with more suites
+    return written
 
 
 def _finite(comparison: dict[str, Any]) -> dict[str, Any]:
@@ -216,3 +223,42 @@ def draw(report: Report, path: Path) -> None:
     figure.legend(loc="outside upper right", ncols=min(3, len(models)), fontsize=8, frameon=False)
     with written_whole(path) as part:
         figure.savefig(part, dpi=130, format="png")
+
+
+def draw_radar(report: Report, path: Path) -> bool:
+    """One axis for each suite, from chance in the middle (0) to every answer right (1); False with fewer than three.
+
+    A suite's first metric is shown. What lies below chance is drawn at 0: there is nothing further in.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    first: dict[tuple[str, str], Score] = {}
+    for one in report.scores:
+        if one.chance is not None:
+            first.setdefault((one.model, one.suite), one)
+    suites = list(dict.fromkeys(suite for _, suite in first))
+    if len(suites) < 3:
+        return False
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(projection="polar")
+    angles = [2 * math.pi * index / len(suites) for index in range(len(suites))]
+    for model in dict.fromkeys(model for model, _ in first):
+        values = [above_chance(first[model, suite]) for suite in suites]
+        axes.plot([*angles, angles[0]], [*values, values[0]], marker="o", markersize=3, label=model)
+    axes.set_xticks(angles, [suite.replace("/", "\n") for suite in suites], fontsize=8)
+    axes.tick_params(axis="x", pad=18)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["25 %", "50 %", "75 %", "all right"], fontsize=7)
+    figure.suptitle("share of the way from chance to every answer right", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    with written_whole(path) as part:
+        figure.savefig(part, dpi=130, format="png")
+    return True
+
+
+def above_chance(score: Score) -> float:
+    """Where a share lies between chance (0) and 1; 0 below chance."""
+    chance = score.chance or 0.0
+    return max(0.0, (score.value - chance) / (1 - chance))

@@ -132,11 +132,15 @@ def _item(
     shown = [_prompt(benchmark, way, one) + _continuations(benchmark, way, one)[one.answer] for one in examples]
     context = "\n\n".join([*shown, _prompt(benchmark, way, question)])
     if way == "letter" and benchmark.letters_first:
-        subject = subjects.get(question.group)
-        context = f"以下是{f'中国关于{subject}的' if subject else ''}单项选择题，请选出其中的正确答案。\n\n{context}"
+        context = introduction(subjects.get(question.group)) + context
     choices = question.choices if way == "answer" else tuple(LETTERS[: len(question.choices)])
     requests = tuple(Request(context, one) for one in _continuations(benchmark, way, question))
     return Item(question.id, question.group, requests, choices, question.answer)
+
+
+def introduction(subject: str | None) -> str:
+    """The sentence before a Chinese exam, as C-Eval has it. subject: its Chinese name, where it is known."""
+    return f"以下是{f'中国关于{subject}的' if subject else ''}单项选择题，请选出其中的正确答案。\n\n"
 
 
 def _prompt(benchmark: Benchmark, way: Scoring, question: Question) -> str:

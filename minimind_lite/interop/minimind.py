@@ -43,10 +43,21 @@ from minimind_lite.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-# The published models; V1's sizes with experts were published too, and can be read with a preset and -p.
+_BABY = replace(  # llama2.c's formulas with ChatGLM's tokenizer: sizes of baby-llama2-chinese's eval.py
+    PRESETS["minimind-v1-small"], vocab_size=64_793, num_attention_heads=8, num_key_value_heads=8, head_dim=0,
+    intermediate_size=1376, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+)  # fmt: skip
+# The published models, and those of others that have the same formulas and are published as the same kind of file.
 PUBLISHED: dict[str, ModelConfig] = {
     **{name: config for name, config in PRESETS.items() if name.startswith("minimind")},
     "minimind3-moe": replace(PRESETS["minimind3-moe"], norm_topk_prob=True),
+    "minimind-v1-moe": replace(
+        PRESETS["minimind-v1-small"], num_experts=4, num_experts_per_tok=2, num_shared_experts=1
+    ),
+    "baby-llama2-92m": _BABY,
+    "baby-llama2-218m": replace(
+        _BABY, hidden_size=1024, num_hidden_layers=12, intermediate_size=2752, head_dim=0, max_position_embeddings=1024
+    ),
 }
 # What weights do not tell, and a person may: the settings of -p.
 UNSTATED = (
