@@ -104,7 +104,7 @@ def _offered(options: PageOptions, words: Words) -> list[tuple[Endpoint, str]]:
         found = known[endpoint]
         if isinstance(found, str):
             st.error(found)
-            st.button(words("Try again"), key=f"retry {endpoint.address}", on_click=known.pop, args=(endpoint, None))
+            st.button(words("Try again"), key=f"retry {endpoint.address}", on_click=known.clear)
         else:
             offered += [(endpoint, model) for model in found]
     return offered
@@ -139,7 +139,7 @@ def _another_server(words: Words) -> None:
 
 def _view(words: Words) -> View:
     """How answers are shown."""
-    names = {"text": words("Text"), "tokens": words("Tokens"), "markdown": "Markdown"}
+    names: dict[View, str] = {"text": words("Text"), "tokens": words("Tokens"), "markdown": "Markdown"}
     chosen = st.segmented_control(
         words("Show answers as"), list(names), default="text", format_func=names.__getitem__, key="view", required=True,
         help=words("Tokens: how sure the model was of every one, and what else it might have said there."),
@@ -167,8 +167,9 @@ def _drawing(words: Words) -> Drawing:
         "The same number draws the same answer to the same question, as long as nothing else changes."))  # fmt: skip
     stop = st.text_input(words("Stop at"), key="stop", help=words("The answer ends before this text."))
     thinking = {"auto": words("as the model likes"), "on": words("on"), "off": words("off")}
-    think = st.selectbox(words("Thinking"), list(thinking), 0, thinking.__getitem__, key="thinking", help=words(
-        "Whether the model is made to write down its thoughts first. Only for models that were trained to."))  # fmt: skip
+    names = thinking.__getitem__
+    think = st.selectbox(words("Thinking"), list(thinking), format_func=names, key="thinking", help=words(
+        "Whether the model is made to write down its thoughts first. For models that were trained to."))  # fmt: skip
     probabilities = st.checkbox(words("Ask for probabilities"), True, key="probabilities", help=words(
         "Switch this off for servers that refuse it."))  # fmt: skip
     return Drawing(

@@ -113,7 +113,7 @@ CHINESE = {
     "Stop at": "停止文本",
     "The answer ends before this text.": "回答会在这段文字之前结束。",
     "Thinking": "思考",
-    "Whether the model is made to write down its thoughts first. Only for models that were trained to.":
+    "Whether the model is made to write down its thoughts first. For models that were trained to.":
     "是否让模型先写下思考过程。只适用于受过这种训练的模型。",
     "as the model likes": "由模型决定",
     "on": "开",
