@@ -23,6 +23,11 @@ from minimind_lite.serving.page.pieces import (
 from minimind_lite.serving.page.sidebar import Choices, show_effects, show_export, show_language, show_sidebar
 from minimind_lite.serving.page.words import Words
 
+# Drawn here: for a sign of Streamlit's own, the browser would ask another machine.
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#1f5fbf" '
+    'd="M4 4h24a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3H14l-8 6v-6H4a3 3 0 0 1-3-3V7a3 3 0 0 1 3-3z"/></svg>'
+)
 LOOK_SECONDS = 0.06  # between two looks at an answer that grows
 
 
@@ -30,7 +35,7 @@ def show_page() -> None:
     """The whole page."""
     options = configured()
     wide = st.session_state.get("compare", False)
-    st.set_page_config("MiniMind", ":material/chat:", "wide" if wide else "centered", initial_sidebar_state="expanded")
+    st.set_page_config("MiniMind", ICON, "wide" if wide else "centered", initial_sidebar_state="expanded")
     st.html(STYLE)
     words = show_language(options)
     if not _let_in(options, words):
@@ -86,9 +91,28 @@ def _show_head(lanes: list[Lane], choices: Choices) -> None:
             words("New conversation"), key="new", icon=":material/add_comment:", on_click=forget,
             disabled=not any(lane.conversation.turns for lane in lanes),
         )  # fmt: skip
+    place = st.empty()  # always there: what a run of the script does not replace stays in sight until its end
     if lanes and not any(lane.conversation.turns for lane in lanes):
-        st.markdown(words("Write a message below. Every question can be changed and every answer asked for again: each "
-                          "change becomes a branch, and nothing is lost."))  # fmt: skip
+        with place.container():
+            _show_beginning(lanes, choices)
+
+
+def _show_beginning(lanes: list[Lane], choices: Choices) -> None:
+    """What a new conversation begins with: a sentence, and questions that can be asked with one click."""
+    words = choices.words
+    st.markdown(
+        words("Write a message below. Every question can be changed and every answer asked for again: each change "
+              "becomes a branch, and nothing is lost.")
+    )  # fmt: skip
+
+    def ask(question: str) -> None:
+        for lane in lanes:
+            lane.say(question, choices.asking)
+
+    examples = words("What is the capital of France?"), words("Tell me a story about a fox."), words("Who are you?")
+    with st.container(horizontal=True):
+        for number, question in enumerate(examples):
+            st.button(question, key=f"example {number}", on_click=ask, args=(question,))
 
 
 def _show_lanes(lanes: list[Lane], choices: Choices) -> list[Any]:
@@ -119,8 +143,13 @@ def _show_lane(index: int, lane: Lane, choices: Choices) -> Any:
             else:
                 _show_turn(turn, choices)
             _show_actions(index, lane, number, choices)
-    for call in lane.conversation.unanswered_calls()[:1]:
+    calls = lane.conversation.unanswered_calls()[:1]
+    for call in calls:
         _ask_for_result(index, lane, call, choices)
+    drawn = len(lane.conversation.path()) + len(calls)
+    for _ in range(lane.drawn - drawn):  # turns of another branch, which would stay in sight while an answer grows
+        st.empty()
+    lane.drawn = drawn
     return spot
 
 

@@ -25,6 +25,7 @@ class Lane:
     conversation: Conversation = field(default_factory=Conversation)
     answer: Answer | None = None
     editing: int | None = None  # the question that is being changed
+    drawn: int = 0  # how many things the last run of the script drew here
 
     @property
     def running(self) -> bool:

@@ -20,7 +20,7 @@ SHOWN = 5  # candidates in a token's tooltip
 STEPS = (0.9, 0.6, 0.3, 0.1)  # borders between the shades of tokens, from sure to surprising
 BARS = 8  # candidates in the picture of the controls
 STYLE = """<style>
-[data-testid="stMainBlockContainer"] {padding-top: 2.6rem}
+[data-testid="stMainBlockContainer"] {padding-top: 4.2rem}
 [data-testid="stStatusWidget"] {display: none}
 h1 {font-size: 1.9rem !important; padding: .4rem 0 !important}
 .mm-text {white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.65}

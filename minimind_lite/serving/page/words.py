@@ -20,6 +20,9 @@ CHINESE = {
     "失。",
     "No model can be asked. Start one with `minimind serve DIR`, or connect to another server.":
     "没有可用的模型。请用 `minimind serve DIR` 启动一个，或连接其他服务器。",
+    "What is the capital of France?": "法国的首都是哪里？",
+    "Tell me a story about a fox.": "给我讲一个狐狸的故事。",
+    "Who are you?": "你是谁？",
     "Your message": "输入消息",
     "Your question": "你的问题",
     "Answering …": "正在回答……",
