@@ -49,9 +49,7 @@ def serve(
     keys = Keys.of(read_keys(api_key_file))
     check_address(host, keys)
     limits = Limits(body_bytes=max_body, requests=max_requests, seconds=max_seconds)
-    models = load_served(
-        folders, adapter or [], slots=slots, context=context, queue=queue, quantize=quantize
-    )  # fmt: skip
+    models = load_served(folders, adapter or [], slots=slots, context=context, queue=queue, quantize=quantize)
     running = RunningServer(
         create_server(models, keys=keys, limits=limits, cors_origins=cors_origin or ()), host=host, port=port
     )  # fmt: skip

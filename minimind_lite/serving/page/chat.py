@@ -35,7 +35,7 @@ def show_page() -> None:
     """The whole page."""
     options = configured()
     wide = st.session_state.get("compare", False)
-    st.set_page_config("MiniMind", ICON, "wide" if wide else "centered", initial_sidebar_state="expanded")
+    st.set_page_config("MiniMind", ICON, "wide" if wide else "centered", initial_sidebar_state="auto")
     st.html(STYLE)
     words = show_language(options)
     if not _let_in(options, words):

@@ -23,6 +23,7 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding-top: 4.2rem}
 [data-testid="stStatusWidget"] {display: none}
 h1 {font-size: 1.9rem !important; padding: .4rem 0 !important}
+h3 {font-size: 1.25rem !important}
 .mm-text {white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.65}
 .mm-fold {margin: 0 0 .6rem; border-left: 3px solid rgba(128,128,128,.4); padding-left: .7rem; font-size: .92em}
 .mm-fold summary {cursor: pointer; opacity: .8}
@@ -41,8 +42,8 @@ h1 {font-size: 1.9rem !important; padding: .4rem 0 !important}
  border-radius: .4rem; background: #20242c; color: #fff; font-size: .85rem; line-height: 1.5; white-space: pre;
  min-width: 9rem; box-shadow: 0 2px 8px rgba(0,0,0,.35); pointer-events: none}
 .mm-token:hover > .mm-tip, .mm-token:focus > .mm-tip {display: block}
-.mm-scale {font-size: .82em; margin: .1rem 0 .6rem}
-.mm-scale span {padding: .1em .5em; margin-right: .3em; border-radius: 3px; white-space: nowrap}
+.mm-scale {display: flex; flex-wrap: wrap; gap: .2rem .3rem; font-size: .82em; margin: .1rem 0 .6rem}
+.mm-scale span {padding: .1em .5em; border-radius: 3px; white-space: nowrap}
 .mm-table {font-size: .85em; border-collapse: collapse; margin-top: .3rem}
 .mm-table td, .mm-table th {padding: .1rem .8rem .1rem 0; text-align: left; border: none; vertical-align: top}
 .mm-bar {display: grid; grid-template-columns: minmax(3.5rem, 30%) 1fr 3.2rem; gap: .4rem; align-items: center;
