@@ -119,5 +119,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing (a few minutes the first time) ..."
 	@$(PIP) pip
 	@$(PIP) torch
-	@$(PIP) -e '.[course,gguf,serve]' --group dev
+	@$(PIP) -e '.[course,gguf,serve,webui]' --group dev --group proofs
 	@touch $(INSTALLED)

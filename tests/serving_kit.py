@@ -64,6 +64,11 @@ def served(model: Transformer | None = None, name: str = "tiny", **options: Any)
     return ServedModel(name, Engine(model or tiny_model(), TOKENIZER, **settings))
 
 
+def said(text: str) -> list[Message]:
+    """A conversation of one question."""
+    return [{"role": "user", "content": text}]
+
+
 def solo(model: ServedModel, messages: list[Message], tokens: int, sampling: SamplingConfig = GREEDY) -> Generation:
     """What a conversation gets alone, from the plain loop that knows no server."""
     prompt = TOKENIZER.render(messages, add_generation_prompt=True).ids

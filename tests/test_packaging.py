@@ -30,11 +30,12 @@ def test_conda_gives_the_same_python_and_the_same_packages() -> None:
     # Packages come from pyproject.toml at the pinned versions; conda itself brings only tools.
     assert {one.name for one in conda} == {"python", "pip", "git", "make"}
     pip = next(line["pip"] for line in ENVIRONMENT["dependencies"] if isinstance(line, dict))
-    assert pip == ["-c constraints.txt", "-e .[course,gguf,serve]"]
-    assert set(PROJECT["optional-dependencies"]) == {"course", "gguf", "clean", "serve", "lm-eval", "pieces"}
+    assert pip == ["-c constraints.txt", "-e .[course,gguf,serve,webui]"]
+    extras = {"course", "gguf", "clean", "serve", "webui", "lm-eval", "pieces"}
+    assert set(PROJECT["optional-dependencies"]) == extras
 
 
-INSTALLS = ["pip", "torch", "-e '.[course,gguf,serve]' --group dev"]
+INSTALLS = ["pip", "torch", "-e '.[course,gguf,serve,webui]' --group dev --group proofs"]
 
 
 def test_the_makefile_installs_pip_then_torch_then_the_rest_all_from_the_lock() -> None:

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from serving_kit import TOKENIZER, ask, events, running, scripted, served, solo, tag, tiny_model
+from serving_kit import TOKENIZER, ask, events, running, said, scripted, served, solo, tag, tiny_model
 
 from minimind_lite.generation.sampling import SamplingConfig
 from minimind_lite.model.lora import LoRAConfig, LoRAError, add_adapter, lora_layers, save_adapter
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.serving.models import ServingError, load_models
-from minimind_lite.tokenizer import Message
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 openai = pytest.importorskip("openai")
@@ -27,10 +26,6 @@ LOOK = {"type": "function", "function": {"name": "look", "description": "Look at
 HEAR = {"type": "function", "function": {"name": "hear"}}
 CALL = '\n{"name": "look", "arguments": {"at": "湖"}}\n'
 MODEL = served()
-
-
-def said(text: str) -> list[Message]:
-    return [{"role": "user", "content": text}]
 
 
 @pytest.fixture(scope="module")

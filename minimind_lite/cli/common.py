@@ -101,6 +101,8 @@ def _how_to_install(package: str) -> str:
     lines = [line for line in wanted if re.split(r"[^\w.-]", line)[0].replace("-", "_") == package]
     if package in SERVER_PACKAGES or any(re.search("extra == .serve", line) for line in lines):
         return "install what the server needs with: pip install 'minimind-lite[serve]'"
+    if package == "streamlit":
+        return "install what the chat page needs with: pip install 'minimind-lite[webui]'"
     if any(re.search("extra == .course", line) for line in lines):
         return "install the course's packages, in the repository, with: pip install -e '.[course]'"
     return f"install it with: pip install {package}"

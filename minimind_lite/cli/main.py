@@ -14,6 +14,7 @@ from minimind_lite.cli.evaluate import evaluate
 from minimind_lite.cli.formats import export_app, import_model
 from minimind_lite.cli.serve import serve
 from minimind_lite.cli.train import train_app
+from minimind_lite.cli.webui import webui
 
 app = new_app("Build, train and talk to a small language model; run the course that explains it.")
 data_app = new_app("Check and clean data, rebuild the samples, download published files. Example: minimind data check")
@@ -25,6 +26,7 @@ app.command("import", epilog="Example: minimind import out/full_sft_512.pth runs
 app.command("eval", epilog="Example: minimind eval build/course/artifacts/sft --suite samples --shots 2")(evaluate)
 data_app.command(epilog="Example: minimind data clean raw.jsonl books/ clean.jsonl --language zh")(clean)
 app.command(epilog="Example: minimind serve build/course/artifacts/sft --port 8000")(serve)
+app.command(epilog="Example: minimind webui build/course/artifacts/sft build/course/artifacts/dpo")(webui)
 app.command(epilog="Example: minimind grade submissions/*.ipynb --timeout 120 --output grades")(grade)
 
 

@@ -46,10 +46,10 @@ def serve(
     from minimind_lite.serving.guard import Keys, Limits, check_address
     from minimind_lite.serving.run import RunningServer
 
-    keys = Keys.of(_keys(api_key_file))
+    keys = Keys.of(read_keys(api_key_file))
     check_address(host, keys)
     limits = Limits(body_bytes=max_body, requests=max_requests, seconds=max_seconds)
-    models = _models(folders, adapter or [], slots, context, queue, quantize)
+    models = load_served(folders, adapter or [], slots=slots, context=context, queue=queue, quantize=quantize)
     running = RunningServer(
         create_server(models, keys=keys, limits=limits, cors_origins=cors_origin or ()), host=host, port=port
     )  # fmt: skip
@@ -78,9 +78,10 @@ def _wait(stopping: threading.Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _models(
-    folders: list[Path], adapters: list[str], slots: int, context: int | None, queue: int, quantize: bool
+def load_served(
+    folders: list[Path], adapters: list[str], *, slots: int, context: int | None, queue: int, quantize: bool
 ) -> "list[ServedModel]":
+    """The models of a command line; adapters are written NAME=DIR."""
     from minimind_lite.device import pick_device
     from minimind_lite.serving.models import load_models
 
@@ -96,7 +97,7 @@ def _models(
     )  # fmt: skip
 
 
-def _keys(file: Path | None) -> list[str]:
+def read_keys(file: Path | None) -> list[str]:
     """The keys of a file, or of the environment: never of the command line, which other users can read."""
     if file is not None:
         return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -23,13 +23,14 @@ except ModuleNotFoundError as error:
 
 from minimind_lite.generation.continuous import Event
 from minimind_lite.serving.answers import Delta, Reader, chunk_of, completion_logprobs, message_of, usage_of
+from minimind_lite.serving.documented import RESPONSES, document
 from minimind_lite.serving.errors import ApiError, encoded, from_engine, from_validation
 from minimind_lite.serving.guard import OPENED, Guard, Keys, Limits
 from minimind_lite.serving.metrics import Metrics
 from minimind_lite.serving.models import ServedModel
 from minimind_lite.serving.prompts import Prompt, chat_prompt, completion_prompts, text_ids
 from minimind_lite.serving.scheduler import Scheduler, Stream
-from minimind_lite.serving.schemas import ChatRequest, CompletionRequest, EmbeddingRequest, ErrorResponse
+from minimind_lite.serving.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
 
 DONE = b"data: [DONE]\n\n"
 _STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # a proxy must not collect the pieces
@@ -332,10 +333,9 @@ def create_server(
         await asyncio.to_thread(scheduler.stop)
 
     api = FastAPI(title="MiniMind Lite", lifespan=lifespan, docs_url=None, redoc_url=None)
-    statuses = (400, 401, 404, 408, 413, 429, 500, 503, "default")  # with a default FastAPI adds no 422 of its own
-    errors: dict[int | str, dict[str, Any]] = {status: {"model": ErrorResponse} for status in statuses}
     for method, path, endpoint in _routes(service):
-        api.add_api_route(path, endpoint, methods=[method], response_model=None, responses=errors)
+        api.add_api_route(path, endpoint, methods=[method], response_model=None, responses=RESPONSES[path])
+    document(api)
     for kind in (ApiError, RequestValidationError, HTTPException):
         api.add_exception_handler(kind, _refused)
     guard = service.guard = Guard(api, keys or Keys(), limits, metrics, hosts)
