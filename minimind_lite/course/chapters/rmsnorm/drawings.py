@@ -6,7 +6,7 @@ from typing import Any
 from ...kit.drawings import FAINT, PALE_BLUE, PALE_GREEN, PALE_ORANGE, arrow, box, sheet, sign, squares, words
 from ...kit.labels import label
 from ...kit.sentences import listed, short
-from ...kit.style import BLUE, GREY, ORANGE, described, style
+from ...kit.style import BLUE, GREY, RED, described, style
 
 
 @style()
@@ -64,4 +64,4 @@ def _branch(axis: Any, bottom: float, layer: str, *, pre: bool) -> None:
     axis.plot([5.2, 5.7], [top, top], color=GREY, linewidth=1.4)
     arrow(axis, (5.7, top), (5.7, bottom + 0.14), GREY)
     sign(axis, 5.7, bottom, "+", BLUE)
-    words(axis, 7.0, bottom + 0.45, label("untouched" if pre else "rescaled"), FAINT if pre else ORANGE)
+    words(axis, 7.0, bottom + 0.45, label("untouched" if pre else "rescaled"), FAINT if pre else RED)

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...kit.drawings import FAINT, PALE_BLUE, PALE_GREEN, PALE_ORANGE, PAPER, arrow, box, sheet, sign, words
 from ...kit.labels import label
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, style
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, RED, described, style
 
 
 @style()
@@ -23,7 +23,7 @@ def gate_drawing(width: int, inner: int) -> Any:
     axis.plot([2.95, 5.3], [0.6, 0.6], color=BLUE, linewidth=1.6)
     arrow(axis, (5.3, 0.6), (5.3, 1.04), BLUE)
     sign(axis, 5.3, 1.2, "×", GREEN)
-    words(axis, 4.5, 2.0, label("how_far_open"), ORANGE, "left")
+    words(axis, 4.5, 2.0, label("how_far_open"), RED, "left")
     words(axis, 4.4, 0.35, label("what_wants_through"), BLUE)
     arrow(axis, (5.5, 1.2), (6.3, 1.2), GREY)
     box(axis, 6.3, 1.2, 1.3, f"$W_{{down}}$\n{inner} → {width}", PALE_GREEN, 0.6)
