@@ -14,7 +14,7 @@ PACKAGE = ROOT / "minimind_lite"
 FLOORS = (
     "files", "device", "settings", "config", "tokenizer", "model", "data", "generation", "evaluation", "training",
     "interop", "serving", "course.kit", "course.chapters", "course", "course.notebooks", "course.exercises",
-    "course.chapters.checks", "course.runner", "cli",
+    "course.chapters.checks", "course.capstones", "course.runner", "cli",
 )  # fmt: skip
 REFERENCES = {"transformers", "trl", "peft"}  # what tests and chapters compare with; the library does not need them
 READS_FOREIGN_MODELS = {

@@ -31,7 +31,8 @@ NOT_YET = {
         "scale", "swiglu", "transformer",
     )),
     *(f"chapters/{name}/checks.py" for name in (
-        "attention", "cleaning", "deploy", "distill", "dpo", "generation", "grpo", "lora", "moe", "pretrain", "reason", "rmsnorm", "rope",
+        "attention", "cleaning", "deploy", "distill", "dpo", "generation", "grpo", "lora", "moe", "pretrain", "reason",
+        "rmsnorm", "rope",
         "scale", "sft", "swiglu", "tokenizer", "transformer",
     )),
 }  # fmt: skip

@@ -36,12 +36,12 @@ class Mutant:
         return f"{self.function}: {self.before} -> {self.after}"
 
 
-def mutants(source: str) -> list[Mutant]:
-    """Every mutant of a module, in the order of its lines."""
+def mutants(source: str, changes: "Changes | None" = None) -> list[Mutant]:
+    """Every mutant of a module, in the order of its lines; ``changes`` says what may stand in a node's place."""
     tree = ast.parse(source)
     found = []
     for function, path, node in _places(tree):
-        for after in _changes(node):
+        for after in _changes(node, CHANGES if changes is None else changes):
             changed = copy.deepcopy(tree)
             _put(changed, path, after)
             ast.fix_missing_locations(changed)
@@ -104,9 +104,8 @@ def _is_words(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _changes(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in a node's place."""
-    for kind, change in _CHANGES.items():
+def _changes(node: ast.AST, changes: "Changes") -> Iterator[ast.AST]:
+    for kind, change in changes.items():
         if isinstance(node, kind):
             yield from change(node)
 
@@ -168,7 +167,8 @@ def _function(node: ast.FunctionDef) -> Iterator[ast.AST]:
             yield bare
 
 
-_CHANGES: dict[type[ast.AST] | tuple[type[ast.AST], ...], Callable[..., Iterator[ast.AST]]] = {
+Changes = dict[type[ast.AST] | tuple[type[ast.AST], ...], Callable[..., Iterator[ast.AST]]]
+CHANGES: Changes = {
     ast.Compare: _compare, ast.BinOp: _binary, ast.BoolOp: _boolean, ast.UnaryOp: _unary, ast.Constant: _constant,
     ast.Call: _call, (ast.Expr, ast.AugAssign, ast.Raise): _statement, ast.Return: _return, ast.With: _with,
     ast.FunctionDef: _function,
@@ -186,9 +186,10 @@ def _put(tree: ast.AST, path: Path, node: ast.AST) -> None:
 
 
 def _described(before: ast.AST, after: ast.AST) -> str:
-    if isinstance(before, ast.Call) and isinstance(after, ast.Call):
-        (dropped,) = {one.arg for one in before.keywords} - {one.arg for one in after.keywords}
-        return f"without {dropped}="
+    if isinstance(before, ast.Call) and isinstance(after, ast.Call) and before.func is after.func:
+        dropped = {one.arg for one in before.keywords} - {one.arg for one in after.keywords}
+        if dropped:
+            return f"without {dropped.pop()}="
     if isinstance(before, ast.FunctionDef):
         return "without its decorator"
     if isinstance(before, ast.With):

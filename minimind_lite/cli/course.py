@@ -154,6 +154,21 @@ def translate(
         typer.echo(translated.summary())
 
 
+@course_app.command(epilog="Example: minimind course syllabus --weeks 8")
+@clean_errors
+def syllabus(
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks there are.")] = 12,
+    write: Annotated[bool, typer.Option("--write", help="Renew the section in CONTRIBUTING.md instead.")] = False,
+) -> None:
+    """Print a plan for a class: chapters, exercises and capstones week by week, with their minutes."""
+    from minimind_lite.course.runner import syllabus as plan
+
+    if write:
+        plan.write()
+    typer.echo("CONTRIBUTING.md: the syllabus is as the chapters are now" if write
+               else plan.as_markdown(weeks, plan.lessons()))  # fmt: skip
+
+
 @course_app.command(epilog="Example: minimind course progress")
 @clean_errors
 def progress() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..kit.discovery import chapter_names, chapter_part
+from ..kit.discovery import check_modules
 from ..kit.language import say
 from .calling import Caller, LocalCaller
 from .solved import note_solved
@@ -99,6 +99,6 @@ def check(task: str, *, points: int = 1) -> Callable[[Body], Check]:
 
 def every_check() -> dict[str, Check]:
     """All checks of the course by task ("02.rms_norm"), in the order of the chapters and of the tasks in them."""
-    modules = [module for chapter in chapter_names() if (module := chapter_part(chapter, "checks"))]
+    modules = check_modules()
     found = {one.task: one for module in modules for one in REGISTRY.values() if one.body.__module__ == module.__name__}
     return dict(sorted(found.items(), key=lambda item: item[0].partition(".")[0]))

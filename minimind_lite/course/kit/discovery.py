@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
-PACKAGE = f"{__package__.rpartition('.')[0]}.chapters"
+COURSE = __package__.rpartition(".")[0]
+PACKAGE = f"{COURSE}.chapters"
 
 
 @cache
@@ -25,3 +26,10 @@ def chapter_part(chapter: str, part: str) -> ModuleType | None:
     if not (CHAPTERS / chapter / f"{part}.py").is_file():
         return None
     return importlib.import_module(f"{PACKAGE}.{chapter}.{part}")
+
+
+@cache
+def check_modules() -> tuple[ModuleType, ...]:
+    """Every module of checks: the chapters', then the capstones'."""
+    found = (chapter_part(chapter, "checks") for chapter in chapter_names())
+    return (*(module for module in found if module), importlib.import_module(f"{COURSE}.capstones.checks"))

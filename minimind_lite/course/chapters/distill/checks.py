@@ -86,18 +86,21 @@ def _mixed(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, temp
 def check_distill_loss(task: Task) -> str:
     """Labels and teacher together: the planted bugs"""
     student, teacher = 2 * task.randn(7, 9), 2 * task.randn(7, 9)
-    targets, alpha, temperature = task.randint(0, 9, 7), 0.3, 2.0
+    targets, alpha, temperature = task.randint(0, 9, 7), 0.3, 3.0
     targets[2], targets[5], targets[6] = -100, -100, 0  # 0 is a token like any other
     inputs = (student, teacher, targets, alpha, temperature)
     expected = _mixed(*inputs)
     labels = F.cross_entropy(student.double(), targets)
-    distance = 4 * _kl(student, teacher, temperature)
+    distance = temperature**2 * _kl(student, teacher, temperature)
     task.equal(task.call(*inputs), expected, "not alpha · labels + (1 - alpha) · T² · KL over the trained positions", {
         "alpha is the labels' share; you gave it to the teacher": _mixed(student, teacher, targets, 0.7, temperature),
         "the KL is taken over all positions, also those with a target of -100": 0.3 * labels + 0.7 * distance.mean(),
         "the two parts are to be mixed with weights that sum to 1": labels + 0.7 * distance[targets != -100].mean(),
-        "T² is missing": 0.3 * labels + 0.7 * distance[targets != -100].mean() / 4,
-        "the labels are learned at temperature 1": expected + 0.3 * (F.cross_entropy(student / 2, targets) - labels),
+        "T² is missing": 0.3 * labels + 0.7 * distance[targets != -100].mean() / temperature**2,
+        "T² is wanted, not 2 · T: at T = 2 the two are equal":
+            0.3 * labels + 0.7 * distance[targets != -100].mean() * 2 / temperature,
+        "the labels are learned at temperature 1":
+            expected + 0.3 * (F.cross_entropy(student / temperature, targets) - labels),
         "token 0 is a target like any other; only -100 marks what is not trained":
             0.3 * labels + 0.7 * distance[targets > 0].mean(),
     })  # fmt: skip

@@ -133,9 +133,12 @@ def check_start(task: Task) -> str:
     start = A if A.any() else B.T
     task.that(torch.linalg.matrix_rank(start.detach()) == 4, "the four directions are all the same, so they get the "
               "same gradient and remain the same: an adapter of rank 1. Draw them at random")  # fmt: skip
-    size = float(start.detach().std())
-    task.that(0.02 < size < 1.0, f"the random matrix has a standard deviation of {size:.2g}: too far from that of a "
-              "linear layer's own weights, about 1 / √60 = 0.13; learning would crawl, or jump")  # fmt: skip
+    wide, _ = task.call(8, 400, 4)
+    for matrix, inner in ((start.detach(), 60), (torch.as_tensor(wide), 400)):
+        size = float(matrix.std())
+        task.that(not matrix.any() or 0.15 / inner**0.5 < size < 1.0, f"the random matrix has a standard deviation of "
+                  f"{size:.2g}: too far from that of a linear layer's own weights, about 1 / √{inner} = "
+                  f"{inner**-0.5:.2g}; learning would crawl, or jump")  # fmt: skip
     return "the base to the bit at the start, and a gradient that gets it moving"
 
 

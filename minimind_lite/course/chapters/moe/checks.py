@@ -31,16 +31,18 @@ def _gradient(scores: Tensor, k: int, upstream: Tensor, slip: str = "") -> Tenso
 def check_router(task: Task) -> str:
     """A router that can learn, even with one expert"""
     scores = task.randn(6, 5)
-    task.equal(task.call(scores, 3), _weights(scores, 3), "k = 3: these are not the probabilities of the three "
-               "likeliest experts, divided by their sum", {
-        "k = 3: the weights sum to less than 1: divide them by their sum": _weights(scores, 3, "raw"),
-        "k = 3: all visits count the same, so the router's opinion is lost": _weights(scores, 3, "equal"),
-        "k = 3: you divided by the sum over all tokens: each has its own, `sum(dim=-1, keepdim=True)`":
-            _weights(scores, 3, "whole"),
-        "k = 3: you divided by k, which makes a mean and not weights that sum to 1": _weights(scores, 3, "average"),
-        "k = 3: a second softmax, over probabilities, makes them nearly alike: divide by the sum":
-            _weights(scores, 3, "again"),
-    })  # fmt: skip
+    for k in (3, 2):
+        task.equal(task.call(scores, k), _weights(scores, k), f"k = {k}: these are not the probabilities of the {k} "
+                   "likeliest experts, divided by their sum", {
+            f"k = {k}: the weights sum to less than 1: divide them by their sum": _weights(scores, k, "raw"),
+            f"k = {k}: all visits count the same, so the router's opinion is lost": _weights(scores, k, "equal"),
+            f"k = {k}: you divided by the sum over all tokens: each has its own, `sum(dim=-1, keepdim=True)`":
+                _weights(scores, k, "whole"),
+            f"k = {k}: you divided by k, which makes a mean and not weights that sum to 1":
+                _weights(scores, k, "average"),
+            f"k = {k}: a second softmax, over probabilities, makes them nearly alike: divide by the sum":
+                _weights(scores, k, "again"),
+        })  # fmt: skip
     _check_single(task, scores)
     upstream = task.randn(6, 5)
     found = task.gradients(scores, 3, upstream=upstream)[0]

@@ -9,4 +9,10 @@ LABELS: dict[str, str] = {
     "active": "a token meets",
     "idle": "others",
     "balance": "balance loss",
+    "router": "router",
+    "in_order": "as they come",
+    "in_piles": "one pile each",
+    "back_in_order": "back in order",
+    "all_of_it": "a token meets all of it",
+    "some_of_it": "a token meets {active} of {all}",
 }

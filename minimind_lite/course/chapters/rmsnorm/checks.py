@@ -1,5 +1,7 @@
 """Checks of the exercises on chapter 02, RMSNorm. Reference: torch's own ``F.rms_norm`` and its autograd."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -128,8 +130,8 @@ def check_repaired_norm(task: Task) -> str:
 @check("02.growth", points=2)
 def check_predicted_size(task: Task) -> str:
     """Predict, then measure: how loud is the stream after many layers?"""
-    gain, layers = 1.25 + task.number(0, 5) / 4, 4 + task.number(0, 8)
-    for norm in (True, False):
+    loud = (1.25 + task.number(0, 5) / 4, 4 + task.number(0, 8))
+    for (gain, layers), norm in product((loud, (0.5, 2)), (True, False)):  # where little is added, the 1 counts
         got = task.call(layers, gain, norm)
         measured = _measure(layers, gain, norm, task)
         inside = abs(float(got) / measured - 1) < 0.1

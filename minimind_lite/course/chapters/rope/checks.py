@@ -134,16 +134,17 @@ def _counts(dim: int, theta: float, length: int) -> tuple[int, int, int]:
 @check("03.wavelength", points=2)
 def check_predicted_turns(task: Task) -> str:
     """Predict, then measure: which pairs have seen a full turn?"""
-    answers: set[int] = set()
-    while len(answers) < 5:  # until every mistake gives a number of its own
-        dim, theta, length = 2 * task.number(12, 33), float(10 ** task.number(3, 7)), 2 ** task.number(7, 12)
-        full, half, radian = _counts(dim, theta, length)
-        answers = {full, half, radian, dim // 2 - full, 2 * full}
-    which = f"head_dim {dim}, theta {theta:g}, {length} tokens: the count is another one"
-    task.equal(task.call(dim, theta, length), full, which, {
-        "you counted half turns: a full turn is 2π radians, not π": half,
-        "you counted the pairs that have reached one radian; a full turn is 2π of them": radian,
-        "these are the pairs that have NOT made a full turn": dim // 2 - full,
-        "those are dimensions; count pairs of them": 2 * full,
-    })  # fmt: skip
+    for _ in range(5):
+        answers: set[int] = set()
+        while len(answers) < 5:  # until every mistake gives a number of its own
+            dim, theta, length = 2 * task.number(12, 33), float(10 ** task.number(3, 7)), 2 ** task.number(7, 12)
+            full, half, radian = _counts(dim, theta, length)
+            answers = {full, half, radian, dim // 2 - full, 2 * full}
+        which = f"head_dim {dim}, theta {theta:g}, {length} tokens: the count is another one"
+        task.equal(task.call(dim, theta, length), full, which, {
+            "you counted half turns: a full turn is 2π radians, not π": half,
+            "you counted the pairs that have reached one radian; a full turn is 2π of them": radian,
+            "these are the pairs that have NOT made a full turn": dim // 2 - full,
+            "those are dimensions; count pairs of them": 2 * full,
+        })  # fmt: skip
     return "the slow pairs never see a whole turn in training: what YaRN is for"

@@ -25,4 +25,12 @@ LABELS: dict[str, str] = {
     "as_trained": "as trained",
     "with_yarn": "with YaRN, not retrained",
     "chance_line": "guessing",
+    "token_vector": "token: x",
+    "turn_by_position": "turn by position · f",
+    "not_turned": "values stay as they are",
+    "dot_product": "q · k",
+    "only_distance": "sees only\nthe distance",
+    "mixture": "weights\n× values",
+    "places_of": "query at {query}, key at {key}",
+    "same_angle": "the same distance, and the same angle of {angle}° between the hands",
 }

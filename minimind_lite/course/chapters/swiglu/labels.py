@@ -25,4 +25,9 @@ LABELS: dict[str, str] = {
     "held_out_nats_per_letter": "held-out loss (nats per letter); further left is better",
     "gate_before": "gates of the trained SwiGLU, before SiLU",
     "inside": "values inside the two MLPs",
+    "how_far_open": "how far the gate is open",
+    "what_wants_through": "what wants to pass",
+    "classic_mlp": "classic",
+    "gated_mlp": "gated",
+    "to_scale": "drawn to scale: both rows have the same area",
 }

@@ -144,6 +144,10 @@ def check_train_bpe(task: Task) -> str:
     task.that(same != 0, f"the first merge is {got[0]}, the most frequent pair is {expected[0]}")
     task.that(same == 8, f"the first {same} merges are the library's; then you took {got[same % 8]} and it takes "
               f"{expected[same % 8]}. A tie? Of equally frequent pairs take the older tokens")  # fmt: skip
+    tied = dict.fromkeys(_words(task, count=6), 1)
+    task.that(_as_pairs(task.call(tied, 12)) == _library_merges(tied, 12), "right where frequencies decide; but where "
+              "all words are equally frequent, many pairs are: then the one whose left token is older comes first, and "
+              "among those the one whose right token is. Letters age in alphabetical order")  # fmt: skip
     return "the same eight merges as the tokenizers library, ties included"
 
 

@@ -15,4 +15,8 @@ LABELS: dict[str, str] = {
     "layers": "layers",
     "query_heads": "query heads",
     "tokens_in_batch": "tokens in a batch",
+    "block_total": "one block: {total:.1f} million parameters, and {layers} of them",
+    "reads": "it reads",
+    "predicts": "it predicts",
+    "all_at_once": "one pass asks all of these questions at once; no position sees to its right",
 }

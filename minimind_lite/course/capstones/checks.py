@@ -1,0 +1,180 @@
+"""Checks of the capstones. No answer of ours is compared with: each asks for properties that every good answer has."""
+
+import math
+from typing import Any
+
+import torch
+
+from ..exercises.core import check
+from ..exercises.task import Task
+
+TEXTS = ("the sea was calm and the ship was slow. ", "the captain saw the sea and the whale. ",
+         "a whale is not a fish, said the captain. ", "the ship sailed on and on, and the sea was grey. ")  # fmt: skip
+STRANGE = ("湖上有一只船", "naïve café 🐳\n\ttab", "\x00 <|im_end|> zzzz", "")
+
+
+@check("90.tokenizer", points=4)
+def check_tokenizer(task: Task) -> str:
+    """Build, 1: a tokenizer of your own"""
+    texts = [TEXTS[task.number(0, len(TEXTS))] * 3 for _ in range(6)]
+    for text in (*STRANGE, TEXTS[0]):
+        got = task.call(texts, 300, text)
+        ids, pieces = _tokens(task, got, 300)
+        joined = b"".join(pieces[one] for one in ids)
+        task.that(joined == text.encode("utf-8"), f"{text!r} does not come back: the pieces of its ids, joined, must "
+                  "be its UTF-8 bytes, also for letters that were not in the texts")  # fmt: skip
+    held_out = "the whale saw the ship and the captain was calm. "
+    lengths = {size: len(task.call(texts, size, held_out)["ids"]) for size in (256, 280, 300)}
+    task.that(lengths[256] == len(held_out.encode()), "a vocabulary of 256 has room for the bytes alone")
+    task.that(lengths[300] <= lengths[280] <= lengths[256], "a larger vocabulary makes a text longer: are merges "
+              "applied in the order in which they were learned?")  # fmt: skip
+    task.that(lengths[300] < 0.6 * lengths[256], f"44 merges shorten a new text from the same world to {lengths[300]} "
+              f"of {lengths[256]} ids: they were not learned from the texts, or are not all applied")  # fmt: skip
+    once, again = (task.call(texts, 300, held_out)["ids"] for _ in range(2))
+    task.that(list(once) == list(again), "the same call gave other ids: something depends on the order of a set")
+    return f"every text comes back, and a new one needs {lengths[300]} ids instead of {lengths[256]}"
+
+
+def _tokens(task: Task, got: Any, size: int) -> tuple[list[int], list[bytes]]:
+    """The ids and the vocabulary, after a look at their form."""
+    task.that(isinstance(got, dict) and got.keys() == {"ids", "pieces"}, "return a dict with the keys ids and pieces")
+    ids, pieces = list(got["ids"]), list(got["pieces"])
+    task.that(all(type(one) is bytes for one in pieces), "pieces is a list of bytes, one for each id")
+    task.that(len(pieces) <= size, f"the vocabulary has {len(pieces)} entries, {size} are allowed")
+    task.that(len(set(pieces)) == len(pieces), "a piece stands in the vocabulary twice")
+    task.that({bytes([one]) for one in range(256)} <= set(pieces), "some of the 256 single bytes are missing: then "
+              "there are texts that cannot be written")  # fmt: skip
+    return ids, pieces
+
+
+@check("90.model", points=4)
+def check_model(task: Task) -> str:
+    """Build, 2: a decoder from an empty cell"""
+    vocabulary, ids = 50, task.randint(0, 50, 3, 12)
+    got = torch.as_tensor(task.call(ids, vocabulary, 0))
+    task.that(
+        got.shape == (3, 12, vocabulary), f"wanted are logits (3, 12, {vocabulary}), yours are {tuple(got.shape)}"
+    )
+    task.that(got.isfinite().all(), "some logits are no finite numbers")
+    changed = ids.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % vocabulary
+    moved = (torch.as_tensor(task.call(changed, vocabulary, 0)) - got).abs().amax(dim=(0, 2))
+    task.that(moved[:-1].max() < 1e-5, "a change of the last token changes earlier positions: they see the future")
+    task.that(moved[-1] > 1e-6, "a change of the last token does not change its own logits")
+    early = ids.clone()
+    early[:, :2] = ids[:, [1, 0]]
+    early[:, 0] = torch.where(early[:, 0] == early[:, 1], (early[:, 0] + 1) % vocabulary, early[:, 0])
+    last = (torch.as_tensor(task.call(early, vocabulary, 0)) - got)[:, -1].abs().amax(-1)
+    task.that(last.max() > 1e-6, "the last position does not notice what stood at the first two: nothing carries "
+              "information from one token to another, or it has no notion of order")  # fmt: skip
+    alone = torch.as_tensor(task.call(ids[:1], vocabulary, 0))
+    task.that((alone - got[:1]).abs().max() < 1e-4, "a row gets other logits when it stands alone: rows mix")
+    loss = torch.nn.functional.cross_entropy(got[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).item()
+    task.that(abs(loss - math.log(vocabulary)) < 0.35, f"the untrained loss is {loss:.2f}, that of knowing nothing is "
+              f"ln {vocabulary} = {math.log(vocabulary):.2f}: the first weights are too large")  # fmt: skip
+    task.that((torch.as_tensor(task.call(ids, vocabulary, 0)) - got).abs().max() < 1e-6, "seed 0 twice, two answers")
+    task.that((torch.as_tensor(task.call(ids, vocabulary, 1)) - got).abs().max() > 1e-4, "the seed changes nothing")
+    return f"causal, ordered, rows apart, and a first loss of {loss:.2f}"
+
+
+@check("90.train", points=4)
+def check_training(task: Task) -> str:
+    """Align, 1: a model that has learned a small language"""
+    first, second, vocabulary = task.randint(0, 11, 200, 1), task.randint(0, 11, 200, 1), 11
+    rows = [first, second]
+    for _ in range(10):
+        rows.append((rows[-1] + rows[-2]) % vocabulary)  # each token is the sum of the two before it
+    data = torch.cat(rows, dim=1)
+    train, held_out = data[:160], data[160:]
+    got = torch.as_tensor(task.call(train, held_out, vocabulary))
+    task.that(got.shape == (40, 11, vocabulary), f"wanted are logits for every next token of the held-out rows, "
+              f"(40, 11, {vocabulary}); yours are {tuple(got.shape)}")  # fmt: skip
+    other = held_out.clone()
+    other[:, -1] = (other[:, -1] + 1) % vocabulary
+    again = torch.as_tensor(task.call(train, other, vocabulary))
+    task.that((again - got).abs().max() < 1e-3, "the logits know the held-out rows' last token, which is only a target")
+    loss = torch.nn.functional.cross_entropy(got[:, 1:].flatten(0, 1), held_out[:, 2:].flatten()).item()
+    chance = math.log(vocabulary)
+    task.that(loss < 1.3 * chance, f"{loss:.2f} nats on new rows, worse than knowing nothing ({chance:.2f}): the "
+              "training rows were learned by heart")  # fmt: skip
+    task.that(loss < 0.5 * chance, f"{loss:.2f} nats on new rows, knowing nothing costs {chance:.2f}: the rule has not "
+              "been found. The next token depends on *two* tokens before it")  # fmt: skip
+    return f"{loss:.2f} nats on rows that it never saw, where guessing costs {chance:.2f}"
+
+
+@check("90.align", points=4)
+def check_alignment(task: Task) -> str:
+    """Align, 2: preferences in, a policy out that stays near"""
+    reference = task.randn(12)
+    order = torch.randperm(8, generator=task.generator)
+    pairs = [(int(order[i]), int(order[j])) for i in range(8) for j in range(i + 1, 8)]  # answers 8 to 11: never seen
+    found = {beta: torch.as_tensor(task.call(reference, pairs, beta)).double() for beta in (0.1, 1.0)}
+    old = reference.double().log_softmax(0)
+    distances = {}
+    for beta, logits in found.items():
+        task.that(logits.shape == (12,), f"wanted is one logit for each answer, (12,); yours are {tuple(logits.shape)}")
+        new = logits.log_softmax(0)
+        gains = new - old
+        unseen = gains[8:] - gains[8:].mean()
+        task.that(unseen.abs().max() < 0.05, f"beta {beta}: answers that no pair names changed among themselves: start "
+                  "from the reference's logits, and leave the others alone")  # fmt: skip
+        right = sum(bool(gains[won] > gains[lost]) for won, lost in pairs) / len(pairs)
+        task.that(right > 0.1, f"beta {beta}: the rejected answers gained: the pairs are (chosen, rejected)")
+        task.that(right > 0.9, f"beta {beta}: in {right:.0%} of the pairs the chosen answer gained more than the "
+                  "rejected one, compared with the reference; wanted are more than 90 %")  # fmt: skip
+        distances[beta] = float((new.exp() * gains).sum())
+        task.that(new.max() < math.log(0.995), f"beta {beta}: one answer has {new.max().exp():.0%} of the probability "
+                  "now: it ran away")  # fmt: skip
+    task.that(distances[1.0] < 0.8 * distances[0.1], "a larger beta holds the policy nearer to the reference; yours is "
+              f"{distances[1.0]:.2f} nats away at beta 1 and {distances[0.1]:.2f} at 0.1: is beta used?")  # fmt: skip
+    return f"preferences learned, {distances[0.1]:.2f} nats away at beta 0.1 and {distances[1.0]:.2f} at beta 1"
+
+
+@check("90.measure", points=3)
+def check_measure(task: Task) -> str:
+    """Measure, 1: a share with an interval that can be trusted"""
+    for right, count in ((20, 20), (0, 15), (40, 100)):
+        got = task.call([one < right for one in range(count)], 0.25)
+        wanted = {"share", "low", "high", "better"}
+        task.that(isinstance(got, dict) and got.keys() == wanted, "return share, low, high and better in a dict")
+        task.that(abs(got["share"] - right / count) < 1e-6, f"{right} of {count} is a share of {right / count:.2f}")
+        task.that(0 <= got["low"] <= got["share"] <= got["high"] <= 1, f"{right} of {count}: an interval lies within 0 "
+                  "and 1 and has the share in it")  # fmt: skip
+        task.that(got["high"] - got["low"] > 0.05, f"{right} of {count}: an interval of no width says that twenty "
+                  "questions prove everything; p(1 - p) is no good at 0 and at 1")  # fmt: skip
+        task.that(got["better"] == (got["low"] > 0.25), "better than chance means that chance lies below the interval")
+    for truth, count in ((0.5, 40), (0.9, 30), (0.3, 100)):
+        inside = 0
+        for _ in range(150):
+            got = task.call((task.rand(count) < truth).tolist(), 0.25)
+            inside += got["low"] <= truth <= got["high"]
+        task.that(inside >= 133, f"the truth, {truth}, lay in {inside} of 150 intervals; at 95 % about 142 should hold "
+                  "it: yours are too narrow")  # fmt: skip
+        task.that(inside < 150 or got["high"] - got["low"] < 5 * (truth * (1 - truth) / count) ** 0.5,
+                  "the truth was always inside: the intervals are too wide to say anything")  # fmt: skip
+    return "19 of 20 intervals hold the truth, and none is of no width"
+
+
+@check("90.leaks", points=3)
+def check_leaks(task: Task) -> str:
+    """Measure, 2: which test questions stood in the training text?"""
+    words = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "el", "in", "or")]
+
+    def sentence(length: int) -> str:
+        return " ".join(words[task.number(0, len(words))] for _ in range(length))
+
+    questions = [sentence(12) for _ in range(12)]
+    loud = ["", questions[1].upper(), questions[2].replace(" ", "  \n"), f"({questions[3].replace(' ', ', ')}!)"]
+    training = [sentence(30) for _ in range(20)]
+    training += [questions[0], *loud[1:], f"{sentence(9)} {questions[4]} {sentence(9)}"]
+    training += [" ".join(questions[5].split()[:3]), " ".join(reversed(questions[6].split()))]
+    got = task.call(training, questions)
+    task.that(isinstance(got, (list, tuple)) and len(got) == 12, "return one True or False for each question")
+    for place, why in enumerate((
+        "word for word", "in capitals", "with other spaces", "with other punctuation", "in the middle of a longer text",
+    )):  # fmt: skip
+        task.that(got[place], f"question {place} stands in the training text {why}, and was not found")
+    task.that(not got[5], "three common words in a row are no leak: question 5 was marked for its first three")
+    task.that(not got[6], "the words of question 6 stand there backwards: that is another sentence")
+    task.that(not any(got[7:]), "questions were marked that stand nowhere")
+    return "every leak was found, whatever its dress, and nothing else"
