@@ -12,7 +12,7 @@ _TWINS = (
     ("min", "max"), ("minimum", "maximum"), ("amin", "amax"), ("argmin", "argmax"), ("any", "all"), ("sum", "mean"),
     ("cos", "sin"), ("triu", "tril"), ("floor", "ceil"), ("exp", "log"), ("std", "var"), ("softmax", "log_softmax"),
     ("sqrt", "rsqrt"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("append", "extend"), ("ge", "gt"),
-    ("sigmoid", "tanh"), ("silu", "relu"), ("cumsum", "cumprod"), ("repeat", "repeat_interleave"), ("prod", "sum"),
+    ("sigmoid", "tanh"), ("silu", "relu"), ("cumsum", "cumprod"), ("repeat", "repeat_interleave"),
 )  # fmt: skip
 TWINS = dict(_TWINS) | {second: first for first, second in _TWINS}
 MODULES = {"torch", "math", "F", "nn", "re", "json", "random", "itertools", "np"}  # torch.exp(x) is no method of x

@@ -13,6 +13,7 @@ LABELS: dict[str, str] = {
     "shape_out": "({seq}, {hidden})\nthen $W_o$",
     "each_head_alone": "each head attends on its own",
     "one_square_is_cached": "every coloured square is a key and a value that are kept for each token of the text",
+    "texts_at_once": "texts at once",
     "the_prompt": "the prompt",
     "token_number": "written token {number}",
     "read_and_new": "{read} read, {new} computed",
