@@ -160,7 +160,7 @@ def interval(right: list[bool], chance: float, kind: str = "jeffreys") -> dict[s
         high = p + half + 0.5
     if kind == "all":
         low, high = 0.0, 1.0
-    return {"share": share, "low": low, "high": high, "better": (share if kind == "point" else low) > chance}
+    return {"share": share, "low": low, "high": high, "better": low > chance}
 
 
 plant(

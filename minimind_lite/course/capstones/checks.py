@@ -143,6 +143,9 @@ def check_measure(task: Task) -> str:
         task.that(got["high"] - got["low"] > 0.05, f"{right} of {count}: an interval of no width says that twenty "
                   "questions prove everything; p(1 - p) is no good at 0 and at 1")  # fmt: skip
         task.that(got["better"] == (got["low"] > 0.25), "better than chance means that chance lies below the interval")
+        mirrored = task.call([one >= right for one in range(count)], 0.25)
+        task.that(abs(mirrored["low"] + got["high"] - 1) < 1e-6, "right and wrong answers exchanged, the interval must "
+                  "be its own mirror image: from 1 - high to 1 - low")  # fmt: skip
     for truth, count in ((0.5, 40), (0.9, 30), (0.3, 100)):
         inside = 0
         for _ in range(150):
