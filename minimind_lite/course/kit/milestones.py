@@ -19,7 +19,7 @@ class Milestones(Callback):
     folder: emptied when a run begins from its first step. halvings: how often the number of steps is halved.
     """
 
-    def __init__(self, folder: Path, halvings: int = 5) -> None:
+    def __init__(self, folder: Path, halvings: int = 4) -> None:
         self.folder, self.halvings = folder, halvings
 
     def before_fit(self, state: RunState) -> None:

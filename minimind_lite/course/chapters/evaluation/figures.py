@@ -93,8 +93,9 @@ def letters(shares: Mapping[str, Sequence[float]]) -> Any:
 
 
 @style()
-def scores(found: Mapping[str, tuple[float, int]], chance: float) -> Any:
+def scores(found: Mapping[str, tuple[float, int]], chance: float, chosen: str = "") -> Any:
     """Shares of right answers with 95 % intervals, over the line of guessing: {name: (right, of how many)}."""
+    found = {label(name) + (f" ({label('way_chosen')})" if name == chosen else ""): one for name, one in found.items()}
     figure, axis = subplots(height=0.9 + 0.42 * len(found))
     names = list(found)[::-1]
     for row, name in enumerate(names):
@@ -122,8 +123,8 @@ def scores(found: Mapping[str, tuple[float, int]], chance: float) -> Any:
 def two_measures(found: Mapping[str, tuple[float, float]]) -> Any:
     """Perplexity per token and bits per byte of the same models, side by side: {name: (perplexity, bits)}."""
     figure, axes = subplots(1, 2, width=8.2, height=1.1 + 0.4 * len(found), sharey=True)
-    names = list(found)[::-1]
-    said = []
+    found = {label(name): one for name, one in found.items()}
+    names, said = list(found)[::-1], []
     for axis, part, colour in zip(axes, (0, 1), (PURPLE, BLUE), strict=True):
         values = [found[name][part] for name in names]
         bars = axis.barh(names, values, color=colour, height=0.6)
@@ -184,6 +185,7 @@ def drawn_scores(found: Sequence[float], skill: float, questions: int) -> Any:
 def paired_answers(first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> Any:
     """Four fields for the four ways in which two models can answer an item; the two that decide are coloured."""
     figure, axis = subplots(width=7.2, height=2.9)
+    names = (label(names[0]), label(names[1]))
     fields = {
         (True, True): (label("both_right"), _GIVEN, 0.0, 1.0),
         (True, False): (f"✓ {names[0]}, ✗ {names[1]}", CHOICES[3], 1.0, 1.0),
@@ -237,7 +239,7 @@ def leak(shares: Mapping[str, Mapping[str, tuple[float, int]]], overlaps: Mappin
     figure, axes = subplots(1, 2, width=9.0, height=3.3)
     said = _grouped(axes[0], shares, (GREY, RED))
     axes[0].axhline(25, color="black", linestyle="--", linewidth=1)
-    axes[0].set(ylabel=label("share_right"), ylim=(0, 118))
+    axes[0].set(ylabel=label("share_right"), ylim=(0, 135))
     axes[0].legend(loc="upper right", fontsize=8)
     bins = np.linspace(0, 100, 21)
     for (name, values), colour in zip(overlaps.items(), (RED, BLUE), strict=True):

@@ -15,8 +15,8 @@ class EvaluationSettings(Settings):
     eval_questions: Count = 300  # at most so many questions of each exam
     eval_pairs: Count = 800  # at most so many minimal pairs in each language
     eval_documents: Count = 60  # at most so many held-out texts
-    progress_pairs: Count = 200  # the same, at each milestone
-    own_steps: Count = 240  # of a short pretraining, if chapter 08 has left no milestones
+    progress_pairs: Count = 250  # the same, at each milestone
+    own_steps: Count = 200  # of a short pretraining, if chapter 08 has left no milestones
     leak_steps: Count = 40  # of training on the exam itself
     format_steps: Count = 24  # of the adapter that learns to write letters
     learning_rate: Positive = 3e-3  # in both
