@@ -57,6 +57,7 @@ LABELS: dict[str, str] = {
     "weights": "weights",
     "gradients": "gradients",
     "model": "model",
+    "bits_per_byte": "bits per byte",
 }
 
 

@@ -39,7 +39,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     claims = {name: found for name, path in files.items() if (found := _part(path, "claims", required=False))}
     total = round(sum(round(seconds, 1) for _, _, seconds in rows), 1)  # of what is shown, and recorded
     figures = {
-        f"{stage_of(name)}.{key}": value
+        key if "." in key else f"{stage_of(name)}.{key}": value  # "exam.accuracy" says itself what it is of
         for name, found in results.items()
         for key, value in found.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,7 +1,6 @@
 """Words in the pictures of chapter 08; ``kit.labels`` has those that other chapters use too."""
 
 LABELS: dict[str, str] = {
-    "bits_per_byte": "bits per byte",
     "padding": "padding",
     "padded": "padded",
     "packed": "packed",

@@ -1,0 +1,1 @@
+"""Chapter 16: measure it, from one likelihood to a score that can be trusted."""
