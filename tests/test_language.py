@@ -27,12 +27,12 @@ COURSE = repository_root() / "minimind_lite" / "course"
 # Modules whose sentences are still English only. Whoever translates one takes it out of here.
 NOT_YET = {
     *(f"chapters/{name}/figures.py" for name in (
-        "cleaning", "deploy", "distill", "dpo", "generation", "grpo", "lora", "moe", "ppo", "pretrain", "reason",
-        "scale", "swiglu", "transformer",
+        "cleaning", "deploy", "distill", "dpo", "evaluation", "generation", "grpo", "lora", "moe", "ppo", "pretrain",
+        "reason", "scale", "swiglu", "transformer",
     )),
     *(f"chapters/{name}/checks.py" for name in (
-        "attention", "cleaning", "deploy", "distill", "dpo", "generation", "grpo", "lora", "moe", "pretrain", "reason",
-        "rmsnorm", "rope",
+        "attention", "cleaning", "deploy", "distill", "dpo", "evaluation", "generation", "grpo", "lora", "moe", "ppo",
+        "pretrain", "reason", "rmsnorm", "rope",
         "scale", "sft", "swiglu", "tokenizer", "transformer",
     )),
 }  # fmt: skip

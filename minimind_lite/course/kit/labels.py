@@ -7,6 +7,7 @@ from .language import say_key
 
 LABELS: dict[str, str] = {
     "step": "step",
+    "guessing": "guessing",
     "loss": "loss (nats per token)",
     "learning_rate": "learning rate",
     "position": "position",

@@ -54,7 +54,6 @@ LABELS: dict[str, str] = {
     "bits_per_byte_held_out": "bits per byte, held out",
     "planted_questions": "planted questions",
     "other_questions": "other questions",
-    "guessing": "guessing",
     "lines_cleaned": "lines",
     "peak_mebibytes": "peak memory, MiB",
 }

@@ -184,7 +184,7 @@ def speeds(found: Mapping[str, float]) -> Any:
 def step_costs(prompts: Mapping[int, float], batches: Mapping[int, float]) -> Any:
     """Milliseconds per token of reading a prompt at once, over its length; and of a decoding step, over its texts."""
     figure, axes = subplots(1, 2, width=8.6, height=2.9, sharey=True)
-    panels = {"prompt_tokens": (prompts, BLUE), "texts_at_once": (batches, GREEN)}
+    panels = {"prompt_tokens": (prompts, BLUE), "texts_in_one_step": (batches, GREEN)}
     for axis, (name, (line, colour)) in zip(axes, panels.items(), strict=True):
         axis.plot(list(line), list(line.values()), marker="o", color=colour)
         axis.set(xlabel=label(name))

@@ -21,7 +21,7 @@ LABELS: dict[str, str] = {
     "tokens_per_second": "tokens per second",
     "milliseconds_a_token": "milliseconds per token",
     "prompt_tokens": "tokens of the prompt, read at once",
-    "texts_at_once": "texts that get a token in one step",
+    "texts_in_one_step": "texts that get a token in one step",
     "batch_by_batch": "batch by batch",
     "continuous": "continuous batching",
     "slot": "slot",

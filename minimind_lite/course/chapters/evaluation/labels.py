@@ -10,7 +10,6 @@ LABELS: dict[str, str] = {
     "picked_letters": "what the model picks",
     "picked_without_bias": "… averaged over four orders",
     "share_right": "right answers, %",
-    "guessing": "guessing",
     "order": "order",
     "average": "average",
     "perplexity": "perplexity per token",
