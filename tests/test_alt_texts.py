@@ -13,6 +13,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from test_drawings import CONCEPTS
 
 from minimind_lite import course
 from minimind_lite.config import preset
@@ -166,20 +167,23 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
 
 
 def drawing_functions(source: str) -> list[ast.FunctionDef]:
-    """The functions that make a figure: they call ``subplots``."""
+    """The functions that make a figure: they call ``subplots``, or ``sheet`` for a drawing."""
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     return [
         one for one in functions
-        if any(isinstance(node, ast.Name) and node.id == "subplots" for node in ast.walk(one))
+        if any(isinstance(node, ast.Name) and node.id in ("subplots", "sheet") for node in ast.walk(one))
     ]  # fmt: skip
 
 
 def test_every_function_that_draws_is_in_the_table() -> None:
-    """A figure is made by ``subplots`` alone; so no new one can be forgotten here."""
-    called = {(function.__module__, function.__name__) for function in DRAWN}
+    """A figure is made by ``subplots`` alone, or by ``sheet`` with it; so no new one can be forgotten here.
+
+    The concept drawings are in the table of test_drawings.
+    """
+    called = {(function.__module__, function.__name__) for function in (*DRAWN, *CONCEPTS)}
     for path in sorted(SOURCES.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        if path.name == "style.py":
+        if path.name == "style.py" or path == SOURCES / "kit" / "drawings.py":
             continue
         assert "plt." not in source and "Figure(" not in source.replace("DescribedFigure(Figure)", ""), path
         module = ".".join(("minimind_lite.course", *path.relative_to(SOURCES).with_suffix("").parts))

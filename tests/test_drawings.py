@@ -20,24 +20,26 @@ from minimind_lite.course.kit.drawings import sheet, words
 from minimind_lite.course.kit.style import style
 
 SMALL, NANO = preset("minimind2-small"), preset("nano")
-DRAWINGS: dict[str, Callable[[], Any]] = {
-    "02_one_vector": lambda: rmsnorm.one_vector([3.0, 4.0]),
-    "02_norm_beside_the_stream": rmsnorm.norm_beside_the_stream,
-    "03_what_is_turned": rope.what_is_turned,
-    "03_same_distance": rope.same_distance,
-    "04_three_projections": attention.three_projections,
-    "04_heads_and_shapes": lambda: attention.heads_and_shapes(SMALL),
-    "04_heads_of_a_small_model": lambda: attention.heads_and_shapes(NANO),
-    "04_shared_keys": lambda: attention.shared_keys(8, {"MHA": 8, "GQA": 2, "MQA": 1}),
-    "04_cache_over_time": attention.cache_over_time,
-    "05_gate_drawing": lambda: swiglu.gate_drawing(512, 1408),
-    "05_same_weights": swiglu.same_weights,
-    "06_one_token": lambda: moe.one_token([0.1, 0.55, 0.05, 0.3], 2),
-    "06_sorted_by_expert": lambda: moe.sorted_by_expert([1, 3, 1, 0, 2, 1, 3, 0], 4),
-    "06_stored_and_active": lambda: moe.stored_and_active(4, 2),
-    "07_block_to_scale": lambda: transformer.block_to_scale(SMALL),
-    "07_next_tokens": lambda: transformer.next_tokens(["once", "upon", "a", "time", "there", "was"]),
-}
+DRAWN = (
+    (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
+    (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
+    (rope.what_is_turned, rope.what_is_turned),
+    (rope.same_distance, rope.same_distance),
+    (attention.three_projections, attention.three_projections),
+    (attention.heads_and_shapes, lambda: attention.heads_and_shapes(SMALL)),
+    (attention.heads_and_shapes, lambda: attention.heads_and_shapes(NANO)),
+    (attention.shared_keys, lambda: attention.shared_keys(8, {"MHA": 8, "GQA": 2, "MQA": 1})),
+    (attention.cache_over_time, attention.cache_over_time),
+    (swiglu.gate_drawing, lambda: swiglu.gate_drawing(512, 1408)),
+    (swiglu.same_weights, swiglu.same_weights),
+    (moe.one_token, lambda: moe.one_token([0.1, 0.55, 0.05, 0.3], 2)),
+    (moe.sorted_by_expert, lambda: moe.sorted_by_expert([1, 3, 1, 0, 2, 1, 3, 0], 4)),
+    (moe.sorted_by_expert, lambda: moe.sorted_by_expert([3, 5, 1, 2, 5, 4, 5, 4], 6)),
+    (moe.stored_and_active, lambda: moe.stored_and_active(4, 2)),
+    (transformer.block_to_scale, lambda: transformer.block_to_scale(SMALL)),
+    (transformer.next_tokens, lambda: transformer.next_tokens(["once", "upon", "a", "time", "there", "was"])),
+)
+CONCEPTS = [function for function, _ in DRAWN]
 
 
 def strokes(axis: Any) -> list[MatplotlibPath]:
@@ -64,11 +66,11 @@ def problems(figure: Any) -> list[str]:
                   for other, there in placed[:i] if where.overlaps(there)]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
-def test_words_stay_on_the_sheet_and_apart(name: str) -> None:
-    figure = DRAWINGS[name]()
+@pytest.mark.parametrize("draw", [draw for _, draw in DRAWN], ids=[one.__name__ for one in CONCEPTS])
+def test_words_stay_on_the_sheet_and_apart(draw: Callable[[], Any]) -> None:
+    figure = draw()
     assert problems(figure) == []
-    assert figure.alt.endswith(".") and len(figure.alt) > 60
+    assert not figure.alt[0].islower() and figure.alt.endswith(".") and 60 < len(figure.alt) < 700
 
 
 def test_words_that_run_out_or_overlap_are_found() -> None:

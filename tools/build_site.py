@@ -232,6 +232,9 @@ def write_index(pages: dict[str, Page], output: Path) -> None:
     for language, chapters in editions.items():
         cards = "".join(card(page, pages, output) for page in chapters)
         body += f'<h2>{names[language]}</h2><ul class="cards" lang="{language}">{cards}</ul>'
+    alone = [page for page in pages.values() if page.is_exercise and page.path.replace(*FOLDERS[::-1], 1) not in pages]
+    for page in alone:
+        body += f'<h2><a href="{page.address}">{escape(page.title)}</a></h2><p>{escape(page.promise)}</p>'
     text = Template(text.replace("<body>", '<body class="wide">')).substitute(
         language="en",
         title="MiniMind Lite: build a language model, line by line",
