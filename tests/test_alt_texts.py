@@ -24,6 +24,8 @@ from minimind_lite.course.chapters.deploy import figures as deploy
 from minimind_lite.course.chapters.deploy.experiments import Moment, Span
 from minimind_lite.course.chapters.distill import figures as distill
 from minimind_lite.course.chapters.dpo import figures as dpo
+from minimind_lite.course.chapters.evaluation import figures as evaluation
+from minimind_lite.course.chapters.evaluation.experiments import Milestone
 from minimind_lite.course.chapters.generation import figures as generation
 from minimind_lite.course.chapters.grpo import figures as grpo
 from minimind_lite.course.chapters.lora import figures as lora
@@ -138,6 +140,22 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     rope.fading: lambda: rope.fading([1, 10], {"base 100": [0.9, 0.1]}),
     rope.recall: lambda: rope.recall([16, 32], {"rope": [1.0, 0.4]}, 0.1),
     rope.yarn: lambda: rope.yarn(FREQUENCIES, FREQUENCIES * torch.tensor([1.0, 0.25]), 64, 4),
+    evaluation.scored_tokens: lambda: evaluation.scored_tokens(["It", " is"], {" so": [(" so", -1.0)]}),
+    evaluation.four_orders: evaluation.four_orders,
+    evaluation.letters: lambda: evaluation.letters({"right_letters": [0.25] * 4, "picked_letters": [1.0, 0, 0, 0]}),
+    evaluation.scores: lambda: evaluation.scores({"fill_sum": (30, 40), "after_sum": (9, 40)}, 0.25, "fill_sum"),
+    evaluation.two_measures: lambda: evaluation.two_measures({"network": (90.0, 2.0), "trigrams_of_bytes": (8.0, 3.0)}),
+    evaluation.interval_width: lambda: evaluation.interval_width({"ours": 200}),
+    evaluation.drawn_scores: lambda: evaluation.drawn_scores([0.2, 0.25, 0.3], 0.25, 100),
+    evaluation.paired_answers: lambda: evaluation.paired_answers([0.0, 1.0], [1.0, 1.0], ("before", "after")),
+    evaluation.progress: lambda: evaluation.progress(
+        [Milestone(tokens, 4.0, dict.fromkeys(evaluation.CHANCE, (5.0, 10))) for tokens in (0, 10, 20)]
+    ),
+    evaluation.leak: lambda: evaluation.leak(
+        {"honest": {"seen_half": (2, 8)}, "contaminated": {"seen_half": (8, 8)}},
+        {"seen_half": [1.0], "unseen_half": [0.5]},
+    ),
+    evaluation.adapter: lambda: evaluation.adapter({"base_model": {"writes_letter": (0, 8)}}),
     scale.ring_steps: scale.ring_steps,
     scale.shards: scale.shards,
     scale.overlap_lines: scale.overlap_lines,

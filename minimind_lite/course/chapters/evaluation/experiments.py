@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from minimind_lite.course import Chapter
 from minimind_lite.data.benchmarks import BENCHMARKS, Question, read_questions
 from minimind_lite.data.documents import Document
 from minimind_lite.data.packing import PaddedDataset
@@ -158,19 +157,20 @@ def share_right(logprobs: Sequence[float], lengths: Sequence[int], answer: int) 
     return (answer in best) / len(best)
 
 
-def model_on_its_way(chapter: Chapter) -> tuple[list[tuple[int, int, Path]], str]:
-    """(step, tokens, folder) of a model's milestones, and whose they are: chapter 08's, or of a short run made here."""
-    base = chapter.require("pretrain")
+def model_on_its_way(
+    base: Path, data: Path, folder: Path, profile: str, steps: int
+) -> tuple[list[tuple[int, int, Path]], str]:
+    """(step, tokens, folder) of a model's milestones, and whose they are: those beside chapter 08's model in ``base``.
+
+    Where there are none, a pretraining on ``data`` by the same recipe, but of only ``steps`` steps, makes its own.
+    """
     kept = milestones(base / FOLDER)
     if kept:
         return kept, "chapter 08"
-    folder = chapter.output() / "short_run"
-    settings = settings_for("pretrain", chapter.profile)
-    config = TrainConfig.from_settings(
-        settings, total_steps=chapter.settings.own_steps, eval_every=0, seed=settings.seed
-    )
+    settings = settings_for("pretrain", profile)
+    config = TrainConfig.from_settings(settings, total_steps=steps, eval_every=0, seed=settings.seed)
     run = RunOptions(resume="if_unfinished", callbacks=[Milestones(folder / FOLDER)])
-    run_pretrain(chapter.data("pretrain"), base, folder, config, PretrainOptions.from_settings(settings), run)
+    run_pretrain(data, base, folder, config, PretrainOptions.from_settings(settings), run)
     return milestones(folder / FOLDER), "a short run"
 
 
@@ -189,20 +189,15 @@ def document(model: LanguageModel, request: Request) -> Document:
 
 
 def trained_on(
-    chapter: Chapter, requests: Sequence[Request], steps: int, name: str, adapter: LoRAConfig | None = None
+    base: Path, requests: Sequence[Request], folder: Path, config: TrainConfig, adapter: LoRAConfig | None = None
 ) -> Transformer:
-    """Chapter 08's model after some steps on ``requests``: all of its weights, or only those of an adapter."""
-    base = chapter.require("pretrain")
-    model, tokenizer = load_pretrained(base, chapter.device), Tokenizer.load(base)
+    """The model in ``base`` after training on ``requests``: all of its weights, or only those of an adapter."""
+    model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     documents = [document(OwnModel(model, tokenizer), request) for request in requests]
     if adapter is not None:
         add_adapter(model, adapter)
-    config = TrainConfig(
-        total_steps=steps, learning_rate=chapter.settings.learning_rate, micro_batch_size=16, weight_decay=0.0,
-        seed=chapter.settings.seed, precision="fp32", progress=False,
-    )  # fmt: skip
     longest = max(len(one) for one in documents)
-    train(model, PaddedDataset(documents, longest), config, chapter.output() / name, resume="never")
+    train(model, PaddedDataset(documents, longest), config, folder, resume="never")
     return model
 
 
