@@ -32,7 +32,7 @@ LABELS: dict[str, str] = {
     "slots_total": "all slots",
     "seconds_since_start": "seconds since the first question",
     "requests": "requests",
-    "bits": "bits",
+    "bits_slider": "bits",
     "group_size": "group",
     "has_minimum": "with a minimum",
     "slots_slider": "slots",

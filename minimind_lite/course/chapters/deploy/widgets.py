@@ -23,7 +23,7 @@ def rounding_explorer(row: Tensor) -> Any:
     groups = [size for size in (8, 16, 32, 64, 128, len(row)) if len(row) % size == 0]
     return ipywidgets.interactive(
         draw,
-        bits=ipywidgets.IntSlider(value=4, min=2, max=8, description=label("bits")),
+        bits=ipywidgets.IntSlider(value=4, min=2, max=8, description=label("bits_slider")),
         group=ipywidgets.SelectionSlider(
             options=sorted(set(groups)), value=min(32, *groups[-1:]), description=label("group_size")
         ),

@@ -31,4 +31,5 @@ SETTINGS = by_profile(
     | {"leak_steps": 2, "format_steps": 2, "exams_drawn": 100},
 )
 MINUTES = Minutes(quick=1.5, colab=2.0, full=10.0)
+DATA = ("pretrain",)  # published files that the profile full needs, by role
 BUILDS = "`evaluation/`"  # in the README's table of chapters
