@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from minimind_lite.course.exercises import masters
 from minimind_lite.course.exercises.core import every_check
+from minimind_lite.course.kit import paths
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.notebooks import files
 
@@ -103,7 +104,8 @@ def test_stamping_twice_changes_nothing() -> None:
 def test_an_edited_exercise_and_a_stray_one_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("solutions", "exercises"):
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(masters, "repository_root", lambda: tmp_path)
+    for module in (masters, paths):
+        monkeypatch.setattr(module, "repository_root", lambda: tmp_path)
     path = tmp_path / "solutions" / MASTERS[0].name
     path.write_text(MASTERS[0].read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
     assert [line.split(":")[0] for line in masters.problems([path])] == [f"exercises/{path.name}"]
