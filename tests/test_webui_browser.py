@@ -38,7 +38,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not folders:
         folders = [tmp_path_factory.mktemp("models") / name for name in ("first", "second")]
         for seed, folder in enumerate(folders):
-            save_pretrained(tiny_model(seed), folder, TOKENIZER)
+            save_pretrained(tiny_model(seed), TOKENIZER, folder)
     command = [sys.executable, "-m", "minimind_lite.cli", "webui", *map(str, folders), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
