@@ -29,8 +29,9 @@ KERNELS = {
 }
 # These start installers, processes, servers or whole courses: minutes, and no arithmetic that others do not cover.
 LEFT_OUT = {
-    "test_base_install", "test_bench", "test_exercises", "test_full_path", "test_grade", "test_nbgrader",
-    "test_packaging", "test_processes", "test_scale", "test_serving_api", "test_serving_guard",
+    "test_base_install", "test_bench", "test_exercises", "test_full_path", "test_grade", "test_language",
+    "test_nbgrader", "test_packaging", "test_processes", "test_scale", "test_serving_api", "test_serving_guard",
+    "test_serving_langchain", "test_serving_schema", "test_webui", "test_webui_browser",
 }  # fmt: skip
 
 # These reach torch through the library alone.
