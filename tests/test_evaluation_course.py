@@ -10,6 +10,7 @@ import torch
 from minimind_lite.config import preset
 from minimind_lite.course.chapters.evaluation import experiments
 from minimind_lite.course.kit import milestones as kit
+from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.milestones import Milestones, milestones
 from minimind_lite.data.benchmarks import Question
 from minimind_lite.evaluation.harness import ScoredItem
@@ -87,6 +88,9 @@ def test_milestones_double_and_hold_the_model_of_their_step(tmp_path: Path) -> N
     assert torch.equal(load_pretrained(found[0][2]).model.norm.weight, begun)
     assert torch.equal(load_pretrained(found[-1][2]).model.norm.weight, model.model.norm.weight)
     assert milestones(tmp_path / "nowhere") == []
+    assert experiments.model_on_its_way(tmp_path) == found
+    with pytest.raises(CourseError, match=r"milestones is empty: run chapter 08 again with --force"):
+        experiments.model_on_its_way(tmp_path / "nowhere")
 
 
 def test_the_chapters_figures_are_recorded_under_names_of_their_own() -> None:

@@ -59,6 +59,8 @@ def score_folders(
     settings = {"limit": limit, "document_start": document_start, "engine": _engine_name(engine)}
     written = write_report(report, output, _about(candidates, paths, suites, settings))
     yield markdown(report)
+    if shots and (plain := [one.title for one in suites if not one.shots]):
+        yield f"asked without examples, because they have none: {', '.join(dict.fromkeys(plain))}"
     yield from published_scores([known.name for _, known in found if known], [one.name for one in suites])
     yield f"every item: {output / 'items.jsonl'}; figures: {', '.join(map(str, written))}"
     if not any(path.suffix == ".png" for path in written):

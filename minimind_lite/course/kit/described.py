@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from .chinese_font import FONTS, register_chinese
+from .chinese_font import CHINESE, FONTS, register_chinese
 
 PNG = "image/png"
 
@@ -21,10 +21,11 @@ class DescribedFigure(Figure):
     plain: bool = False  # a drawing of few colours, which is stored with a palette: a third of the bytes
 
     def draw(self, renderer: Any) -> None:
-        """Draw the figure; what matplotlib's own font has no glyphs for, in the course's Chinese one."""
+        """Draw the figure; texts with Chinese in them also in the course's own font, as matplotlib's has no glyphs."""
         register_chinese()
         for text in self.findobj(Text):
-            text.set_fontfamily(FONTS)
+            if isinstance(text, Text) and (not text.get_text() or CHINESE.search(text.get_text())):  # ticks come later
+                text.set_fontfamily(FONTS)
         super().draw(renderer)
 
 

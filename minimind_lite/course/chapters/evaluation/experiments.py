@@ -20,11 +20,11 @@ from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.loop import train
-from minimind_lite.training.options import RunOptions, TrainConfig
-from minimind_lite.training.pretrain import PretrainOptions, run_pretrain
+from minimind_lite.training.options import TrainConfig
 
-from ...kit.milestones import FOLDER, Milestones, milestones
-from ...kit.profiles import settings_for
+from ...kit.errors import CourseError
+from ...kit.milestones import FOLDER, milestones
+from ...kit.paths import shown
 
 BLANK = "____"
 LETTERS = "ABCD"
@@ -157,21 +157,12 @@ def share_right(logprobs: Sequence[float], lengths: Sequence[int], answer: int) 
     return (answer in best) / len(best)
 
 
-def model_on_its_way(
-    base: Path, data: Path, folder: Path, profile: str, steps: int
-) -> tuple[list[tuple[int, int, Path]], str]:
-    """(step, tokens, folder) of a model's milestones, and whose they are: those beside chapter 08's model in ``base``.
-
-    Where there are none, a pretraining on ``data`` by the same recipe, but of only ``steps`` steps, makes its own.
-    """
+def model_on_its_way(base: Path) -> list[tuple[int, int, Path]]:
+    """(step, tokens, folder) of the milestones beside chapter 08's model; CourseError if an older run left none."""
     kept = milestones(base / FOLDER)
-    if kept:
-        return kept, "chapter 08"
-    settings = settings_for("pretrain", profile)
-    config = TrainConfig.from_settings(settings, total_steps=steps, eval_every=0, seed=settings.seed)
-    run = RunOptions(resume="if_unfinished", callbacks=[Milestones(folder / FOLDER)])
-    run_pretrain(data, base, folder, config, PretrainOptions.from_settings(settings), run)
-    return milestones(folder / FOLDER), "a short run"
+    if not kept:
+        raise CourseError(f"{shown(base / FOLDER)} is empty: run chapter 08 again with --force, which fills it")
+    return kept
 
 
 def untrained(base: Path) -> Transformer:

@@ -16,7 +16,6 @@ class EvaluationSettings(Settings):
     eval_pairs: Count = 800  # at most so many minimal pairs in each language
     eval_documents: Count = 60  # at most so many held-out texts
     progress_pairs: Count = 250  # the same, at each milestone
-    own_steps: Count = 200  # of a short pretraining, if chapter 08 has left no milestones
     leak_steps: Count = 40  # of training on the exam itself
     format_steps: Count = 24  # of the adapter that learns to write letters
     learning_rate: Positive = 3e-3  # in both
@@ -25,9 +24,9 @@ class EvaluationSettings(Settings):
 
 SETTINGS = by_profile(
     EvaluationSettings(),
-    colab={"own_steps": 600, "eval_documents": 300},
-    full={"own_steps": 600, "eval_documents": 1000, "learning_rate": 1e-3},
-    smoke={"eval_questions": 8, "eval_pairs": 8, "eval_documents": 3, "progress_pairs": 6, "own_steps": 4}
+    colab={"eval_documents": 300},
+    full={"eval_documents": 1000, "learning_rate": 1e-3},
+    smoke={"eval_questions": 8, "eval_pairs": 8, "eval_documents": 3, "progress_pairs": 6}
     | {"leak_steps": 2, "format_steps": 2, "exams_drawn": 100},
 )
 MINUTES = Minutes(quick=1.5, colab=2.0, full=10.0)
