@@ -80,6 +80,26 @@ def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+EXAMS = {  # suite and metric of a column of the table of exams
+    "exam, by letter": ("samples/letter", "accuracy"),
+    "exam, by whole answer": ("samples/answer", "accuracy per byte"),
+    "Chinese pairs": ("samples-zh/pairs", "accuracy"),
+    "English pairs": ("samples-en/pairs", "accuracy"),
+}
+
+
+def exams_block(exams: dict[str, Any]) -> str:
+    """Models on the sample exams and language tests, each share with its 95 % interval; then chance and n."""
+    found = {(row["model"], row["suite"], row["metric"]): row for row in exams["scores"]}
+    lines = [f"| model | {' | '.join(EXAMS)} |", f"|---|{'---|' * len(EXAMS)}"]
+    for model in exams["models"]:
+        rows = [found[model, *column] for column in EXAMS.values()]
+        shares = [f"{row['value']:.1%} ({100 * row['low']:.0f}–{100 * row['high']:.0f})" for row in rows]
+        lines.append(f"| {model} | {' | '.join(shares)} |")
+    guessing = [f"{row['chance']:.0%} (n = {row['n']})" for row in rows]
+    return "\n".join([*lines, f"| guessing | {' | '.join(guessing)} |"])
+
+
 def answers_block(course: dict[str, Any]) -> str:
     """The recorded run's model's answers, word for word."""
     said = "\n".join(f"> {one['question']}\n{one['answer']}\n" for one in course["answers"])
@@ -149,6 +169,7 @@ def filled(readme: str) -> str:
         "answers": answers_block(course),
         "results": results_block(stages, course),
         "chapters": chapters_block(course),
+        "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
         "bench": bench_block(bench_reports()),
     }
     for name, text in blocks.items():

@@ -81,6 +81,12 @@ def test_a_radar_is_drawn_of_three_suites_and_removed_with_fewer(models: Path, t
     assert code == 0 and "radar.png" not in said and not (tmp_path / "radar.png").exists()
 
 
+def test_examples_that_a_suite_does_not_have_are_not_left_out_in_silence(models: Path, tmp_path: Path) -> None:
+    command = (models / "one", "--suite", "samples-en", "--suite", "samples", "--shots", 1, "--limit", 2)
+    code, said = minimind(*command, "--output", tmp_path)
+    assert code == 0 and "asked without examples, because they have none: the course's pairs (en)\n" in said
+
+
 def test_the_middle_of_the_radar_is_chance() -> None:
     def lies_at(value: float, chance: float) -> float:
         return above_chance(Score("s", "accuracy", "m", 9, value, None, None, chance, 0, {}))
