@@ -84,7 +84,7 @@ def letters(shares: Mapping[str, Sequence[float]]) -> Any:
     axis.axhline(100 / len(LETTERS), color="black", linestyle="--", linewidth=1)
     axis.set_xticks(range(len(LETTERS)), list(LETTERS))
     axis.set(xlabel=label("letter"), ylabel=label("share_picked"))
-    axis.legend(loc="upper right")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(shares), fontsize=9)
     said = (
         f"{label(name)}: {listed(f'{letter} {short(100 * one)}' for letter, one in zip(LETTERS, values, strict=True))}"
         for name, values in shares.items()
