@@ -112,7 +112,7 @@ def _symmetric(groups: Tensor) -> Tensor:
 @check("17.pack", points=2)
 def check_pack(task: Task) -> str:
     """Two codes in a byte"""
-    for count in (6, 7):
+    for count in (6, 7, 8):
         codes = [task.number(0, 16) for _ in range(count)]
         codes[:2] = [3, 12]  # different, so that the order shows
         whole = sum(code << 4 * place for place, code in enumerate(codes))
