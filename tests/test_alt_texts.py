@@ -277,12 +277,16 @@ CELLS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def executed() -> list[Any]:
-    """The outputs of each cell of ``CELLS``, as a notebook stores them."""
+@pytest.fixture(scope="module", params=["inline", "agg"])
+def executed(request: pytest.FixtureRequest) -> list[Any]:
+    """The outputs of each cell of ``CELLS``, as a notebook stores them, also where the shell set MPLBACKEND."""
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS], metadata={"kernelspec": kernel})
-    NotebookClient(notebook, timeout=120).execute()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MPLBACKEND", raising=False)
+        if request.param != "inline":
+            patch.setenv("MPLBACKEND", request.param)
+        NotebookClient(notebook, timeout=120).execute()
     nbformat.validate(notebook)
     return [cell.outputs for cell in notebook.cells]
 

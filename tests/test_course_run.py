@@ -62,7 +62,8 @@ def no_trained_model_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
 
 
-def test_runs_skips_and_runs_again_what_changed(tmp_path: Path) -> None:
+def test_runs_skips_and_runs_again_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")  # as on a server; the pictures are there all the same
     course, console = Course(tmp_path), log()
     assert run_and_report(course.plan(), console=console)
     assert "[2/3] 01_two: starts" in printed(console)

@@ -12,6 +12,7 @@ from PIL import Image
 from .chinese_font import CHINESE, FONTS, register_chinese
 
 PNG = "image/png"
+INLINE = "module://matplotlib_inline.backend_inline"
 
 
 class DescribedFigure(Figure):
@@ -63,4 +64,15 @@ def show_with_alt() -> None:
     """
     shell = get_ipython()
     if shell is not None:
+        _show_inline(shell)
         _formatter(shell).for_type(DescribedFigure, _png_with_alt)
+
+
+def _show_inline(shell: Any) -> None:
+    """Let a kernel show pictures at all where MPLBACKEND chose a backend without a screen for it (a server's shell)."""
+    if hasattr(shell, "kernel") and not any(Figure in one.type_printers for one in _formatters(shell)):
+        shell.enable_matplotlib("inline")
+
+
+def _formatters(shell: Any) -> Any:
+    return shell.display_formatter.formatters.values()

@@ -1,6 +1,7 @@
 """Run one notebook with papermill, telling a listener which heading it has reached, and explain a failure."""
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -121,11 +122,17 @@ def _patient_manager() -> type:
     """A kernel manager whose client checks for a reply every second instead of sleeping until it is woken.
 
     In a cell with a widget, nbclient sends on the socket it is waiting on, and the wake-up can be lost: the cell has
-    finished, but the run waits forever (nbclient issue 312).
+    finished, but the run waits forever (nbclient issue 312). Its kernels show pictures in the notebook, whatever
+    MPLBACKEND says in the shell that started the course.
     """
     from jupyter_client.manager import AsyncKernelManager
 
+    from ..kit.described import INLINE
+
     class PatientManager(AsyncKernelManager):
+        def start_kernel(self, *arguments: Any, **options: Any) -> Any:
+            return super().start_kernel(*arguments, **{"env": os.environ | {"MPLBACKEND": INLINE}} | options)
+
         def client(self, **options: Any) -> Any:
             client = super().client(**options)
             channel = client.shell_channel
