@@ -41,7 +41,9 @@ def by_kind(language: str) -> dict[str, list[Pair]]:
 
 def unigram(language: str) -> Callable[[str], float]:
     """The log probability of a sentence whose words come one by one, as often as they do in the stories."""
-    counts = Counter(token for one in lines(f"stories/{language}.jsonl") for token in story_tokens(one["text"]))
+    counts = Counter(
+        token for one in lines(f"pretrain/stories_{language}.jsonl") for token in story_tokens(one["text"])
+    )
     total = counts.total()
     return lambda sentence: sum(math.log((counts[token] + 1) / total) for token in story_tokens(sentence))
 

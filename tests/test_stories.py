@@ -22,7 +22,7 @@ from minimind_lite.evaluation.stories import (
 )
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
-WORLD = SAMPLES / "stories" / "world.json"
+WORLD = SAMPLES / "stories.json"
 LANGUAGES = ("zh", "en")
 HEROES = ("the fox", "the cat", "Tom", "小狐狸", "小猫")
 FOX = "Once there was a little fox. The fox met a cat. The cat found his kite. The fox was happy with the kite."
@@ -40,16 +40,37 @@ def records(name: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (SAMPLES / name).read_text(encoding="utf-8").splitlines()]
 
 
+def told(folder: str, language: str) -> list[dict[str, str]]:
+    """The stories of a file of conversations, each with its request as ``ask``."""
+    found = records(f"{folder}/stories_{language}.jsonl")
+    turns = [record.pop("conversations") for record in found]
+    return [
+        record | {"ask": ask["content"], "text": answer["content"]}
+        for record, (ask, answer) in zip(found, turns, strict=True)
+    ]
+
+
+def trained(language: str) -> list[dict[str, str]]:
+    return records(f"pretrain/stories_{language}.jsonl") + told("chat", language)
+
+
+def held_out_files(language: str) -> dict[str, list[dict[str, str]]]:
+    return {
+        "wordings": records(f"pretrain_heldout/stories_{language}.jsonl"),
+        "pairs": records(f"pretrain_heldout/stories_pairs_{language}.jsonl"),
+        "asked": told("chat_heldout", language),
+    }
+
+
 def all_records(language: str) -> list[dict[str, str]]:
-    folders = (f"stories/{language}", f"stories/short_{language}", f"stories_heldout/{language}")
-    return [record for folder in folders for record in records(f"{folder}.jsonl")]
+    return [*trained(language), *(one for part in held_out_files(language).values() for one in part)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_enough_stories_of_the_right_length_and_no_two_alike(builder: ModuleType, language: str) -> None:
-    stories, held_out = records(f"stories/{language}.jsonl"), records(f"stories_heldout/{language}.jsonl")
-    assert len(stories) >= 850 and len(held_out) >= 100
-    assert sum(len(record["text"].encode()) for record in stories) > 425_000
+    stories = [one for one in trained(language) if len(builder.tokens(one["text"])) >= builder.MINIMUM[language]]
+    assert len(stories) >= 950 and all(len(part) == 100 for part in held_out_files(language).values())
+    assert sum(len(record["text"].encode()) for record in trained(language)) > 500_000
     everything = [record["text"] for record in all_records(language)]
     assert len(set(everything)) == len(everything)
     longest = builder.LONGEST_RUN[language]
@@ -61,6 +82,30 @@ def test_enough_stories_of_the_right_length_and_no_two_alike(builder: ModuleType
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_four_of_ten_stories_are_told_on_request_and_the_others_read(builder: ModuleType, language: str) -> None:
+    read, asked = records(f"pretrain/stories_{language}.jsonl"), told("chat", language)
+    free = {record["text"] for record in builder.free(builder.load_world(language))}
+    for part in (read, asked):
+        lengths = [len(builder.tokens(one["text"])) >= builder.MINIMUM[language] for one in part]
+        assert 0.05 < lengths.count(False) / len(lengths) < 0.3
+        assert len({(one["hero"], one["wish"]) for one in part}) > 200
+        assert sum(one["text"] in free for one in part) > 0.3 * len(free)
+    assert 0.37 <= len(asked) / (len(read) + len(asked)) <= 0.45
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_requests_name_what_they_say_they_name(builder: ModuleType, language: str) -> None:
+    world = builder.load_world(language)
+    asked = {hero.name: hero.asked for hero in world.heroes}
+    for record in (*told("chat", language), *told("chat_heldout", language)):
+        hero, wish = asked[record["hero"]], world.wishes[record["wish"]]["ask"]
+        assert (wish in record["ask"]) is (record["asked"] in ("wish", "both")), record["ask"]
+        assert record["asked"] == "wish" or hero in record["ask"], record["ask"]
+    for part in (told("chat", language), told("chat_heldout", language)):
+        assert {one["asked"] for one in part} == {"hero", "wish", "both"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_the_texts_are_filled_in_and_well_formed(language: str) -> None:
     for record in all_records(language):
         text = record["text"]
@@ -68,7 +113,7 @@ def test_the_texts_are_filled_in_and_well_formed(language: str) -> None:
         assert not re.search(r"[{}*]|  |[,，。.]{2}|\ba [aeiou]", text), text
         assert not re.search(r"[a-zA-Z]" if language == "zh" else r"[\u4e00-\u9fff“”]", text), text
         assert not re.search(r"(?:^|\. )\"?[a-z]", text), text
-        assert record["language"] == language and record["ask"].strip()
+        assert "ask" not in record or re.search(r"[。？.?]$", record["ask"]), record["ask"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -80,30 +125,32 @@ def test_the_vocabulary_is_small(builder: ModuleType, language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_held_out_are_pairs_wordings_and_requests(builder: ModuleType, language: str) -> None:
     world = builder.load_world(language)
-    free = builder.free(world)
-    train = [one for one in records(f"stories/{language}.jsonl") if one["text"] not in {two["text"] for two in free}]
-    train += records(f"stories/short_{language}.jsonl")
-    held_out = records(f"stories_heldout/{language}.jsonl")
-    pairs = [{(one["hero"], one["wish"]) for one in part} for part in (train, held_out)]
-    assert pairs[0] and pairs[1] and not pairs[0] & pairs[1]
-    assert not {one["ask"] for one in train} & {one["ask"] for one in held_out}
+    free = {record["text"] for record in builder.free(world)}
+    train = [one for one in trained(language) if one["text"] not in free]
+    parts = held_out_files(language)
+    known = {(one["hero"], one["wish"]) for one in train}
+    for part in parts.values():
+        assert known and not known & {(one["hero"], one["wish"]) for one in part}
+    assert not {one["ask"] for one in told("chat", language)} & {one["ask"] for one in parts["asked"]}
     slots = [*world.frames.values(), *(wish[slot] for wish in world.wishes.values() for slot in ("want", "solve"))]
     kept = [wording[1:] for slot in slots for wording in slot if wording.startswith("*")]
     pieces = [max(re.split(r"\{\w+\}", wording), key=len) for wording in kept]
-    told = "\n".join(one["text"] for one in train)
+    said = "\n".join(one["text"] for one in train)
     assert len(kept) > 35
-    assert not [piece for piece in pieces if len(piece) > {"zh": 6, "en": 18}[language] and piece in told]
-    assert sum(any(piece in one["text"] for piece in pieces if len(piece) > 4) for one in held_out) > 0.95 * len(
-        held_out
-    )
+    assert not [piece for piece in pieces if len(piece) > {"zh": 6, "en": 18}[language] and piece in said]
+    new = [
+        sum(any(piece in one["text"] for piece in pieces if len(piece) > 4) for one in part) for part in parts.values()
+    ]
+    assert new[0] > 95 and new[1] < 30
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_grammar_is_complete(builder: ModuleType, language: str) -> None:
     world = builder.load_world(language)
     assert len(world.heroes) >= 26 and len(world.wishes) >= 14 and len(builder.free(world)) >= 60
-    asks = {kind: sum(len(asks) for name, asks in world.asks.items() if name.startswith(kind)) for kind in ("held", "")}
-    assert asks["held"] >= 6 and asks[""] - asks["held"] >= 12
+    assert set(world.asks) == {f"{split}{kind}" for split in ("", "heldout_") for kind in ("hero", "wish", "both")}
+    for kind, asks in world.asks.items():
+        assert len(set(asks)) == len(asks) >= (4 if kind.startswith("heldout") else 12), kind
     for name, wish in world.wishes.items():
         assert min(len(wish[slot]) for slot in ("obstacle", "help", "try", "alone", "solve", "end")) >= 3, name
         assert len(wish["plots"]) == len(wish["obstacle"]), name
@@ -134,8 +181,8 @@ def test_a_helper_is_not_the_hero_and_pronouns_agree(builder: ModuleType, langua
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_measures_accept_the_stories_and_reject_planted_mistakes(builder: ModuleType, language: str) -> None:
-    world, held_out = read_world(WORLD, language), records(f"stories_heldout/{language}.jsonl")
-    training = TrainingText(record["text"] for record in records(f"stories/{language}.jsonl"))
+    world, held_out = read_world(WORLD, language), held_out_files(language)["wordings"]
+    training = TrainingText(record["text"] for record in trained(language))
     texts, asked = [one["text"] for one in held_out], [(one["hero"], one["wish"]) for one in held_out]
     good = score_stories(texts, asked, world, training)
     assert good.ended == 1 and good.hero_kept > 0.98 and good.wish_fits > 0.98 and good.copied < 0.4
@@ -144,7 +191,7 @@ def test_the_measures_accept_the_stories_and_reject_planted_mistakes(builder: Mo
     bad = score_stories([text[:-2] for text in texts], other, world, training)
     assert bad.ended < 0.05 and bad.hero_kept < 0.02 and bad.wish_fits < 0.15
     assert "hero kept" in str(good)
-    copied = records(f"stories/{language}.jsonl")[0]["text"]
+    copied = trained(language)[0]["text"]
     assert training.copied_share(copied) == 1
 
 

@@ -3,8 +3,12 @@
 A story has a hero, a wish and a shape, which is a list of slots. A slot's wordings come from the frames, which every
 story shares, or from the wish. What a friend does fits what stands in the way: a wish's ``plots`` say so. Held out
 are whole (hero, wish) pairs and, besides, the wordings that begin with an asterisk.
+
+A story is read in pretraining or told on request in a conversation, never both: a model should not learn to answer by
+reciting what it has read.
 """
 
+import itertools
 import json
 import random
 import re
@@ -14,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from closed_book import conversation
 from texts import write_lines
 
 FOLDER = Path(__file__).parent / "stories"
-TRAIN, HELD_OUT, SHORT = 860, 100, 120  # stories in each language
+TRAIN, HELD_OUT, SHORT = 1000, 100, 160  # stories in each language
+TOLD = {"long": (1, 3), "short": (0, 2)}  # of every five long and every four short stories, those that are asked for
+ASKED = ("both", "hero", "both", "wish")  # what requests name, in turn
 MINIMUM = {"zh": 90, "en": 62}  # tokens of a story: characters, words
 LONGEST_RUN = {"zh": 44, "en": 30}  # tokens that two training stories may have in common at a stretch
 CHECKED_RUN, CHECKED_SHARE = 13, 0.28  # a little stricter than `minimind data check`
@@ -25,7 +32,7 @@ HELD_OUT_WORDING = 0.7  # how often a held-out story takes a held-out wording wh
 _TOKEN = re.compile(r"[\u4e00-\u9fff]|[A-Za-z]+")
 
 Slots = dict[str, list[str]]
-Record = dict[str, str]
+Record = dict[str, Any]
 
 
 class Hero(NamedTuple):
@@ -111,10 +118,11 @@ def fillers(world: World, hero: Hero, friend: Hero, wish: dict[str, Any], chance
 
 
 class Teller:
-    """Composes stories. ``held_out`` tells which wordings it may use."""
+    """Composes stories. ``held_out`` tells whether it uses held-out wordings, in the story and in the request."""
 
     def __init__(self, world: World, held_out: bool, chance: random.Random) -> None:
         self.world, self.held_out, self.chance = world, held_out, chance
+        self.requests = itertools.cycle(ASKED)
 
     def choose(self, wordings: list[str]) -> str:
         """One wording: in training never a held-out one, in held-out stories mostly."""
@@ -135,14 +143,17 @@ class Teller:
         left_out = ("short", *wish.get("without", ()))
         return self.chance.choice([name for name in self.world.shapes if name not in left_out])
 
-    def ask(self, hero: Hero, wish: dict[str, Any]) -> str:
-        """A request that this story answers: by hero, by wish or by both."""
-        kind = self.chance.choice(("hero", "wish", "both"))
+    def request(self, story: Record) -> Record:
+        """A conversation in which the story is asked for by its hero, by its wish or by both, as ``asked`` says."""
+        hero = next(one for one in self.world.heroes if one.name == story["hero"])
+        kind = next(self.requests)
         wordings = self.world.asks[f"heldout_{kind}" if self.held_out else kind]
-        return self.chance.choice(wordings).format(hero=hero.asked, wish=wish["ask"])
+        ask = self.chance.choice(wordings).format(hero=hero.asked, wish=self.world.wishes[story["wish"]]["ask"])
+        keys = {name: value for name, value in story.items() if name != "text"}
+        return conversation(ask[0].upper() + ask[1:], story["text"]) | keys | {"asked": kind}
 
     def tell(self, hero: Hero, name: str, short: bool) -> Record:
-        """One story with its request."""
+        """One story."""
         world, wish = self.world, self.world.wishes[name]
         friend = self.chance.choice([one for one in world.heroes if one != hero and not one.is_child])
         slots = world.frames | self.fitting(wish)
@@ -150,15 +161,14 @@ class Teller:
         shape = "short" if short else self.shape(wish)
         said = [self.choose(slots[slot]).format_map(fill) for slot in world.shapes[shape]]
         text = ("" if world.language == "zh" else " ").join(said)
-        record = {"text": text, "language": world.language, "hero": hero.name, "wish": name}
-        return record | {"ask": self.ask(hero, wish)}
+        return {"text": text, "hero": hero.name, "wish": name}
 
 
-def candidates(world: World, held_out: bool, short: bool) -> Iterator[Record]:
-    """Stories without end, every pair of hero and wish as often as any other."""
-    chance = random.Random(f"{world.language} {held_out} {short}")
-    teller = Teller(world, held_out, chance)
-    pairs = world.pairs(held_out)
+def candidates(world: World, short: bool, new_pairs: bool = False, new_wordings: bool = False) -> Iterator[Record]:
+    """Stories without end, every pair of hero and wish as often as any other; held-out ones where they shall be new."""
+    chance = random.Random(f"{world.language} {short} {new_pairs} {new_wordings}")
+    teller = Teller(world, new_wordings, chance)
+    pairs = world.pairs(new_pairs)
     while True:
         chance.shuffle(pairs)
         yield from (teller.tell(hero, wish, short) for hero, wish in pairs)
@@ -167,7 +177,7 @@ def candidates(world: World, held_out: bool, short: bool) -> Iterator[Record]:
 def training(world: World, start: list[Record]) -> list[Record]:
     """The free stories, then composed ones of which no two share a long run."""
     found, seen, length = list(start), set[str](), LONGEST_RUN[world.language]
-    for record in candidates(world, held_out=False, short=False):
+    for record in candidates(world, short=False):
         mine = runs(record["text"], length)
         if len(tokens(record["text"])) >= MINIMUM[world.language] and not mine & seen:
             seen |= mine
@@ -177,13 +187,14 @@ def training(world: World, start: list[Record]) -> list[Record]:
     raise AssertionError("candidates has no end")
 
 
-def heldout(world: World, trained: list[Record]) -> list[Record]:
-    """Held-out stories that share few runs with the training stories, and none twice."""
+def heldout(world: World, trained: list[Record], short: bool = False, new_wordings: bool = True) -> list[Record]:
+    """Stories about held-out pairs that share few runs with the training stories, and none twice."""
+    minimum = 0 if short else MINIMUM[world.language]
     seen = {run for record in trained for run in runs(record["text"], CHECKED_RUN)}
     found: dict[str, Record] = {}
-    for record in candidates(world, held_out=True, short=False):
+    for record in candidates(world, short, new_pairs=True, new_wordings=new_wordings):
         mine = runs(record["text"], CHECKED_RUN)
-        if len(tokens(record["text"])) >= MINIMUM[world.language] and len(mine & seen) < CHECKED_SHARE * len(mine):
+        if len(tokens(record["text"])) >= minimum and len(mine & seen) < CHECKED_SHARE * len(mine):
             found[record["text"]] = record
         if len(found) == HELD_OUT:
             return list(found.values())
@@ -193,7 +204,7 @@ def heldout(world: World, trained: list[Record]) -> list[Record]:
 def shortest(world: World) -> list[Record]:
     """Stories of three sentences, no two alike."""
     found: dict[str, Record] = {}
-    for record in candidates(world, held_out=False, short=True):
+    for record in candidates(world, short=True):
         found[record["text"]] = record
         if len(found) == SHORT:
             return list(found.values())
@@ -203,14 +214,11 @@ def shortest(world: World) -> list[Record]:
 def free(world: World) -> list[Record]:
     """The stories that were written by hand (stories/free_*.txt): a line ``# hero | wish``, then the story."""
     path = FOLDER / f"free_{world.language}.txt"
-    teller = Teller(world, False, random.Random(world.language))
-    heroes = {hero.name: hero for hero in world.heroes}
     records = []
     for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
         head, text = block.split("\n", 1)
         name, wish = head.removeprefix("# ").split(" | ")
-        record = {"text": text.replace("\n", " "), "language": world.language, "hero": name, "wish": wish}
-        records.append(record | {"ask": teller.ask(heroes[name], world.wishes[wish])})
+        records.append({"text": text.replace("\n", " "), "hero": name, "wish": wish})
     return records
 
 
@@ -222,13 +230,36 @@ def summary(world: World) -> dict[str, Any]:
     }
 
 
+def split(stories: list[Record], kind: str) -> tuple[list[Record], list[Record]]:
+    """The stories that are read in pretraining and those that are told on request, both from all over the list."""
+    every = {"long": 5, "short": 4}[kind]
+    told = [story for place, story in enumerate(stories) if place % every in TOLD[kind]]
+    return [story for place, story in enumerate(stories) if place % every not in TOLD[kind]], told
+
+
+def build_language(folder: Path, world: World) -> None:
+    """Write the stories of one language: to read, to be asked for, and both held out."""
+    chance = random.Random(f"{world.language} requests")
+    stories, short = training(world, free(world)), shortest(world)
+    parts = [split(stories, "long"), split(short, "short")]
+    read, told = ([story for part in parts for story in part[side]] for side in (0, 1))
+    chance.shuffle(read)
+    chance.shuffle(told)
+    trained = stories + short
+    name = f"stories_{world.language}"
+    write_lines(folder / "pretrain" / f"{name}.jsonl", read)
+    write_lines(folder / "chat" / f"{name}.jsonl", map(Teller(world, False, chance).request, told))
+    write_lines(folder / "pretrain_heldout" / f"{name}.jsonl", heldout(world, trained))
+    pairs = heldout(world, trained, new_wordings=False)
+    write_lines(folder / "pretrain_heldout" / f"stories_pairs_{world.language}.jsonl", pairs)
+    asked = map(Teller(world, True, chance).request, heldout(world, trained, short=True))
+    write_lines(folder / "chat_heldout" / f"{name}.jsonl", asked)
+
+
 def build(folder: Path, _facts: object) -> None:
-    """Write stories/, stories_heldout/ and stories/world.json."""
+    """Write the stories of both languages and stories.json."""
     worlds = [load_world(language) for language in ("zh", "en")]
     for world in worlds:
-        stories, short = training(world, free(world)), shortest(world)
-        write_lines(folder / "stories" / f"{world.language}.jsonl", stories)
-        write_lines(folder / "stories" / f"short_{world.language}.jsonl", short)
-        write_lines(folder / "stories_heldout" / f"{world.language}.jsonl", heldout(world, stories + short))
+        build_language(folder, world)
     text = json.dumps({world.language: summary(world) for world in worlds}, ensure_ascii=False, indent=1) + "\n"
-    (folder / "stories" / "world.json").write_bytes(text.encode("utf-8"))
+    (folder / "stories.json").write_bytes(text.encode("utf-8"))
