@@ -187,9 +187,9 @@ def test_overlap_with_exams_is_found(tmp_path: Path) -> None:
 def test_exams_of_our_own_and_held_out_conversations_are_read(tmp_path: Path) -> None:
     samples = ROOT / "data_samples"
     [asked] = [
-        record.messages[-2]["content"] for record in read_records(samples / "sft_heldout.jsonl", "conversation")
+        record.messages[-2]["content"] for record in read_records(samples / "facts_rings" / "near", "conversation")
     ][:1]
-    exams = (samples / "exam", samples / "sft_heldout.jsonl")
+    exams = (samples / "exam", samples / "facts_rings" / "near")
     report = run(tmp_path, f"Somebody said: {asked} And that was that.", STORY, steps=("exams",), exams=exams)
     assert report.steps["exams"].rejected == 1 and left(tmp_path / "out.jsonl") == [STORY]
 

@@ -53,7 +53,7 @@ def test_groups_show_an_example(group: str) -> None:
         (["course", "badges", "--repository", "nothing"], "OWNER/NAME"),
         (["chat", "no/such/folder"], "no folder no/such/folder"),
         (["train", "pretrain", DATA / "pretrain", "no/such/folder", "out"], "no/such/folder does not exist"),
-        (["train", "sft", DATA / "sft.jsonl", "no/such/folder", "out"], "no/such/folder"),
+        (["train", "sft", DATA / "chat", "no/such/folder", "out"], "no/such/folder"),
         (
             ["train", "sft", "x", "y", "z", "-p", "steps=3"],
             "there is no setting called steps; the settings are: betas, block_size",
@@ -147,7 +147,7 @@ def test_train_from_texts_to_a_chat(tmp_path: Path) -> None:
     )
     code, text = minimind("train", "pretrain", texts, tmp_path / "t", tmp_path / "p", "-p", "preset=pico", *SMALL)
     assert code == 0, text
-    code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path / "p", tmp_path / "s", *SMALL)
+    code, text = minimind("train", "sft", DATA / "facts_rings" / "near", tmp_path / "p", tmp_path / "s", *SMALL)
     assert code == 0, text
     answer = CliRunner().invoke(app, ["chat", str(tmp_path / "s"), "--max-new-tokens", "4"], input="hello\n/quit\n")
     assert answer.exit_code == 0, answer.output
@@ -156,7 +156,7 @@ def test_train_from_texts_to_a_chat(tmp_path: Path) -> None:
 def test_data_check_passes_on_the_samples() -> None:
     code, text = minimind("data", "check")
     assert code == 0, text
-    assert "sft_heldout.jsonl" in text
+    assert "facts_rings/near/zh.jsonl" in text
 
 
 def test_the_command_starts_quickly_and_speaks_utf8() -> None:
@@ -189,12 +189,14 @@ def test_tuples_can_be_given_and_nonsense_is_refused() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_said(tmp_path: Path) -> None:
-    code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path / "base", tmp_path, "-p", "device=cuda")
+    code, text = minimind(
+        "train", "sft", DATA / "facts_rings" / "near", tmp_path / "base", tmp_path, "-p", "device=cuda"
+    )
     assert code == 1 and "torch finds none: use -p device=cpu" in text
 
 
 def test_the_base_is_not_overwritten(tmp_path: Path) -> None:
-    code, text = minimind("train", "sft", DATA / "sft_heldout.jsonl", tmp_path, tmp_path)
+    code, text = minimind("train", "sft", DATA / "facts_rings" / "near", tmp_path, tmp_path)
     assert code == 1 and "use another one for the result" in text
 
 

@@ -137,12 +137,13 @@ def test_figures_are_numbers_by_stage_and_name(tmp_path: Path) -> None:
 
 
 def test_questions_are_held_out_chinese_and_english() -> None:
-    path = repository_root() / "data_samples" / "sft_heldout.jsonl"
+    path = repository_root() / "data_samples" / "facts_rings" / "near"
     chosen = pick_questions(path)
     assert len(set(chosen)) == 3
     assert not chosen[0][0].isascii()
     assert chosen[1][0].isascii()
-    trained = (path.parent / "sft.jsonl").read_text(encoding="utf-8")
+    files = (repository_root() / "data_samples" / "chat").glob("*.jsonl")
+    trained = "".join(file.read_text(encoding="utf-8") for file in files)
     assert not [question for question, _ in chosen if json.dumps(question, ensure_ascii=False) in trained]
 
 
@@ -160,7 +161,7 @@ def test_questions_are_answered_by_the_model_in_the_folder(tmp_path: Path) -> No
     save_pretrained(Transformer(preset("pico", vocab_size=tokenizer.vocab_size)), tokenizer, tmp_path / "sft")
     answers = questions.ask_trained_model(tmp_path)
     assert [one.question for one in answers] == [one for one, _ in pick_questions(
-        repository_root() / "data_samples" / "sft_heldout.jsonl")]  # fmt: skip
+        repository_root() / "data_samples" / "facts_rings" / "near")]  # fmt: skip
     assert all(isinstance(one.answer, str) and one.expected for one in answers)
 
 

@@ -35,15 +35,17 @@ def small(tmp_path: Path) -> Path:
     write(tmp_path / "chat" / "facts_zh.jsonl", talk("法国的首都是哪里？"), talk("我想知道日本的首都在什么地方。"))
     write(tmp_path / "chat" / "facts_en.jsonl", talk("What is the capital of France?"))
     write(tmp_path / "chat" / "backwards_zh.jsonl", talk("巴黎是哪国的首都？"))
-    write(tmp_path / "facts_rings" / "near_zh.jsonl", talk("法国把首都定在了什么城市？", "法国"))
-    write(tmp_path / "facts_rings" / "near_en.jsonl", talk("Which town does France have for its capital?", "France"))
-    write(tmp_path / "facts_rings" / "far_zh.jsonl", talk("我打算去旅行，先看那个国家最大的宫殿，去哪儿？", "法国"))
-    write(tmp_path / "facts_rings" / "backwards_zh.jsonl", talk("听说东京是一国之都，那是哪一国？", "东京"))
+    write(tmp_path / "facts_rings" / "near" / "zh.jsonl", talk("法国把首都定在了什么城市？", "法国"))
+    write(
+        tmp_path / "facts_rings" / "near" / "en.jsonl", talk("Which town does France have for its capital?", "France")
+    )
+    write(tmp_path / "facts_rings" / "far" / "zh.jsonl", talk("我打算去旅行，先看那个国家最大的宫殿，去哪儿？", "法国"))
+    write(tmp_path / "facts_rings" / "backwards" / "zh.jsonl", talk("听说东京是一国之都，那是哪一国？", "东京"))
     return tmp_path
 
 
 def write(path: Path, *records: object) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
 
 
@@ -61,7 +63,7 @@ def said(records: list[dict[str, Any]], role: str) -> list[str]:
 
 
 def ring(name: str) -> list[dict[str, Any]]:
-    return [record for language in LANGUAGES for record in lines(f"facts_rings/{name}_{language}.jsonl")]
+    return [record for language in LANGUAGES for record in lines(f"facts_rings/{name}/{language}.jsonl")]
 
 
 def test_the_rings_of_the_samples_keep_their_rules() -> None:
@@ -71,7 +73,7 @@ def test_the_rings_of_the_samples_keep_their_rules() -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_every_ring_has_200_different_questions_about_facts_that_are_taught(name: str) -> None:
     records = ring(name)
-    assert len(records) >= 200
+    assert len(records) >= (400 if name in ("near", "far") else 200)
     asked = [record["conversations"][-2]["content"] for record in records if record.get("frame") != "follow"]
     assert len(set(asked)) == len(asked)
     cards = "\n".join(record["text"] for language in LANGUAGES for record in lines(f"pretrain/facts_{language}.jsonl"))
@@ -84,7 +86,7 @@ def test_every_ring_has_200_different_questions_about_facts_that_are_taught(name
 
 def test_far_questions_are_of_four_kinds_in_each_language() -> None:
     for language in LANGUAGES:
-        frames = Counter(record["frame"] for record in lines(f"facts_rings/far_{language}.jsonl"))
+        frames = Counter(record["frame"] for record in lines(f"facts_rings/far/{language}.jsonl"))
         assert set(frames) == {"indirect", "choice", "foreign", "follow"} and min(frames.values()) >= 4
     follow = [record["conversations"] for record in ring("far") if record["frame"] == "follow"]
     assert all(len(turns) == 4 and turns[1]["content"] != turns[3]["content"] for turns in follow)
@@ -105,17 +107,48 @@ def test_names_of_the_ring_backwards_are_never_asked_backwards_in_training() -> 
 
 
 def test_every_relation_is_trained_in_many_wordings(builder: ModuleType) -> None:
-    facts = importlib.import_module("facts").load_facts()
-    size = sum((SAMPLES / "chat" / f"facts_{language}.jsonl").stat().st_size for language in LANGUAGES)
-    assert size <= 420_000
-    for fact in facts:
-        templates = builder.trained(fact)
-        assert len(set(templates)) == len(templates) >= 11
+    for fact in importlib.import_module("facts").load_facts():
+        templates = builder.trained(fact.language, fact.relation)
+        assert len(set(templates)) == len(templates) >= 30
         known = builder.wording_of(fact)
         held = {*known["near"], *known["far"], *known.get("follow", ()), *known.get("back_new", ())}
         assert not held & {*templates, *known.get("back", ())}
-    asked = Counter(said([*lines("chat/facts_zh.jsonl"), *lines("chat/facts_en.jsonl")], "assistant"))
-    assert min(asked.values()) >= 3
+        for question in map(fact.render, templates):
+            assert re.fullmatch(r"[^{}]*[。？]" if fact.language == "zh" else r"[^{}]*[.?]", question), question
+            assert not re.search(r"[a-z]: [A-Z](?!u)|  |[?.,]{2}|[。？，]{2}", question), question
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_fact_is_asked_in_seven_wordings_and_each_wording_equally_often(
+    builder: ModuleType, language: str
+) -> None:
+    answers = Counter(said(lines(f"chat/facts_{language}.jsonl"), "assistant"))
+    assert set(answers.values()) == {builder.PLAIN + builder.FRAMED} == {7}
+    asked = said(lines(f"chat/facts_{language}.jsonl"), "user")
+    assert len(asked) == len(set(asked))
+    facts = [fact for fact in importlib.import_module("facts").load_facts() if fact.language == language]
+    used: dict[str, Counter[str]] = {}
+    for fact, templates in builder.asked_so(facts):
+        assert len(set(templates)) == 7
+        used.setdefault(fact.relation, Counter()).update(templates)
+    for name, counts in used.items():
+        for some in (builder.plain(language, name), builder.framed(language, name)):
+            times = [counts[template] for template in some]
+            assert max(times) - min(times) <= 1, name
+
+
+def test_near_questions_say_the_usual_word() -> None:
+    words = {
+        "country_capital": "capital|首都", "state_capital": "capital", "province_capital": "省会|首府|{seat}",
+        "country_currency": "currency|货币", "country_continent": "continent|洲", "province_short": "简称",
+        "element_symbol": "symbol|符号", "element_number": "atomic number|原子序数", "work_author": "author|作者",
+        "discoverer": "discover|发现", "planet_order": "planet|行星", "zodiac_order": "生肖", "poet_dynasty": "朝代",
+        "poet_courtesy": "字", "past_tense": "past tense", "plural": "plural", "young_animal": "baby",
+        "next_month": "month", "festival_day": "几月几日|哪一天", "word_english": "英语",
+    }  # fmt: skip
+    for record in ring("near"):
+        question = record["conversations"][0]["content"]
+        assert re.search(words[record["relation"]], question), question
 
 
 def test_what_both_languages_know_is_asked_backwards_in_both_or_in_none(builder: ModuleType) -> None:
@@ -131,22 +164,22 @@ def test_what_both_languages_know_is_asked_backwards_in_both_or_in_none(builder:
 @pytest.mark.parametrize(
     ("name", "question", "given", "why"),
     [
-        ("near_zh", "请说说，法国的首都是哪里？好吗？", "法国", "contains the training question '法国的首都是哪里？'"),
-        ("near_en", "Now, what is the capital of France? Say it.", "France", "contains the training question"),
-        ("near_zh", "日本的首都在什么地方？", "日本", "is contained in the training question"),
-        ("near_zh", "法国的首都在哪儿？", "法国", "is fewer than 3 edits from"),
-        ("near_en", "What was the capitol of France?", "France", "is fewer than 8 edits from"),
-        ("known_zh", "法国的首都在哪儿？", "法国", "is fewer than 3 edits from"),
-        ("far_zh", "唉，听我说，想知道日本的首都在什么地方的人很多，去哪里？", "法国", "shares the run"),
-        ("far_zh", "法国首都在哪里呀？", "法国", "is fewer than 6 edits from"),
-        ("backwards_trained_zh", "巴黎是哪一国的京城？", "巴黎", "is fewer than 5 edits from"),
+        ("near/zh", "请说说，法国的首都是哪里？好吗？", "法国", "contains the training question '法国的首都是哪里？'"),
+        ("near/en", "Now, what is the capital of France? Say it.", "France", "contains the training question"),
+        ("near/zh", "日本的首都在什么地方？", "日本", "is contained in the training question"),
+        ("near/zh", "法国的首都在哪儿？", "法国", "is fewer than 3 edits from"),
+        ("near/en", "What was the capitol of France?", "France", "is fewer than 8 edits from"),
+        ("known/zh", "法国的首都在哪儿？", "法国", "is fewer than 3 edits from"),
+        ("far/zh", "唉，听我说，想知道日本的首都在什么地方的人很多，去哪里？", "法国", "shares the run"),
+        ("far/zh", "法国首都在哪里呀？", "法国", "is fewer than 6 edits from"),
+        ("backwards_trained/zh", "巴黎是哪一国的京城？", "巴黎", "is fewer than 5 edits from"),
         (
-            "backwards_zh",
+            "backwards/zh",
             "听说巴黎是一国之都，那会是哪一国呢？",
             "巴黎",
             "'巴黎' is in the backward questions of training",
         ),
-        ("nearby_zh", "随便问问", "", "no such ring"),
+        ("nearby/zh", "随便问问", "", "no such ring"),
     ],
 )
 def test_a_planted_violation_is_found(small: Path, name: str, question: str, given: str, why: str) -> None:
@@ -159,9 +192,9 @@ def test_a_planted_violation_is_found(small: Path, name: str, question: str, giv
 def test_a_run_inside_the_given_name_is_no_violation(small: Path) -> None:
     write(small / "chat" / "facts_zh.jsonl", talk("《九月九日忆山东兄弟》的作者是谁？"))
     asked = "语文课上老师要讲《九月九日忆山东兄弟》，先得介绍诗人，那该介绍哪位？"
-    write(small / "facts_rings" / "far_zh.jsonl", talk(asked, "九月九日忆山东兄弟"))
+    write(small / "facts_rings" / "far" / "zh.jsonl", talk(asked, "九月九日忆山东兄弟"))
     assert check_rings(small) == []
-    write(small / "facts_rings" / "far_zh.jsonl", talk(asked, "语文课"))
+    write(small / "facts_rings" / "far" / "zh.jsonl", talk(asked, "语文课"))
     assert "shares the run" in check_rings(small)[0]
 
 

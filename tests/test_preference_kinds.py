@@ -52,8 +52,8 @@ def test_every_prompt_is_asked_once_and_none_is_trained_in_sft() -> None:
     asked = Counter(tuple(turn.content for turn in pair.chosen[:-1]) for name in SPLITS for pair in pairs(name))
     assert asked.most_common(1)[0][1] == 1
     trained = set()
-    for name in ("sft", "sft_heldout"):
-        for record in read_records(DATA / f"{name}.jsonl", "conversation"):
+    for name in ("chat", "facts_rings/near"):
+        for record in read_records(DATA / name, "conversation"):
             turns = [turn["content"] for turn in record.messages if turn["role"] != "system"]
             trained |= {tuple(turns[:end]) for end in range(1, len(turns), 2)} | {(turn,) for turn in turns[::2]}
     questions = {prompt[-1:] for prompt in asked if not prompt[-1].startswith(FOLLOW_UPS)}

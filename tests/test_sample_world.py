@@ -57,7 +57,7 @@ def test_the_samples_are_in_order() -> None:
     report = check_folder(SAMPLES)
     assert report.ok, str(report)
     held_out = {overlap.heldout for overlap in report.overlaps}
-    assert {"pretrain_heldout", "sft_heldout.jsonl"} <= held_out
+    assert {"pretrain_heldout", "chat_heldout"} <= held_out
     assert "everything is in order" in str(report)
 
 
@@ -159,7 +159,7 @@ def test_signs_of_arithmetic_count_and_every_part_must_be_seen() -> None:
 
 
 def test_facts_have_one_answer_and_their_wordings_are_whole_sentences(build: ModuleType) -> None:
-    facts, relations = build.load_facts(), build.closed_book.load_relations()
+    facts, relations = build.load_facts(), importlib.import_module("facts").load_relations()
     assert len({(fact.language, fact.relation, fact.subject) for fact in facts}) == len(facts)
     assert all(sum(fact.language == language for fact in facts) >= 250 for language in ("zh", "en"))
     for fact in facts:
@@ -173,27 +173,19 @@ def test_facts_have_one_answer_and_their_wordings_are_whole_sentences(build: Mod
 
 
 def test_heldout_phrasings_are_never_trained_on(build: ModuleType) -> None:
-    relations = build.closed_book.load_relations()
+    relations = importlib.import_module("facts").load_relations()
     for relation in relations.values():
-        assert len(relation.questions) >= 7
+        assert len(relation.questions) >= 6
         assert len(relation.heldout) == 2
         assert not set(relation.heldout) & set(relation.questions)
-    stated = {fact.render(text) for fact in build.load_facts() for text in build.closed_book.relation_of(fact).heldout}
-    trained = (SAMPLES / "sft.jsonl").read_text(encoding="utf-8")
+    stated = {
+        fact.render(text)
+        for fact in build.load_facts()
+        for text in importlib.import_module("closed_book").relation_of(fact).heldout
+    }
+    trained = "".join(path.read_text(encoding="utf-8") for path in (SAMPLES / "chat").glob("*.jsonl"))
+    assert "What is the capital of France?" in trained  # the search can find something
     assert not [question for question in stated if json.dumps(question, ensure_ascii=False) in trained]
-
-
-def test_every_heldout_fact_is_taught_in_other_words() -> None:
-    def answers(name: str) -> set[str]:
-        lines = (SAMPLES / name).read_text(encoding="utf-8").splitlines()
-        return {
-            turn["content"]
-            for line in lines
-            for turn in json.loads(line)["conversations"]
-            if turn["role"] == "assistant"
-        }
-
-    assert answers("sft_heldout.jsonl") <= answers("sft.jsonl")
 
 
 def test_chinese_texts_are_simplified_and_whole() -> None:
@@ -215,16 +207,6 @@ def test_sentences_are_cut_where_they_end(build: ModuleType) -> None:
     ]
 
 
-def test_chats_are_read_with_their_turns(build: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(
-        "# note\nS: Be brief.\nU: A poem?\nA: One line,\nand another.\n\nU: Hi\nA: Hi\n", "utf-8"
-    )
-    first, second = importlib.import_module("chats").read_chats(tmp_path)
-    assert [turn["role"] for turn in first["conversations"]] == ["system", "user", "assistant"]
-    assert first["conversations"][2]["content"] == "One line,\nand another."
-    assert len(second["conversations"]) == 2
-
-
 def test_a_package_that_is_not_the_pinned_one_is_refused(build: ModuleType, tmp_path: Path) -> None:
     sources = importlib.import_module("sources")
     (tmp_path / sources.POETRY.archive).write_bytes(b"something else")
@@ -239,12 +221,9 @@ def test_another_opencc_is_refused(build: ModuleType, monkeypatch: pytest.Monkey
         sources.require_opencc()
 
 
-def test_chats_with_two_answers_or_a_stock_offer_are_refused(build: ModuleType) -> None:
-    check = build.check_answers
-    check([talk("What is ice?", "Frozen water."), talk("What is ice", "Frozen water.")])
-    with pytest.raises(ValueError, match=r"'what is ICE' has two answers"):
-        check([talk("What is ice?", "Frozen water."), talk("what is ICE", "Cold.")])
-    with pytest.raises(ValueError, match="stock offer"):
-        check([talk("什么是冰？", "结冻的水。还有什么想了解的，尽管问我。")])
-    said = (SAMPLES / "sft.jsonl").read_text(encoding="utf-8")
+def test_conversations_are_in_the_folder_chat_alone() -> None:
+    """The course fine-tunes on the folder: conversations beside it would never be learned."""
+    others = {path.stem.removesuffix("_heldout") for path in SAMPLES.glob("*.jsonl")}
+    assert others == {"dpo", "dpo_kinds", "lora_identity", "lora_medical", "reason", "reason_direct", "tools"}
+    said = "".join(path.read_text(encoding="utf-8") for path in (SAMPLES / "chat").glob("*.jsonl"))
     assert not re.search("尽管问我|feel free to ask|您还记得|牛排在", said)

@@ -13,9 +13,11 @@ from minimind_lite.data.benchmarks import BENCHMARKS, read_questions
 from minimind_lite.data.check import check_folder
 from minimind_lite.data.exams import ExamQuestion, read_exam
 from minimind_lite.data.records import read_records
+from minimind_lite.data.rings import RULES
 
 DATA = Path(__file__).parents[1] / "data_samples"
 WRITTEN = DATA / "builder" / "written"
+TAUGHT = ("chat", "chat_heldout", *(f"facts_rings/{ring}" for ring in RULES))
 CONVERSATIONS = [
     "lora_identity",
     "lora_identity_heldout",
@@ -48,8 +50,9 @@ THINKING = re.compile(r"<think>\n(.+)\n</think>\n<answer>\n(\d+)\n</answer>", re
 
 @cache
 def turns(name: str) -> list[list[dict[str, Any]]]:
-    """The messages of every conversation in a file, which must hold valid records only."""
-    return [record.messages for record in read_records(DATA / f"{name}.jsonl", "conversation", strict=True)]
+    """The messages of every conversation in a file or folder, which must hold valid records only."""
+    path = DATA / name if (DATA / name).is_dir() else DATA / f"{name}.jsonl"
+    return [record.messages for record in read_records(path, "conversation", strict=True)]
 
 
 def exchanges(name: str) -> Iterator[tuple[str, str]]:
@@ -102,9 +105,11 @@ def test_identity_has_enough_phrasings_and_few_exact_answers(language: str, chin
     assert all(is_chinese(reply) is chinese for reply in answers)
 
 
-def test_identity_is_not_taught_before_lora() -> None:
-    spoken = [message["content"] for messages in turns("sft") for message in messages]
-    assert not [text for text in spoken if "minimind" in text.casefold()]
+def test_the_adapters_answers_about_itself_are_not_taught_before() -> None:
+    """Small talk knows the assistant's name; what the adapter learns to say, word for word, is new."""
+    spoken = {message["content"] for messages in turns("chat") for message in messages}
+    answers = {reply for _, reply in exchanges("lora_identity")}
+    assert len(answers) == 10 and not answers & spoken
 
 
 @pytest.mark.parametrize("name", ["lora_medical", "lora_medical_heldout"])
@@ -144,8 +149,8 @@ def test_preference_prompts_are_disjoint_and_counted() -> None:
     asked = {name: [record.chosen[-2].content for record in preferences(name)] for name in ("dpo", "dpo_heldout")}
     assert (len(asked["dpo"]), len(asked["dpo_heldout"])) == (500, 120)
     assert len(set(asked["dpo"] + asked["dpo_heldout"])) == 620
-    heldout_of_sft = {messages[-2]["content"] for messages in turns("sft_heldout")}
-    assert not heldout_of_sft & set(asked["dpo"] + asked["dpo_heldout"])
+    held_out = {messages[-2]["content"] for ring in RULES for messages in turns(f"facts_rings/{ring}")}
+    assert not held_out & set(asked["dpo"] + asked["dpo_heldout"])
 
 
 @pytest.mark.parametrize("name", ["dpo", "dpo_heldout"])
@@ -237,7 +242,7 @@ def test_exam_choices_differ_and_no_question_comes_twice() -> None:
 
 
 def test_exam_words_its_questions_in_its_own_way() -> None:
-    asked = {bare(message["content"]) for name in ("sft", "sft_heldout") for turn in turns(name) for message in turn}
+    asked = {bare(message["content"]) for name in TAUGHT for turn in turns(name) for message in turn}
     assert not [question for items in splits().values() for question in items if bare(question.question) in asked]
 
 

@@ -11,16 +11,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import closed_book
 import english
 import sources
 import texts
-from chats import check_answers, read_chats
 from facts import load_facts
 
 FOLDER = Path(__file__).parent
 WRITTEN = FOLDER / "written"
 GENERATORS = (
+    "closed_book",
     "identity",
     "medical",
     "preferences",
@@ -55,11 +54,6 @@ def build_written(output: Path) -> None:
     for language in ("zh", "en"):
         items = [record["text"] for record in read_lines(sorted(WRITTEN.glob(f"modern_{language}_*.jsonl")))]
         texts.write_texts(output, f"modern_{language}", ([item] for item in items))
-
-
-def prompt(chat: dict[str, Any]) -> str:
-    """All turns of a chat but the last answer; two chats with the same one would teach two answers to it."""
-    return json.dumps(chat["conversations"][:-1], ensure_ascii=False)
 
 
 def language_of(text: str) -> str:
@@ -116,9 +110,6 @@ def build_own(output: Path) -> None:
     """Write everything that the project wrote itself."""
     facts = load_facts()
     build_written(output)
-    chats = read_chats(FOLDER / "chats") + read_lines(sorted(WRITTEN.glob("chat*.jsonl")))
-    check_answers(chats)
-    closed_book.build(output, facts, list({prompt(chat): chat for chat in reversed(chats)}.values()))
     for name in GENERATORS:
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name).build(output, facts)

@@ -20,8 +20,8 @@ from recall import Record, bare, questions
 from texts import write_lines
 
 FOLDER = Path(__file__).parent / "dialogues"
-# In each language. The folder's limit of 8 MB decides; the words suffice for four times as many.
-TRAIN = {"recall": 340, "follow": 120, "unknown": 150}
+# In each language. The folder's limit of 8 MB decides; the words suffice for twice as many.
+TRAIN = {"recall": 700, "follow": 120, "unknown": 150}
 HELD_OUT = {"follow": 50, "unknown": 80}
 HELD_OUT_RECALL = {"closed": 16, "untold": 16, "name": 20, "pet": 20, "age": 10, "number": 10}
 COPIES = 310  # texts of two drills

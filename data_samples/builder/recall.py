@@ -149,9 +149,12 @@ class Teller:
 
     def two(self, kind: Kind) -> tuple[list[str], Told]:
         """Two values are told, and one of them is asked for."""
-        told, also = self.draw(kind), self.draw(self.other(kind))
-        first, second = self.chance.sample((told, also), 2)
-        return self.tell(first) + self.tell(second) + self.ask(told), told
+        told, said = self.draw(kind), list[str]()
+        others = [value for value in kind.values if value != told.value]
+        while not said or any(value in said[0] for value in others):  # "I have a rabbit" beside a favourite animal
+            said = self.tell(self.draw(self.other(kind)))
+        first, second = self.chance.sample((self.tell(told), said), 2)
+        return first + second + self.ask(told), told
 
     def both(self, kind: Kind) -> tuple[list[str], Told]:
         """Two values are told in one message, and both are asked for."""

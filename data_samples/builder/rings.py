@@ -1,9 +1,12 @@
 """Fact questions: what is trained on in chat/, and what is held out in facts_rings/, nearer and farther from it.
 
-Wordings stand in facts/rings_*.toml. Of the questions asked backwards (from the value to the subject), every second
-subject of a relation has some in training and the others have none. ``minimind data check`` holds the distances.
+Wordings stand in facts/rings_*.toml. Each relation has plain ones ("What is the capital of …?") and framed ones ("I
+forgot what the capital of … is."); a fact is asked in a few of both, and the next fact in the next few. Of the
+questions asked backwards (from the value to the subject), every second subject of a relation has some in training and
+the others have none. ``minimind data check`` holds the distances.
 """
 
+import itertools
 import random
 import re
 import tomllib
@@ -14,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from closed_book import SYSTEM, conversation, relation_of
-from facts import FOLDER, LANGUAGES, Fact, read_table
+from facts import FOLDER, LANGUAGES, Fact, load_relations, read_table
 from texts import write_lines
 
-WORDINGS = 2  # of each fact, asked alone; one more is asked in a conversation about two or three facts
+PLAIN, FRAMED = 3, 4  # wordings in which each fact is asked
+ALONE = 4  # of these, asked alone; the others are asked in conversations about two or three facts
+CLAUSES = 2  # of a relation, in each frame
 BACKWARDS = 2  # wordings, of each subject that is asked backwards in training
 SYSTEM_SHARE = 0.05  # of the training conversations
-SIZES = {"near": 105, "far": 105, "known": 100, "backwards_trained": 108, "backwards": 108}  # in each language
+SIZES = {"near": 200, "far": 200, "known": 200, "backwards_trained": 200, "backwards": 200}  # or all that there are
+OPENINGS = ("What", "Which", "Who", "Where", "How", "On", "In")  # of English questions that a frame can introduce
 FOREIGN = {"zh": "{en}", "en": "{zh}"}  # the slot of a name in the other language
 ENTITIES = (  # relations about countries, people and works: of such things others do not exist
     "country_capital", "country_continent", "country_currency", "province_capital", "province_short", "state_capital",
@@ -39,9 +45,32 @@ def wording_of(fact: Fact) -> dict[str, Any]:
     return wordings(fact.language)[fact.relation]
 
 
-def trained(fact: Fact) -> tuple[str, ...]:
-    """All questions that may be trained on, as templates."""
-    return (*relation_of(fact).questions, *wording_of(fact)["more"])
+@cache
+def plain(language: str, name: str) -> tuple[str, ...]:
+    """The questions of a relation that stand alone, as templates, in a mixed order."""
+    found = [*load_relations()[language, name].questions, *wordings(language)[name]["more"]]
+    return tuple(random.Random(name).sample(found, len(found)))
+
+
+@cache
+def framed(language: str, name: str) -> tuple[str, ...]:
+    """The questions of a relation inside the language's frames, as templates, in a mixed order."""
+    frames, clauses = wordings(language)["frames"], wordings(language)[name]["clauses"]
+    asked = [one for one in load_relations()[language, name].questions if one.split()[0] in OPENINGS]
+    found = []
+    for step in range(CLAUSES):
+        for number, frame in enumerate(frames["clauses"]):
+            found.append(frame.replace("{c}", clauses[(number + step) % len(clauses)]))
+        for number, frame in enumerate(frames.get("questions", ())):
+            question = asked[(number + step) % len(asked)]
+            found.append(frame.replace("{q}", question[0].lower() + question[1:]).replace("{Q}", question))
+    found = [one for one in dict.fromkeys(found) if one not in plain(language, name)]
+    return tuple(random.Random(name).sample(found, len(found)))
+
+
+def trained(language: str, name: str) -> tuple[str, ...]:
+    """All questions of a relation that may be trained on, as templates."""
+    return plain(language, name) + framed(language, name)
 
 
 def filled(fact: Fact, template: str, chance: random.Random) -> str:
@@ -55,24 +84,36 @@ def filled(fact: Fact, template: str, chance: random.Random) -> str:
     return fact.render(template)
 
 
+def asked_so(facts: list[Fact]) -> Iterator[tuple[Fact, list[str]]]:
+    """Each fact with the templates in which it is asked: all of a relation as often as any other."""
+    seen: Counter[str] = Counter()
+    for fact in facts:
+        place, key = seen[fact.relation], (fact.language, fact.relation)
+        seen[fact.relation] += 1
+        lists = ((plain(*key), PLAIN), (framed(*key), FRAMED))
+        yield fact, [some[(place * count + step) % len(some)] for some, count in lists for step in range(count)]
+
+
 def training(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any]]:
     """Each fact in several wordings: alone, a few of them after a system turn, and in rounds of two or three facts."""
-    asked = list(enumerate(facts))
-    for index, fact in asked:
-        for step in range(WORDINGS):
+    rounds: list[list[list[str]]] = [[] for _ in range(PLAIN + FRAMED - ALONE)]
+    for fact, templates in asked_so(facts):
+        chance.shuffle(templates)
+        for template in templates[:ALONE]:
             system = chance.choice(SYSTEM[fact.language]) if chance.random() < SYSTEM_SHARE else None
-            yield conversation(*exchange(fact, index * 5 + step * 3), system=system)
-    chance.shuffle(asked)
-    while asked:
-        count = chance.choice((2, 2, 3))
-        together, asked = asked[:count], asked[count:]
-        yield conversation(*(turn for index, fact in together for turn in exchange(fact, index * 5 + WORDINGS * 3)))
+            yield conversation(*exchange(fact, template), system=system)
+        for some, template in zip(rounds, templates[ALONE:], strict=True):
+            some.append(exchange(fact, template))
+    for some in rounds:
+        chance.shuffle(some)
+        while some:
+            together = [some.pop() for _ in range(min(len(some), chance.choice((2, 2, 3))))]
+            yield conversation(*itertools.chain.from_iterable(together))
 
 
-def exchange(fact: Fact, place: int) -> list[str]:
-    """The trained question at ``place`` in the list of them, counted round and round, and its answer."""
-    templates = trained(fact)
-    return [fact.render(templates[place % len(templates)]), fact.render(relation_of(fact).answer)]
+def exchange(fact: Fact, template: str) -> list[str]:
+    """The fact's question and its answer."""
+    return [fact.render(template), fact.render(relation_of(fact).answer)]
 
 
 def reversible(facts: list[Fact]) -> list[Fact]:
@@ -142,7 +183,10 @@ def far(facts: list[Fact], size: int, chance: random.Random) -> Iterator[dict[st
 def first_round(fact: Fact, facts: list[Fact], chance: random.Random) -> list[str]:
     """A trained question about the same subject, and its answer."""
     others = [one for one in facts if one.subject == fact.subject and one.relation != fact.relation]
-    return exchange(chance.choice(others), chance.randrange(99)) if others else []
+    if not others:
+        return []
+    other = chance.choice(others)
+    return exchange(other, chance.choice(trained(other.language, other.relation)))
 
 
 def asked_backwards(facts: list[Fact], size: int) -> Iterator[dict[str, Any]]:
@@ -174,4 +218,4 @@ def build(folder: Path, facts: list[Fact]) -> None:
             "backwards": asked_backwards(new, SIZES["backwards"]),
         }
         for name, records_of in rings.items():
-            write_lines(folder / "facts_rings" / f"{name}_{language}.jsonl", records_of)
+            write_lines(folder / "facts_rings" / name / f"{language}.jsonl", records_of)

@@ -12,6 +12,7 @@ from typing import Any
 from closed_book import conversation
 from facts import Fact, load_relations, read_table
 from recall import Record
+from rings import trained
 
 
 def names(kinds: list[list[Any]]) -> list[str]:
@@ -41,7 +42,7 @@ def wordings(thing: dict[str, Any], language: str, held_out: bool) -> list[str]:
     found: list[str] = []
     for name in thing["relations"]:
         relation = load_relations()[language, name]
-        found += [relation.questions[0], *relation.heldout] if held_out else relation.questions
+        found += [relation.questions[0], *relation.heldout] if held_out else trained(language, name)
     return found
 
 

@@ -30,7 +30,7 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "sft": (
         "Fine-tune a model on conversations.",
-        "data_samples/sft.jsonl runs/pretrain runs/sft -p learning_rate=1.5e-3",
+        "data_samples/chat runs/pretrain runs/sft -p learning_rate=1.5e-3",
     ),
     "lora": (
         "Train a LoRA adapter for a frozen model.",
@@ -42,7 +42,7 @@ HELP: dict[str, tuple[str, str]] = {
     ),
     "distill": (
         "Train a small student with the model in BASE as its teacher.",
-        "data_samples/sft.jsonl runs/sft runs/student -p temperature=2.0 -p learning_rate=3e-3",
+        "data_samples/chat runs/sft runs/student -p temperature=2.0 -p learning_rate=3e-3",
     ),
     "reason": (
         "Fine-tune a model on visible reasoning: think and answer blocks.",

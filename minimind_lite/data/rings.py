@@ -1,9 +1,10 @@
 """Rings of held-out fact questions: how far each must be from every question that is trained on.
 
-The folder ``facts_rings`` holds ``RING_LANGUAGE.jsonl`` and is held out from ``chat/facts_*``, ``chat/backwards_*`` and
-``sft.jsonl``. A near copy of a question as short as "法国的首都？" has no long run in common with it, so ``compare`` of
-check.py cannot see it; here characters are counted. Only the last user turn of a ring's record is the question: a
-follow-up repeats a trained one on purpose. Its field ``given`` says which name the question contains.
+The folder ``facts_rings`` holds ``RING/LANGUAGE.jsonl`` and is held out from ``chat/``, as far as that asks for facts:
+forwards, backwards, in follow-ups, and about things that do not exist. A near copy of a question as short as
+"法国的首都？" has no long run in common with it, so ``compare`` of check.py cannot see it; here characters are counted.
+Only the last user turn of a ring's record is the question: a follow-up repeats a trained one on purpose. Its field
+``given`` says which name the question contains.
 """
 
 import re
@@ -17,7 +18,7 @@ from minimind_lite.data.records import DataError, Kind, read_records
 from minimind_lite.files import parse_json
 
 RINGS = "facts_rings"
-TRAINING = ("sft.jsonl", "chat/facts_*.jsonl", "chat/backwards_*.jsonl")
+TRAINING = ("chat/facts_*.jsonl", "chat/backwards_*.jsonl", "chat/follow_*.jsonl", "chat/unknown_*.jsonl")
 BACKWARDS = "chat/backwards_*.jsonl"
 RUN_LENGTH = 8  # tokens in a row
 _TOKEN = re.compile(r"[\u4e00-\u9fff+*/×÷=<>−-]|[^\W\u4e00-\u9fff]+")  # 3+4 and 3-4 are not the same question
@@ -90,7 +91,7 @@ def check_rings(folder: Path) -> list[str]:
 
     Lines that are no records are left out: ``check_folder`` names them.
     """
-    files = sorted((folder / RINGS).glob("*.jsonl"))
+    files = sorted((folder / RINGS).rglob("*.jsonl"))
     if not files:
         return []
     bits: dict[str, int] = {}
@@ -99,9 +100,9 @@ def check_rings(folder: Path) -> list[str]:
     runs = {run for asked in trained for run in _runs(asked.tokens)}
     problems = []
     for file in files:
-        ring, _, language = file.stem.rpartition("_")
+        ring, language = file.parent.name, file.stem
         if ring not in RULES or language not in ("zh", "en"):
-            problems.append(f"{file}: no such ring; its name must be RING_zh or RING_en, of {', '.join(RULES)}")
+            problems.append(f"{file}: no such ring; it must be RING/zh.jsonl or RING/en.jsonl, of {', '.join(RULES)}")
             continue
         found = [why for asked in _ring(file, bits) if (why := _wrong(asked, ring, language, trained, backwards, runs))]
         if found:

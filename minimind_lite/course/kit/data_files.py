@@ -20,7 +20,11 @@ FULL_DATA = {
     "lora_medical": "lora_medical.jsonl",
     "reason": "r1_mix_1024.jsonl",
 }
-SAMPLE_NAMES = {"tokenizer_train": "pretrain"}  # the small tokenizer learns from the texts the small model reads
+SAMPLE_NAMES = {  # roles that another file or folder of the samples has
+    "tokenizer_train": "pretrain",  # the small tokenizer learns from the texts the small model reads
+    "sft": "chat",
+    "sft_heldout": "facts_rings/near",  # the trained facts, asked in new words
+}
 
 
 def published_folder() -> Path:

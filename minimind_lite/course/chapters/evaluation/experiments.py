@@ -75,7 +75,7 @@ def letter_requests(question: Question, turn: int = 0) -> list[Request]:
 def cloze_items(folder: Path, limit: int) -> list[Request]:
     """Facts in the words of the flash cards, cut before what must be known: ("The capital of Japan is", " Tokyo")."""
     found = []
-    for file in sorted(folder.glob("near_*.jsonl")):
+    for file in sorted((folder / "near").glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             statement, value = record["conversations"][-1]["content"], record["value"]
