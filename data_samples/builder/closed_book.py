@@ -8,7 +8,7 @@ from typing import Any
 from facts import LANGUAGES, Fact, Relation, load_relations
 from texts import write_lines
 
-VERSIONS = 5  # of each flash card in the pretraining text
+VERSIONS = 2  # of each flash card in the pretraining text
 SYSTEM = {
     "zh": ("你是一个乐于助人的助手。", "请用一句话回答问题。", "你是一位耐心的老师。"),
     "en": ("You are a helpful assistant.", "Answer in one short sentence.", "You are a patient teacher."),

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent / "dialogues"
 TRAIN = {"recall": 700, "follow": 120, "unknown": 150}
 HELD_OUT = {"follow": 50, "unknown": 80}
 HELD_OUT_RECALL = {"closed": 16, "untold": 16, "name": 20, "pet": 20, "age": 10, "number": 10}
-COPIES = 310  # texts of two drills
+COPIES = 250  # texts of two drills
 
 
 def load_words(language: str) -> dict[str, Any]:

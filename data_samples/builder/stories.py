@@ -22,7 +22,7 @@ from closed_book import conversation
 from texts import write_lines
 
 FOLDER = Path(__file__).parent / "stories"
-TRAIN, HELD_OUT, SHORT = 1000, 100, 160  # stories in each language
+TRAIN, HELD_OUT, SHORT = 950, 100, 160  # stories in each language
 TOLD = {"long": (1, 3), "short": (0, 2)}  # of every five long and every four short stories, those that are asked for
 ASKED = ("both", "hero", "both", "wish")  # what requests name, in turn
 MINIMUM = {"zh": 90, "en": 62}  # tokens of a story: characters, words
@@ -247,7 +247,7 @@ def build_language(folder: Path, world: World) -> None:
     chance.shuffle(told)
     trained = stories + short
     name = f"stories_{world.language}"
-    write_lines(folder / "pretrain" / f"{name}.jsonl", read)
+    write_lines(folder / "pretrain" / f"{name}.jsonl", ({"text": story["text"]} for story in read))
     write_lines(folder / "chat" / f"{name}.jsonl", map(Teller(world, False, chance).request, told))
     write_lines(folder / "pretrain_heldout" / f"{name}.jsonl", heldout(world, trained))
     pairs = heldout(world, trained, new_wordings=False)
