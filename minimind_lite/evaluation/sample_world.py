@@ -8,7 +8,7 @@ obeyed. All of it is judged by ``closed_book``, ``intents`` and ``recall``; here
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from minimind_lite.data.records import DataError, data_files, validated
 from minimind_lite.evaluation.closed_book import Answer, ShareRight
@@ -26,6 +26,7 @@ FALSE_REFUSALS = "known refused"  # the one kind of which a high share is bad
 NOT_TOLD = "recall never told"  # asked for something that the user has not said
 Item = dict[str, Any]  # a held-out record: its conversation, and what its judge needs
 Judge = Callable[[Item, str], bool]
+One = TypeVar("One")
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def training_stories(folder: str | Path, language: str) -> Iterator[str]:
         yield from (turn["content"] for turn in item["conversations"] if turn["role"] == "assistant")
 
 
-def spread(items: list[Item], limit: int | None) -> list[Item]:
+def spread(items: list[One], limit: int | None) -> list[One]:
     """At most ``limit`` of the items, evenly from first to last; all where there is no limit."""
     if limit is None or limit >= len(items):
         return items
