@@ -36,6 +36,7 @@ from minimind_lite.course.chapters.reason import figures as reason
 from minimind_lite.course.chapters.rmsnorm import figures as rmsnorm
 from minimind_lite.course.chapters.rope import figures as rope
 from minimind_lite.course.chapters.scale import figures as scale
+from minimind_lite.course.chapters.sft import figures as sft
 from minimind_lite.course.chapters.swiglu import figures as swiglu
 from minimind_lite.course.chapters.tokenizer import figures as tokenizer
 from minimind_lite.course.chapters.transformer import figures as transformer
@@ -61,6 +62,8 @@ BAND = {"steps": [1, 2, 3], "low": [3.5, 2.5, 2.5], "high": [4.5, 3.5, 3.5]}
 NANO = preset("nano")
 REPORT = SimpleNamespace(accuracy=SimpleNamespace(summed=0.5, per_token=0.6), style=0.1, facts=0.9)
 REASONED = {"short": ReasonedAnswers([ReasonedAnswer("1 + 1", "2", "2", 4), ReasonedAnswer("1 + 2", "3", "4", 4)])}
+WORLD = {f"{kind} {one}": ExactMatch([Answer("capital?", "Rome", "Rome"), Answer("2 + 2", "4", "5")])
+         for kind in ("facts near", "known refused") for one in ("zh", "en")}  # fmt: skip
 EXACT = ExactMatch([Answer("capital?", "Rome", "Rome"), Answer("2 + 2", "4", "5")])
 PRACTICE = [
     {"step": step, "kl": 0.1 * step, "answer_tokens": 8.0, "correctness_reward": 0.5, "dead_groups": 0.25}
@@ -163,6 +166,8 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     scale.memory_bars: lambda: scale.memory_bars({"1 × ddp": Memory(1e9, 1e9, 2e9, 5e8)}, 24),
     scale.exchange_times: lambda: scale.exchange_times([(1000, 0.1), (10_000, 0.2)], 0.01, 1e5, 2),
     scale.plan: lambda: scale.plan([1, 2], {"how fast": {"slow": [1.0, 0.5]}}),
+    sft.kinds: lambda: sft.kinds(WORLD, WORLD),
+    sft.kept_text: lambda: sft.kept_text({"before_fine_tuning": 2.6, "with_plain_text": 2.7}),
     swiglu.activations: swiglu.activations,
     swiglu.neurons: swiglu.neurons,
     swiglu.gated_line: lambda: swiglu.gated_line(2.0, 1.0, -1.0, 2.0),

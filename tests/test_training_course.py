@@ -10,11 +10,13 @@ import pytest
 
 from minimind_lite.course.chapters.pretrain import figures, widgets
 from minimind_lite.course.chapters.pretrain.settings import PretrainSettings
+from minimind_lite.course.chapters.sft import figures as chat_figures
 from minimind_lite.course.chapters.sft import widgets as sft_widgets
 from minimind_lite.course.kit import answers as sft_figures
 from minimind_lite.course.kit.bands import expected_band, inside, make_band
 from minimind_lite.data.documents import Document
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
+from minimind_lite.evaluation.sample_world import FALSE_REFUSALS, JudgedAnswer, KindScore
 from minimind_lite.tokenizer import Tokenizer
 
 
@@ -105,3 +107,25 @@ def test_chapter_10_shows_answers_and_masks() -> None:
     viewer = sft_widgets.mask_viewer(tokenizer, {"one": turns, "two": turns * 2})
     viewer.children[1].value = 5
     viewer.update()
+
+
+def test_chapter_10_draws_each_kind_in_each_language(tmp_path: Path) -> None:
+    right, wrong = JudgedAnswer("q", "a", "a", True), JudgedAnswer("<b>?", "a", "b" * 200, False)
+    names = [f"{kind} {language}" for kind in ("talk", FALSE_REFUSALS) for language in ("zh", "en")]
+    before = dict.fromkeys(names, KindScore([wrong, wrong]))
+    after = dict.fromkeys(names, KindScore([right, wrong])) | {"talk en": KindScore([right] * 4)}
+    figure = chat_figures.kinds(before, after)
+    assert "small talk 50 (0), 100 (0); known names refused" in figure.alt
+    assert [one.get_text() for one in figure.axes[0].get_yticklabels()][1] == "small talk"
+    figure.savefig(tmp_path / "kinds.png")
+    assert (tmp_path / "kinds.png").stat().st_size < 60_000
+    kept = chat_figures.kept_text({"before_fine_tuning": 2.5, "with_plain_text": 2.75, "conversations_only": 3.5})
+    assert "conversations only 3.5; short run, plain text mixed in 2.75" in kept.alt
+    table = chat_figures.judged([("talk zh", right), ("talk en", wrong)]).data
+    assert "✓ a" in table and "✗ bbb" in table and "…" in table and "<b>?" not in table
+    assert "small talk (Chinese)" in table
+
+
+def test_chapter_10_lists_what_the_conversations_hold() -> None:
+    table = chat_figures.contents({"talk": {"zh": 1200, "en": 7}}, {"talk": {"zh": "你好", "en": "Hi\nthere"}}).data
+    assert "1,200" in table and "你好" in table and "Hi ⏎ there" in table

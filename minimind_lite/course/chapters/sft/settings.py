@@ -1,15 +1,32 @@
 """Chapter 10's settings: those that the chapters after it start from."""
 
+from dataclasses import dataclass
+
+from minimind_lite.settings import Count, Length, ShareBelow1
+
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
 
+
+@dataclass(frozen=True)
+class ChatSettings(SFTSettings):
+    """Chapter 10 itself: conversations with plain text mixed in, and the held-out questions of every kind."""
+
+    replay_share: ShareBelow1 = 0.2  # of the blocks: texts of pretraining, lest the language be forgotten
+    eval_questions: Count = 60  # of each kind of held-out question, in each language
+    story_requests: Count = 12  # held-out stories that are asked for, in each language
+    story_tokens: Length = 200  # maximum length of a story
+    short_steps: Count = 60  # of each of the chapter's short runs
+
+
 SETTINGS = by_profile(
-    SFTSettings(),
+    ChatSettings(),
     colab=GPU | {"micro_batch_size": 32, "total_steps": 1000, "learning_rate": 5e-4, "precision": "fp16"},
     full=GPU
     | {"preset": "minimind2-small", "micro_batch_size": 16, "gradient_accumulation_steps": 2}
-    | {"total_steps": 40_000, "learning_rate": 1e-5, "precision": "bf16", "max_new_tokens": 256},
-    smoke=SMOKE | {"eval_questions": 4, "max_new_tokens": 8},
+    | {"total_steps": 40_000, "learning_rate": 1e-5, "precision": "bf16", "max_new_tokens": 256}
+    | {"replay_share": 0.0},  # MiniMind's recipe has none
+    smoke=SMOKE | {"eval_questions": 4, "max_new_tokens": 8, "story_requests": 2, "story_tokens": 8, "short_steps": 4},
 )
 MINUTES = Minutes(quick=3.0, colab=8.0, full=65.0)
 ARTIFACT = "model.safetensors"
