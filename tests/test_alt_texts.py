@@ -40,7 +40,7 @@ from minimind_lite.course.chapters.sft import figures as sft
 from minimind_lite.course.chapters.swiglu import figures as swiglu
 from minimind_lite.course.chapters.tokenizer import figures as tokenizer
 from minimind_lite.course.chapters.transformer import figures as transformer
-from minimind_lite.course.kit import answers, curves, sentences
+from minimind_lite.course.kit import answers, bars, curves, sentences
 from minimind_lite.course.kit.style import described, subplots
 from minimind_lite.course.notebooks.cleaning import clean_outputs
 from minimind_lite.data.packing import PackedDataset
@@ -130,6 +130,7 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     ppo.gae_lines: lambda: ppo.gae_lines([0.0, 1.0], [0.4, 0.6], {"λ = 1": [0.6, 0.4]}),
     pretrain.waste: lambda: pretrain.waste([30, 60, 90], [64, 128], 64),
     pretrain.schedule: lambda: pretrain.schedule(100, 3e-3, [0.0, 0.1], 0.1),
+    pretrain.sources: lambda: pretrain.sources({"poetry": (2.9, 2.6), "stories_pairs_zh": (0.5, 0.2)}),
     pretrain.bits: lambda: pretrain.bits({"untrained": 4.0, "trained": 2.3}, "trained"),
     reason.by_difficulty: lambda: reason.by_difficulty({"with_thinking": REASONED}, "shape"),
     reason.thought_lengths: lambda: reason.thought_lengths({"short": [3, 5]}, {"short": [4, 4]}, "shape"),
@@ -175,12 +176,14 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     swiglu.seeds: lambda: swiglu.seeds({"relu": [2.0, 2.1], "swiglu": [1.9, 2.0]}),
     swiglu.gates: lambda: swiglu.gates(MAP - 0.5, MAP, MAP),
     tokenizer.compression: lambda: tokenizer.compression({"poetry": 1.0, "moby_dick": 3.1}, ["poetry"]),
+    tokenizer.diets: lambda: tokenizer.diets({"poetry": (1.0, 0.9), "stories_zh": (1.0, 1.6)}),
     tokenizer.vocabulary_sizes: lambda: tokenizer.vocabulary_sizes([300, 600], [0.5, 0.8], [2.0, 2.5], 600),
     transformer.block_diagram: lambda: transformer.block_diagram(NANO),
     transformer.stacked_bars: lambda: transformer.stacked_bars({"one": {"a": 1.0, "b": 2.0}}, "MiB"),
     transformer.parameter_bars: lambda: transformer.parameter_bars({"one": {"a": 1_000_000}}),
     transformer.stream_growth: lambda: transformer.stream_growth([1, 2], {"scaled": [1.0, 1.1]}, 1.0),
     transformer.explorer: lambda: transformer.explorer({"a": 1_000_000}, {"b": 2.0**20}),
+    bars.paired_bars: lambda: bars.paired_bars({"poetry": (1.0, 0.9)}, ("before", "after"), "bits_per_byte"),
     curves.loss_band: lambda: curves.loss_band(RUN, BAND),
     curves.lines: lambda: curves.lines({"one": [2.0, 1.0]}),
     curves.loss_curves: lambda: curves.loss_curves({"one": [2.0, 1.0]}, 3.0, "guessing"),

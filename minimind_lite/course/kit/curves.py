@@ -37,12 +37,12 @@ def _band_words(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | 
     return say("; {share} of the steps are inside the expected band", share=f"{inside(history, band):.0%}")
 
 
-def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> Any:
-    """Several curves over the steps, on the same scale."""
+def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss", *, log: bool = False) -> Any:
+    """Several curves over the steps, on the same scale; with ``log`` a logarithmic one."""
     figure, axis = subplots(height=3.0)
     for name, values in curves.items():
         axis.plot(range(1, len(values) + 1), values, label=name)
-    axis.set(xlabel=label("step"), ylabel=label(ylabel))
+    axis.set(xlabel=label("step"), ylabel=label(ylabel), yscale="log" if log else "linear")
     axis.legend()
     return described(figure, say("{what} over the steps: {lines}.", what=label(ylabel), lines=moves(curves)))
 

@@ -9,12 +9,13 @@ import numpy as np
 from minimind_lite.data.packing import PackedDataset, pack
 from minimind_lite.training.loop import warmup_cosine
 
+from ...kit.bars import paired_bars
 from ...kit.curves import lines, loss_band
 from ...kit.labels import label
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, drawing, html, subplots
 
-__all__ = ["bits", "blocks", "fill_shares", "lines", "loss_band", "schedule", "waste"]
+__all__ = ["bits", "blocks", "fill_shares", "lines", "loss_band", "schedule", "sources", "waste"]
 
 WASTE = "repeating-linear-gradient(45deg,#ddd 0 4px,#f7f7f7 4px 8px)"
 
@@ -94,3 +95,8 @@ def bits(measured: Mapping[str, float], best: str) -> Any:
     return described(
         figure, f"Bars of {label('bits_per_byte')}, where fewer are better, ‘{label(best)}’ coloured: {bars_seen}."
     )
+
+
+def sources(by_kind: Mapping[str, tuple[float, float]]) -> Any:
+    """Bits per byte of each kind of held-out text: the trigram counts and the trained network; shorter is better."""
+    return paired_bars(by_kind, ("trigram", "trained"), "bits_per_byte")

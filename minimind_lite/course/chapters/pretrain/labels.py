@@ -14,6 +14,8 @@ LABELS: dict[str, str] = {
     "unigram": "unigram: how often",
     "bigram": "bigram: after one token",
     "trigram": "interpolated trigram",
+    "stories_pairs_zh": "Chinese stories, trained wordings",
+    "stories_pairs_en": "English stories, trained wordings",
     "untrained": "this model, untrained",
     "trained": "this model, trained",
 }

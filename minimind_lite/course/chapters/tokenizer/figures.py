@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...kit.bars import paired_bars
 from ...kit.labels import label
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, subplots
 from ...kit.tokens import byte_chips, chips, loss_mask, rows
 
-__all__ = ["byte_chips", "chips", "compression", "loss_mask", "rows", "vocabulary_sizes"]
+__all__ = ["byte_chips", "chips", "compression", "diets", "loss_mask", "rows", "vocabulary_sizes"]
 
 
 def compression(by_kind: Mapping[str, float], chinese: Sequence[str]) -> Any:
@@ -23,6 +24,11 @@ def compression(by_kind: Mapping[str, float], chinese: Sequence[str]) -> Any:
     axis.set(xlabel=label("chars_per_token"), xlim=(0, 1.12 * max(by_kind.values())))
     lengths = amounts({label(name): value for name, value in by_kind.items()})
     return described(figure, say("Bars of {what}: {lengths}.", what=label("chars_per_token"), lengths=lengths))
+
+
+def diets(by_kind: Mapping[str, tuple[float, float]]) -> Any:
+    """Characters per token of each kind of held-out text, after learning from prose alone and from everything."""
+    return paired_bars(by_kind, ("from_prose", "from_everything"), "chars_per_token")
 
 
 def vocabulary_sizes(sizes: Sequence[int], chinese: Sequence[float], english: Sequence[float], chosen: int) -> Any:

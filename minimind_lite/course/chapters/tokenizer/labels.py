@@ -4,11 +4,7 @@ LABELS: dict[str, str] = {
     "chars_per_token": "characters per token",
     "vocabulary": "entries in the vocabulary",
     "embedding_millions": "embedding, million parameters",
-    "modern_zh": "modern Chinese",
-    "modern_en": "modern English",
-    "classics": "Chinese classics",
-    "speeches": "presidents' speeches",
-    "chat_zh": "Chinese chat",
-    "chat_en": "English chat",
+    "from_prose": "learned from poems and prose alone",
+    "from_everything": "learned from everything",
     "generation_prompt": "open an answer",
 }
