@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from minimind_lite.settings import Count
+from minimind_lite.settings import Count, NotNegative, Positive
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, TrainingSettings
@@ -12,6 +12,9 @@ from ...kit.settings import GPU, SMOKE, TrainingSettings
 class PretrainSettings(TrainingSettings):
     """The training run, and how much of the held-out text is measured."""
 
+    total_steps: Count = 1600
+    learning_rate: Positive = 2e-3
+    embedding_lr_ratio: NotNegative = 10.0
     eval_documents: Count = 1000  # at most so many held-out documents are measured
 
 
