@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from minimind_lite.course.runner import questions, report
 from minimind_lite.course.runner.page import ChapterView, figure_table, page, shown
 from minimind_lite.course.runner.plan import make_plan
-from minimind_lite.course.runner.questions import Answer, pick_questions
+from minimind_lite.course.runner.questions import Answer, asked, pick_questions
 from minimind_lite.course.runner.run import CourseRun
 from minimind_lite.files import repository_root
 
@@ -137,14 +137,14 @@ def test_figures_are_numbers_by_stage_and_name(tmp_path: Path) -> None:
 
 
 def test_questions_are_held_out_chinese_and_english() -> None:
-    path = repository_root() / "data_samples" / "facts_rings" / "near"
-    chosen = pick_questions(path)
-    assert len(set(chosen)) == 3
-    assert not chosen[0][0].isascii()
-    assert chosen[1][0].isascii()
-    files = (repository_root() / "data_samples" / "chat").glob("*.jsonl")
-    trained = "".join(file.read_text(encoding="utf-8") for file in files)
-    assert not [question for question, _ in chosen if json.dumps(question, ensure_ascii=False) in trained]
+    samples = repository_root() / "data_samples"
+    chosen = pick_questions(samples)
+    last = [turns[-2]["content"] for turns in chosen]
+    assert len(set(map(asked, chosen))) == 20
+    assert sum(question.isascii() for question in last) in (10, 11)  # a system turn may ask for the other language
+    trained = "".join(file.read_text(encoding="utf-8") for file in (samples / "chat").glob("*.jsonl"))
+    alone = [turns[0]["content"] for turns in chosen if len(turns) == 2]
+    assert not [question for question in alone if json.dumps(question, ensure_ascii=False) in trained]
 
 
 def test_questions_wait_for_the_model(tmp_path: Path) -> None:
@@ -160,8 +160,9 @@ def test_questions_are_answered_by_the_model_in_the_folder(tmp_path: Path) -> No
     tokenizer = Tokenizer.train(["湖南的省会是长沙。The capital of France is Paris."] * 3, 400)
     save_pretrained(Transformer(preset("pico", vocab_size=tokenizer.vocab_size)), tokenizer, tmp_path / "sft")
     answers = questions.ask_trained_model(tmp_path)
-    assert [one.question for one in answers] == [one for one, _ in pick_questions(
-        repository_root() / "data_samples" / "facts_rings" / "near")]  # fmt: skip
+    assert [one.question for one in answers] == [
+        asked(turns[:-1]) for turns in pick_questions(repository_root() / "data_samples")
+    ]
     assert all(isinstance(one.answer, str) and one.expected for one in answers)
 
 
