@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from minimind_lite.settings import Count, Length, ShareBelow1
+from minimind_lite.settings import Count, Length, NotNegative, Positive, Share, ShareBelow1
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
@@ -12,6 +12,10 @@ from ...kit.settings import GPU, SMOKE, SFTSettings
 class ChatSettings(SFTSettings):
     """Chapter 10 itself: conversations with plain text mixed in, and the held-out questions of every kind."""
 
+    total_steps: Count = 3000
+    learning_rate: Positive = 1.5e-3
+    embedding_lr_ratio: NotNegative = 4.0
+    min_lr_ratio: Share = 0.02
     replay_share: ShareBelow1 = 0.2  # of the blocks: texts of pretraining, lest the language be forgotten
     eval_questions: Count = 60  # of each kind of held-out question, in each language
     story_requests: Count = 12  # held-out stories that are asked for, in each language
