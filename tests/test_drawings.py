@@ -14,6 +14,7 @@ from minimind_lite.course.chapters.attention import drawings as attention
 from minimind_lite.course.chapters.moe import drawings as moe
 from minimind_lite.course.chapters.rmsnorm import drawings as rmsnorm
 from minimind_lite.course.chapters.rope import drawings as rope
+from minimind_lite.course.chapters.sft import drawings as sft
 from minimind_lite.course.chapters.swiglu import drawings as swiglu
 from minimind_lite.course.chapters.transformer import drawings as transformer
 from minimind_lite.course.kit.drawings import sheet, words
@@ -32,6 +33,7 @@ DRAWN = (
     (attention.cache_over_time, attention.cache_over_time),
     (swiglu.gate_drawing, lambda: swiglu.gate_drawing(512, 1408)),
     (swiglu.same_weights, swiglu.same_weights),
+    (sft.rings, sft.rings),
     (moe.one_token, lambda: moe.one_token([0.1, 0.55, 0.05, 0.3], 2)),
     (moe.sorted_by_expert, lambda: moe.sorted_by_expert([1, 3, 1, 0, 2, 1, 3, 0], 4)),
     (moe.sorted_by_expert, lambda: moe.sorted_by_expert([3, 5, 1, 2, 5, 4, 5, 4], 6)),

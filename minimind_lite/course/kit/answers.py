@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ...evaluation.closed_book import Answer, ExactMatch
+from ...evaluation.closed_book import Answer, ShareRight
 from .labels import label
 from .language import say
 from .sentences import listed
 from .style import GREEN, GREY, described, html, subplots
 
 
-def shares(measured: Mapping[str, ExactMatch]) -> Any:
+def shares(measured: Mapping[str, ShareRight]) -> Any:
     """The share of right answers of several models as bars, each with its 95 % interval."""
     figure, axis = subplots(height=0.9 + 0.5 * len(measured))
     names = list(measured)[::-1]

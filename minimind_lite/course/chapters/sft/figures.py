@@ -83,7 +83,12 @@ def judged(answers: Sequence[tuple[str, JudgedAnswer]]) -> Any:
     """Answers, each with its "KIND LANGUAGE", as a table; right ones and wrong ones are marked."""
     head = [label("kind_of_question"), label("question"), label("answer"), label("expected_answer")]
     rows = [
-        [_cell(_named(kind)), _cell(one.question), _cell(("✓ " if one.right else "✗ ") + one.given), _cell(one.expected)]
+        [
+            _cell(_named(kind)),
+            _cell(one.question),
+            _cell(("✓ " if one.right else "✗ ") + one.given),
+            _cell(one.expected),
+        ]
         for kind, one in answers
     ]
     return _table(head, rows)
