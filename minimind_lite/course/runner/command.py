@@ -47,7 +47,9 @@ def check_gpu(plan: Plan, *, yes: bool) -> None:
 def show_answers(answers: list[Answer], console: Console) -> None:
     """Print the questions and answers as conversations."""
     if answers:
-        console.print("\nHeld-out questions for the model just trained, chosen by their place in the files:", markup=False)
+        console.print(
+            "\nHeld-out questions for the model just trained, chosen by their place in the files:", markup=False
+        )
     for one in answers:
         console.print(f"  asked:    {one.question}\n  answered: {one.answer}\n", markup=False, soft_wrap=True)
 
