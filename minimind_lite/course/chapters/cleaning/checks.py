@@ -169,7 +169,7 @@ def check_candidates(task: Task) -> str:
             (single, "one number in common is not enough: a whole band must agree"),
             (some, "numbers were compared wherever they stand: a number means something only at its place"),
         ):
-            task.that(found != wrong or wrong == right, say("{case}: {message}", case=case, message=say(message)))
+            task.that(found != wrong or wrong == right, say("{case}: {reason}", case=case, reason=say(message)))
         missing, extra = len(right - found), len(found - right)
         task.that(not missing, say("{case}: {missing} of {count} candidates are missing. Is the last band read, and "
                       "do more than two texts in one bucket make all of their pairs?", case=case,
