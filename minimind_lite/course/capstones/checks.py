@@ -7,6 +7,7 @@ import torch
 
 from ..exercises.core import check
 from ..exercises.task import Task
+from ..kit.language import say
 
 TEXTS = ("the sea was calm and the ship was slow. ", "the captain saw the sea and the whale. ",
          "a whale is not a fish, said the captain. ", "the ship sailed on and on, and the sea was grey. ")  # fmt: skip
@@ -21,18 +22,37 @@ def check_tokenizer(task: Task) -> str:
         got = task.call(texts, 300, text)
         ids, pieces = _tokens(task, got, 300)
         joined = b"".join(pieces[one] for one in ids)
-        task.that(joined == text.encode("utf-8"), f"{text!r} does not come back: the pieces of its ids, joined, must "
-                  "be its UTF-8 bytes, also for letters that were not in the texts")  # fmt: skip
+        task.that(
+            joined == text.encode("utf-8"),
+            say(
+                "{text} does not come back: the pieces of its ids, joined, "
+                "must be its UTF-8 bytes, also for letters that were not in "
+                "the texts",
+                text=repr(text),
+            ),
+        )
     held_out = "the whale saw the ship and the captain was calm. "
     lengths = {size: len(task.call(texts, size, held_out)["ids"]) for size in (256, 280, 300)}
     task.that(lengths[256] == len(held_out.encode()), "a vocabulary of 256 has room for the bytes alone")
     task.that(lengths[300] <= lengths[280] <= lengths[256], "a larger vocabulary makes a text longer: are merges "
               "applied in the order in which they were learned?")  # fmt: skip
-    task.that(lengths[300] < 0.6 * lengths[256], f"44 merges shorten a new text from the same world to {lengths[300]} "
-              f"of {lengths[256]} ids: they were not learned from the texts, or are not all applied")  # fmt: skip
+    task.that(
+        lengths[300] < 0.6 * lengths[256],
+        say(
+            "44 merges shorten a new text from the same world to {value} of "
+            "{value_2} ids: they were not learned from the texts, or are "
+            "not all applied",
+            value=lengths[300],
+            value_2=lengths[256],
+        ),
+    )
     once, again = (task.call(texts, 300, held_out)["ids"] for _ in range(2))
     task.that(list(once) == list(again), "the same call gave other ids: something depends on the order of a set")
-    return f"every text comes back, and a new one needs {lengths[300]} ids instead of {lengths[256]}"
+    return say(
+        "every text comes back, and a new one needs {value} ids instead of {value_2}",
+        value=lengths[300],
+        value_2=lengths[256],
+    )
 
 
 def _tokens(task: Task, got: Any, size: int) -> tuple[list[int], list[bytes]]:
@@ -40,7 +60,9 @@ def _tokens(task: Task, got: Any, size: int) -> tuple[list[int], list[bytes]]:
     task.that(isinstance(got, dict) and got.keys() == {"ids", "pieces"}, "return a dict with the keys ids and pieces")
     ids, pieces = list(got["ids"]), list(got["pieces"])
     task.that(all(type(one) is bytes for one in pieces), "pieces is a list of bytes, one for each id")
-    task.that(len(pieces) <= size, f"the vocabulary has {len(pieces)} entries, {size} are allowed")
+    task.that(
+        len(pieces) <= size, say("the vocabulary has {count} entries, {size} are allowed", count=len(pieces), size=size)
+    )
     task.that(len(set(pieces)) == len(pieces), "a piece stands in the vocabulary twice")
     task.that({bytes([one]) for one in range(256)} <= set(pieces), "some of the 256 single bytes are missing: then "
               "there are texts that cannot be written")  # fmt: skip
@@ -53,7 +75,10 @@ def check_model(task: Task) -> str:
     vocabulary, ids = 50, task.randint(0, 50, 3, 12)
     got = torch.as_tensor(task.call(ids, vocabulary, 0))
     task.that(
-        got.shape == (3, 12, vocabulary), f"wanted are logits (3, 12, {vocabulary}), yours are {tuple(got.shape)}"
+        got.shape == (3, 12, vocabulary),
+        say(
+            "wanted are logits (3, 12, {vocabulary}), yours are {shape}", vocabulary=vocabulary, shape=tuple(got.shape)
+        ),
     )
     task.that(got.isfinite().all(), "some logits are no finite numbers")
     changed = ids.clone()
@@ -70,11 +95,20 @@ def check_model(task: Task) -> str:
     alone = torch.as_tensor(task.call(ids[:1], vocabulary, 0))
     task.that((alone - got[:1]).abs().max() < 1e-4, "a row gets other logits when it stands alone: rows mix")
     loss = torch.nn.functional.cross_entropy(got[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).item()
-    task.that(abs(loss - math.log(vocabulary)) < 0.35, f"the untrained loss is {loss:.2f}, that of knowing nothing is "
-              f"ln {vocabulary} = {math.log(vocabulary):.2f}: the first weights are too large")  # fmt: skip
+    task.that(
+        abs(loss - math.log(vocabulary)) < 0.35,
+        say(
+            "the untrained loss is {loss}, that of knowing nothing is "
+            "ln {vocabulary} = {value}: the first weights are too "
+            "large",
+            loss=f"{loss:.2f}",
+            vocabulary=vocabulary,
+            value=f"{math.log(vocabulary):.2f}",
+        ),
+    )
     task.that((torch.as_tensor(task.call(ids, vocabulary, 0)) - got).abs().max() < 1e-6, "seed 0 twice, two answers")
     task.that((torch.as_tensor(task.call(ids, vocabulary, 1)) - got).abs().max() > 1e-4, "the seed changes nothing")
-    return f"causal, ordered, rows apart, and a first loss of {loss:.2f}"
+    return say("causal, ordered, rows apart, and a first loss of {loss}", loss=f"{loss:.2f}")
 
 
 @check("90.train", points=4)
@@ -87,19 +121,25 @@ def check_training(task: Task) -> str:
     data = torch.cat(rows, dim=1)
     train, held_out = data[:160], data[160:]
     got = torch.as_tensor(task.call(train, held_out, vocabulary))
-    task.that(got.shape == (40, 11, vocabulary), f"wanted are logits for every next token of the held-out rows, "
-              f"(40, 11, {vocabulary}); yours are {tuple(got.shape)}")  # fmt: skip
+    task.that(got.shape == (40, 11, vocabulary), say("wanted are logits for every next token of the held-out rows, "
+                  "(40, 11, {vocabulary}); yours are {shape}", vocabulary=vocabulary,
+                  shape=tuple(got.shape)))  # fmt: skip
     other = held_out.clone()
     other[:, -1] = (other[:, -1] + 1) % vocabulary
     again = torch.as_tensor(task.call(train, other, vocabulary))
     task.that((again - got).abs().max() < 1e-3, "the logits know the held-out rows' last token, which is only a target")
     loss = torch.nn.functional.cross_entropy(got[:, 1:].flatten(0, 1), held_out[:, 2:].flatten()).item()
     chance = math.log(vocabulary)
-    task.that(loss < 1.3 * chance, f"{loss:.2f} nats on new rows, worse than knowing nothing ({chance:.2f}): the "
-              "training rows were learned by heart")  # fmt: skip
-    task.that(loss < 0.5 * chance, f"{loss:.2f} nats on new rows, knowing nothing costs {chance:.2f}: the rule has not "
-              "been found. The next token depends on *two* tokens before it")  # fmt: skip
-    return f"{loss:.2f} nats on rows that it never saw, where guessing costs {chance:.2f}"
+    task.that(loss < 1.3 * chance, say("{loss} nats on new rows, worse than knowing nothing ({chance}): the training "
+                  "rows were learned by heart", loss=f"{loss:.2f}", chance=f"{chance:.2f}"))  # fmt: skip
+    task.that(loss < 0.5 * chance, say("{loss} nats on new rows, knowing nothing costs {chance}: the rule has not "
+                  "been found. The next token depends on *two* tokens before it", loss=f"{loss:.2f}",
+                  chance=f"{chance:.2f}"))  # fmt: skip
+    return say(
+        "{loss} nats on rows that it never saw, where guessing costs {chance}",
+        loss=f"{loss:.2f}",
+        chance=f"{chance:.2f}",
+    )
 
 
 @check("90.align", points=4)
@@ -112,22 +152,30 @@ def check_alignment(task: Task) -> str:
     old = reference.double().log_softmax(0)
     distances = {}
     for beta, logits in found.items():
-        task.that(logits.shape == (12,), f"wanted is one logit for each answer, (12,); yours are {tuple(logits.shape)}")
+        task.that(logits.shape == (12,), say("wanted is one logit for each answer, (12,); yours are {shape}",
+                      shape=tuple(logits.shape)))  # fmt: skip
         new = logits.log_softmax(0)
         gains = new - old
         unseen = gains[8:] - gains[8:].mean()
-        task.that(unseen.abs().max() < 0.05, f"beta {beta}: answers that no pair names changed among themselves: start "
-                  "from the reference's logits, and leave the others alone")  # fmt: skip
+        task.that(unseen.abs().max() < 0.05, say("beta {beta}: answers that no pair names changed among themselves: "
+                      "start from the reference's logits, and leave the others alone", beta=beta))  # fmt: skip
         right = sum(bool(gains[won] > gains[lost]) for won, lost in pairs) / len(pairs)
-        task.that(right > 0.1, f"beta {beta}: the rejected answers gained: the pairs are (chosen, rejected)")
-        task.that(right > 0.9, f"beta {beta}: in {right:.0%} of the pairs the chosen answer gained more than the "
-                  "rejected one, compared with the reference; wanted are more than 90 %")  # fmt: skip
+        task.that(right > 0.1, say("beta {beta}: the rejected answers gained: the pairs are (chosen, rejected)",
+                      beta=beta))  # fmt: skip
+        task.that(right > 0.9, say("beta {beta}: in {right} of the pairs the chosen answer gained more than the "
+                      "rejected one, compared with the reference; wanted are more than 90 %",
+                      beta=beta, right=f"{right:.0%}"))  # fmt: skip
         distances[beta] = float((new.exp() * gains).sum())
-        task.that(new.max() < math.log(0.995), f"beta {beta}: one answer has {new.max().exp():.0%} of the probability "
-                  "now: it ran away")  # fmt: skip
-    task.that(distances[1.0] < 0.8 * distances[0.1], "a larger beta holds the policy nearer to the reference; yours is "
-              f"{distances[1.0]:.2f} nats away at beta 1 and {distances[0.1]:.2f} at 0.1: is beta used?")  # fmt: skip
-    return f"preferences learned, {distances[0.1]:.2f} nats away at beta 0.1 and {distances[1.0]:.2f} at beta 1"
+        task.that(new.max() < math.log(0.995), say("beta {beta}: one answer has {value} of the probability now: it "
+                      "ran away", beta=beta, value=f"{new.max().exp():.0%}"))  # fmt: skip
+    task.that(distances[1.0] < 0.8 * distances[0.1], say("a larger beta holds the policy nearer to the reference; "
+                  "yours is {value} nats away at beta 1 and {value_2} at 0.1: is beta used?",
+                  value=f"{distances[1.0]:.2f}", value_2=f"{distances[0.1]:.2f}"))  # fmt: skip
+    return say(
+        "preferences learned, {value} nats away at beta 0.1 and {value_2} at beta 1",
+        value=f"{distances[0.1]:.2f}",
+        value_2=f"{distances[1.0]:.2f}",
+    )
 
 
 @check("90.measure", points=3)
@@ -137,11 +185,13 @@ def check_measure(task: Task) -> str:
         got = task.call([one < right for one in range(count)], 0.25)
         wanted = {"share", "low", "high", "better"}
         task.that(isinstance(got, dict) and got.keys() == wanted, "return share, low, high and better in a dict")
-        task.that(abs(got["share"] - right / count) < 1e-6, f"{right} of {count} is a share of {right / count:.2f}")
-        task.that(0 <= got["low"] <= got["share"] <= got["high"] <= 1, f"{right} of {count}: an interval lies within 0 "
-                  "and 1 and has the share in it")  # fmt: skip
-        task.that(got["high"] - got["low"] > 0.05, f"{right} of {count}: an interval of no width says that twenty "
-                  "questions prove everything; p(1 - p) is no good at 0 and at 1")  # fmt: skip
+        task.that(abs(got["share"] - right / count) < 1e-6, say("{right} of {count} is a share of {value}",
+                      right=right, count=count, value=f"{right / count:.2f}"))  # fmt: skip
+        task.that(0 <= got["low"] <= got["share"] <= got["high"] <= 1, say("{right} of {count}: an interval lies "
+                      "within 0 and 1 and has the share in it", right=right, count=count))  # fmt: skip
+        task.that(got["high"] - got["low"] > 0.05, say("{right} of {count}: an interval of no width says that twenty "
+                      "questions prove everything; p(1 - p) is no good at 0 and at 1", right=right,
+                      count=count))  # fmt: skip
         task.that(got["better"] == (got["low"] > 0.25), "better than chance means that chance lies below the interval")
         mirrored = task.call([one >= right for one in range(count)], 0.25)
         task.that(abs(mirrored["low"] + got["high"] - 1) < 1e-6, "right and wrong answers exchanged, the interval must "
@@ -151,8 +201,8 @@ def check_measure(task: Task) -> str:
         for _ in range(150):
             got = task.call((task.rand(count) < truth).tolist(), 0.25)
             inside += got["low"] <= truth <= got["high"]
-        task.that(inside >= 133, f"the truth, {truth}, lay in {inside} of 150 intervals; at 95 % about 142 should hold "
-                  "it: yours are too narrow")  # fmt: skip
+        task.that(inside >= 133, say("the truth, {truth}, lay in {inside} of 150 intervals; at 95 % about 142 should "
+                      "hold it: yours are too narrow", truth=truth, inside=inside))  # fmt: skip
         task.that(inside < 150 or got["high"] - got["low"] < 5 * (truth * (1 - truth) / count) ** 0.5,
                   "the truth was always inside: the intervals are too wide to say anything")  # fmt: skip
     return "19 of 20 intervals hold the truth, and none is of no width"
@@ -176,7 +226,10 @@ def check_leaks(task: Task) -> str:
     for place, why in enumerate((
         "word for word", "in capitals", "with other spaces", "with other punctuation", "in the middle of a longer text",
     )):  # fmt: skip
-        task.that(got[place], f"question {place} stands in the training text {why}, and was not found")
+        task.that(
+            got[place],
+            say("question {place} stands in the training text {why}, and was not found", place=place, why=say(why)),
+        )
     task.that(not got[5], "three common words in a row are no leak: question 5 was marked for its first three")
     task.that(not got[6], "the words of question 6 stand there backwards: that is another sentence")
     task.that(not any(got[7:]), "questions were marked that stand nowhere")

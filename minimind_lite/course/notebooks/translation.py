@@ -112,9 +112,10 @@ def start(path: Path, language: str = "zh") -> list[str]:
     made = laid_out(english, before, path.stem, language)
     target.parent.mkdir(exist_ok=True)
     _store(made, path, language)
-    if before is None and path.parent.name == "notebooks":  # links and switches may now lead to it
-        chapters = chapter_paths((), path.parent)
-        stamp_chapters([path, *(one for one in (edition_path(p, language) for p in chapters) if one.is_file())])
+    if before is None:  # links and switches may now lead to it; `minimind course exercises` stamps masters
+        editions = (edition_path(one, language) for one in chapter_paths((), path.parents[1] / "notebooks"))
+        first = [path] if path.parent.name == "notebooks" else []
+        stamp_chapters([*first, *(one for one in editions if one.is_file())])
     known = {cell.id for cell in english.cells}
     lost = [cell for cell in (before.cells if before is not None else []) if cell.cell_type == "markdown"]
     return [f"left out, no English cell is called {rendered(cell)[0]}: {_begin(cell)}"

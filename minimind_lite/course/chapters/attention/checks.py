@@ -9,6 +9,7 @@ from minimind_lite.model.attention import KVCache
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 
 @check("04.window", points=1)
@@ -17,7 +18,7 @@ def check_may_look(task: Task) -> str:
     queries, window = task.number(2, 4), task.number(2, 4)
     keys = queries + task.number(3, 6)
     got = torch.as_tensor(task.call(queries, keys, window))
-    task.that(got.dtype == torch.bool, f"wanted are True and False (dtype bool); yours is {got.dtype}")
+    task.that(got.dtype == torch.bool, say("wanted are True and False (dtype bool); yours is {dtype}", dtype=got.dtype))
     row, column = torch.arange(queries)[:, None], torch.arange(keys)[None]
     behind = row + (keys - queries) - column  # how far the key lies behind the query
     expected = (behind >= 0) & (behind < window)
@@ -99,8 +100,12 @@ def check_grouped_attention(task: Task) -> str:
     task.that(close(got[:, :3], task.call(later, *weights, heads, kv_heads)[:, :3]), "the future leaks")
     for number in (heads, 1):  # every query head its own keys, and one for all
         weights = _weights(task, heads, number, dim)
-        kind = "as many kv heads as heads" if number == heads else "one kv head"
-        task.equal(task.call(x, *weights, heads, number), _grouped(x, weights, heads, number), f"wrong with {kind}")
+        kind = say("as many kv heads as heads" if number == heads else "one kv head")
+        task.equal(
+            task.call(x, *weights, heads, number),
+            _grouped(x, weights, heads, number),
+            say("wrong with {kind}", kind=kind),
+        )
     wide = task.randn(2, 5, 10)  # Qwen3's heads together are wider than the stream
     w_q, w_k, w_v, w_o = (task.randn(*shape) for shape in ((24, 10), (12, 10), (12, 10), (10, 24)))
     got = task.call(wide, w_q, w_k, w_v, w_o, heads, kv_heads)
@@ -128,7 +133,10 @@ def check_repaired_heads(task: Task) -> str:
         "the division by √d got lost in the repair":
             join(F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)),
     }  # fmt: skip
-    task.that(got.shape == (2, 6, 12), f"the shape is {tuple(got.shape)}; wanted is (batch, seq, heads · dim)")
+    task.that(
+        got.shape == (2, 6, 12),
+        say("the shape is {shape}; wanted is (batch, seq, heads · dim)", shape=tuple(got.shape)),
+    )
     leaks = not close(got[:, :4], other[:, :4])
     wrong = (
         "still there: the last tokens change the first ones" if leaks else "no leak any more, but the values are off"
@@ -149,7 +157,8 @@ def check_conversations_that_fit(task: Task) -> str:
     budget = number * one + one // 2
     got = task.call(budget, length, layers, heads, kv_heads, dim)
     wide = one * heads // kv_heads
-    task.equal(got, number, f"measured: one conversation takes {one:,} bytes, so {number} fit into {budget:,}", {
+    task.equal(got, number, say("measured: one conversation takes {one} bytes, so {number} fit into {budget}",
+                                one=f"{one:,}", number=number, budget=f"{budget:,}"), {
         "only whole conversations count, and half a one does not fit: `//`": budget / one,
         "the queries are not kept: count the key/value heads": budget // wide,
         "keys *and* values are kept: twice as much": budget // (one // 2),
@@ -157,4 +166,8 @@ def check_conversations_that_fit(task: Task) -> str:
         "every layer has a cache of its own": budget // (one // layers),
         "that is how many *tokens* fit; a conversation has `length` of them": budget // (one // length),
     })  # fmt: skip
-    return f"{one:,} bytes for a conversation of {length} tokens, as the library's cache takes them"
+    return say(
+        "{one} bytes for a conversation of {length} tokens, as the library's cache takes them",
+        one=f"{one:,}",
+        length=length,
+    )

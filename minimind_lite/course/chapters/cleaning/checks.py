@@ -4,6 +4,7 @@ from itertools import combinations
 
 from ...exercises.core import check
 from ...exercises.task import Task
+from ...kit.language import say
 
 _WORDS = ("river", "stone", "kite", "bread", "lamp", "cloud", "door", "bell", "fox", "rain", "hill", "boat")
 
@@ -23,7 +24,8 @@ def check_share_of_repeats(task: Task) -> str:
         "empty lines between others": [line, "", other, "", "", line],
         "lines that differ only in spaces at their ends": [line, f"  {line} ", other],
     }
-    for case, lines in cases.items():
+    for name, lines in cases.items():
+        case = say(name)
         got = task.call("\n".join(lines))
         task.that(isinstance(got, (int, float)), "return one number, a share from 0 to 1")
         units = [one.strip() for one in lines if one.strip()]
@@ -34,13 +36,15 @@ def check_share_of_repeats(task: Task) -> str:
         by_lines = (len(units) - len(counts)) / len(units)
         raw = {one: lines.count(one) for one in lines}
         unstripped = sum(len(one) * (count - 1) for one, count in raw.items()) / max(1, sum(map(len, lines)))
-        task.equal(float(got), right, f"{case}: {right:.3f} of its characters were said before, you said {got:.3f}", {
-            f"{case}: the first time a line is said it is new. Count only its later ones": every,
-            f"{case}: that is a share of lines; wanted is one of characters, so long lines weigh more": by_lines,
-            f"{case}: that is what is new, not what was said before": 1 - right,
-            f"{case}: those are percent; wanted is a share from 0 to 1": 100 * right,
-            f"{case}: spaces at the ends of a line make no new line: strip it first": unstripped,
-            f"{case}: a line that comes often counts once for each time after the first":
+        task.equal(float(got), right, say("{case}: {right} of its characters were said before, you said {got}",
+                                          case=case, right=f"{right:.3f}", got=f"{got:.3f}"), {
+            say("{case}: the first time a line is said it is new. Count only its later ones", case=case): every,
+            say("{case}: that is a share of lines; wanted is one of characters, so long lines weigh more",
+                case=case): by_lines,
+            say("{case}: that is what is new, not what was said before", case=case): 1 - right,
+            say("{case}: those are percent; wanted is a share from 0 to 1", case=case): 100 * right,
+            say("{case}: spaces at the ends of a line make no new line: strip it first", case=case): unstripped,
+            say("{case}: a line that comes often counts once for each time after the first", case=case):
                 sum(len(one) for one, count in counts.items() if count > 1) / total,
         })  # fmt: skip
     task.equal(float(task.call(" \n\n")), 0.0, "a text without any line has nothing that was said before: 0")
@@ -60,32 +64,41 @@ def check_jaccard(task: Task) -> str:
         "a text that says the same again and again": ("ha" * 8, "haha!", 2),
         "pieces of one character": (word, word + "zz", 1),
     }
-    for case, (first, second, size) in cases.items():
-        got = task.call(first, second, size)
+    for name, (first, second, size) in cases.items():
+        got, case = task.call(first, second, size), say(name)
         task.that(isinstance(got, (int, float)), "return one number from 0 to 1")
-        lists = [[text[i : i + size] for i in range(len(text) - size + 1)] for text in (first, second)]
-        a, b = map(set, lists)
-        words = [set(text.split()) for text in (first, second)]
-        steps = [{text[i : i + size] for i in range(0, len(text), size)} for text in (first, second)]
-        short = [{text[i : i + size] for i in range(len(text) - size)} for text in (first, second)]
+        a, b = ({text[i : i + size] for i in range(len(text) - size + 1)} for text in (first, second))
         right = len(a & b) / len(a | b)
-        task.equal(float(got), right, f"{case}, pieces of {size}: J is {right:.3f}, you said {got:.3f}", {
-            f"{case}: divided by the pieces of both added up, which counts the common ones twice":
-                len(a & b) / (len(a) + len(b)),
-            f"{case}: divided by the smaller text's pieces; J divides by the pieces in either": len(a & b) / min(
-                len(a), len(b)),
-            f"{case}: that is the share of the first text's pieces; J is the same from both sides": len(a & b) / len(a),
-            f"{case}: every piece counts once, however often it comes: use sets":
-                sum(one in b for one in lists[0]) / len(lists[0] + lists[1]),
-            f"{case}: those are pieces that do not overlap; a letter put in front would change all of them":
-                len(steps[0] & steps[1]) / len(steps[0] | steps[1]),
-            f"{case}: those are words; pieces are of {size} characters, so that it works for Chinese too":
-                len(words[0] & words[1]) / len(words[0] | words[1]),
-            f"{case}: the last piece is missing: it begins at len(text) - size":
-                len(short[0] & short[1]) / max(1, len(short[0] | short[1])),
-            f"{case}: that is the distance, 1 - J": 1 - right,
-        })  # fmt: skip
+        task.equal(float(got), right, say("{case}, pieces of {size}: J is {right}, you said {got}",
+                                          case=case, size=size, right=f"{right:.3f}", got=f"{got:.3f}"),
+                   _jaccard_mistakes(case, first, second, size))  # fmt: skip
     return "common pieces divided by pieces in either, each counted once"
+
+
+def _jaccard_mistakes(case: str, first: str, second: str, size: int) -> dict[str, float]:
+    """What people's similarities give for two texts."""
+    lists = [[text[i : i + size] for i in range(len(text) - size + 1)] for text in (first, second)]
+    a, b = map(set, lists)
+    words = [set(text.split()) for text in (first, second)]
+    steps = [{text[i : i + size] for i in range(0, len(text), size)} for text in (first, second)]
+    short = [{text[i : i + size] for i in range(len(text) - size)} for text in (first, second)]
+    return {
+        say("{case}: divided by the pieces of both added up, which counts the common ones twice", case=case):
+            len(a & b) / (len(a) + len(b)),
+        say("{case}: divided by the smaller text's pieces; J divides by the pieces in either", case=case):
+            len(a & b) / min(len(a), len(b)),
+        say("{case}: that is the share of the first text's pieces; J is the same from both sides", case=case):
+            len(a & b) / len(a),
+        say("{case}: every piece counts once, however often it comes: use sets", case=case):
+            sum(one in b for one in lists[0]) / len(lists[0] + lists[1]),
+        say("{case}: those are pieces that do not overlap; a letter put in front would change all of them", case=case):
+            len(steps[0] & steps[1]) / len(steps[0] | steps[1]),
+        say("{case}: those are words; pieces are of {size} characters, so that it works for Chinese too",
+            case=case, size=size): len(words[0] & words[1]) / len(words[0] | words[1]),
+        say("{case}: the last piece is missing: it begins at len(text) - size", case=case):
+            len(short[0] & short[1]) / max(1, len(short[0] | short[1])),
+        say("{case}: that is the distance, 1 - J", case=case): 1 - len(a & b) / len(a | b),
+    }  # fmt: skip
 
 
 @check("07b.minhash", points=2)
@@ -96,28 +109,27 @@ def check_signature(task: Task) -> str:
         numbers = {task.number(0, 2**31 - 1) for _ in range(size)}
         functions = [(task.number(1, prime), task.number(0, prime)) for _ in range(count)]
         got = task.call(numbers, functions, prime)
-        case = f"{len(numbers)} pieces, {count} hash functions"
+        case = say("{pieces} pieces, {count} hash functions", pieces=len(numbers), count=count)
         task.that(isinstance(got, (list, tuple)), "return a list with one number for each hash function")
         table = [[(a * x + b) % prime for x in sorted(numbers)] for a, b in functions]
         right = [min(row) for row in table]
         columns = [min(column) for column in zip(*table, strict=True)]
-        task.that(len(got) != len(columns) or list(got) != columns or columns == right,
-                  f"{case}: that is the smallest number of each piece, not the smallest of each function")  # fmt: skip
-        task.that(
-            len(got) == count,
-            f"{case}: {len(got)} numbers; wanted is one for each function, the smallest of all pieces",
-        )
-        task.equal(list(got), right, f"{case}: not the smallest of (a · x + b) mod p over the pieces", {
-            f"{case}: those are the largest; both would estimate J, but all texts have to keep the same one":
-                [max(row) for row in table],
-            f"{case}: the remainder is missing: a · x + b alone orders the pieces alike under every function":
-                [min(a * x + b for x in numbers) for a, b in functions],
-            f"{case}: the smallest piece is hashed; hash all of them, then take the smallest":
+        task.that(len(got) != len(columns) or list(got) != columns or columns == right, say("{case}: that is the "
+                      "smallest number of each piece, not the smallest of each function", case=case))  # fmt: skip
+        task.that(len(got) == count, say("{case}: {count} numbers; wanted is one for each function, the smallest of "
+                      "all pieces", case=case, count=len(got)))  # fmt: skip
+        task.equal(list(got), right, say("{case}: not the smallest of (a · x + b) mod p over the pieces", case=case), {
+            say("{case}: those are the largest; both would estimate J, but all texts have to keep the same one",
+                case=case): [max(row) for row in table],
+            say("{case}: the remainder is missing: a · x + b alone orders the pieces alike under every function",
+                case=case): [min(a * x + b for x in numbers) for a, b in functions],
+            say("{case}: the smallest piece is hashed; hash all of them, then take the smallest", case=case):
                 [(a * min(numbers) + b) % prime for a, b in functions],
-            f"{case}: those are the pieces that have the smallest hash; keep the hash itself":
+            say("{case}: those are the pieces that have the smallest hash; keep the hash itself", case=case):
                 [min(numbers, key=lambda x: (a * x + b) % prime) for a, b in functions],
-            f"{case}: a and b are swapped": [min((b * x + a) % prime for x in numbers) for a, b in functions],
-            f"{case}: the first function for all: each row has its own a and b": [right[0]] * count,
+            say("{case}: a and b are swapped", case=case):
+                [min((b * x + a) % prime for x in numbers) for a, b in functions],
+            say("{case}: the first function for all: each row has its own a and b", case=case): [right[0]] * count,
         })  # fmt: skip
     return "one smallest number for each hash function, so two texts agree in a share J of them"
 
@@ -137,12 +149,14 @@ def check_candidates(task: Task) -> str:
         cut = [[tuple(one[k * rows : (k + 1) * rows]) for k in range(bands)] for one in signatures]
         right = {(i, j) for i, j in pairs if any(a == b for a, b in zip(cut[i], cut[j], strict=True))}
         got = task.call(signatures, rows)
-        case = f"{texts} signatures of {rows * bands} numbers, {rows} a band"
+        case = say("{texts} signatures of {value} numbers, {rows} a band", texts=texts, value=rows * bands, rows=rows)
         task.that(isinstance(got, (set, list)) and all(isinstance(one, tuple) and len(one) == 2 for one in got),
                   "return a set of pairs (i, j) of places in the list")  # fmt: skip
-        task.that(all(i != j for i, j in got), f"{case}: a text is no candidate for itself")
-        task.that(all(i < j for i, j in got), f"{case}: put the smaller number first, so that each pair is there once")
-        task.that(len(set(got)) == len(got), f"{case}: a pair that shares two bands is still one pair: use a set")
+        task.that(all(i != j for i, j in got), say("{case}: a text is no candidate for itself", case=case))
+        task.that(all(i < j for i, j in got), say("{case}: put the smaller number first, so that each pair is there "
+                      "once", case=case))  # fmt: skip
+        task.that(len(set(got)) == len(got), say("{case}: a pair that shares two bands is still one pair: use a set",
+                      case=case))  # fmt: skip
         found = set(got)
         some = {(i, j) for i, j in pairs if set(signatures[i]) & set(signatures[j])}
         single = {(i, j) for i, j in pairs if any(a == b for a, b in zip(signatures[i], signatures[j], strict=True))}
@@ -155,11 +169,12 @@ def check_candidates(task: Task) -> str:
             (single, "one number in common is not enough: a whole band must agree"),
             (some, "numbers were compared wherever they stand: a number means something only at its place"),
         ):
-            task.that(found != wrong or wrong == right, f"{case}: {message}")
+            task.that(found != wrong or wrong == right, say("{case}: {reason}", case=case, reason=say(message)))
         missing, extra = len(right - found), len(found - right)
-        task.that(not missing, f"{case}: {missing} of {len(right)} candidates are missing. Is the last band read, and "
-                  "do more than two texts in one bucket make all of their pairs?")  # fmt: skip
-        task.that(not extra, f"{case}: {extra} pairs share no band. Do the bands overlap?")
+        task.that(not missing, say("{case}: {missing} of {count} candidates are missing. Is the last band read, and "
+                      "do more than two texts in one bucket make all of their pairs?", case=case,
+                      missing=missing, count=len(right)))  # fmt: skip
+        task.that(not extra, say("{case}: {extra} pairs share no band. Do the bands overlap?", case=case, extra=extra))
     return "exactly the pairs that share a bucket in some band, and none compared for it"
 
 
@@ -196,5 +211,5 @@ def check_holds_question(task: Task) -> str:
     for case, text, asked, length, right, why in cases:
         got = task.call(text, asked, length)
         task.that(isinstance(got, bool), "return True or False")
-        task.that(got == right, f"{case}: the answer is {right}: {why}")
+        task.that(got == right, say("{case}: the answer is {right}: {why}", case=say(case), right=right, why=say(why)))
     return "runs anywhere in the text, short questions as a whole, and no false alarm"

@@ -9,6 +9,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from ...exercises.core import check
 from ...exercises.task import Task
+from ...kit.language import say
 
 
 def _kl(student: Tensor, teacher: Tensor, temperature: float, direction: str = "forward") -> Tensor:
@@ -53,8 +54,10 @@ def check_distill_kl(task: Task) -> str:
         expected = (rows[direction] * mask).sum() / 5
         hard = _kl(student, teacher, 1.0, direction)
         got = task.call(student, teacher, mask, temperature, direction)
-        task.equal(got, expected, f"not the mean {direction} KL of the trained positions, times T²", {
-            f'"{direction}" was asked for, this is "{other}": forward is KL(teacher ‖ student)':
+        task.equal(got, expected, say("not the mean {direction} KL of the trained positions, times T²",
+                                      direction=direction), {
+            say("\"{direction}\" was asked for, this is \"{other}\": forward is KL(teacher ‖ student)",
+                direction=direction, other=other):
                 (rows[other] * mask).sum() / 5,
             "T² is missing: at a temperature of 2 the gradient would be four times too small": expected / 4,
             "T instead of T²": expected / 2,
@@ -70,9 +73,18 @@ def check_distill_kl(task: Task) -> str:
     loud = torch.tensor([[100.0, 0.0, -100.0]])
     for direction in ("forward", "reverse"):
         far = task.call(loud, loud.flip(-1), torch.ones(1), 1.0, direction)
-        task.equal(far, _kl(loud, loud.flip(-1), 1.0, direction).mean(), f"{direction}, two models that are sure of "
-                   "different tokens, at T = 1: the logarithm of a probability that was rounded to 0 is not what it "
-                   "was. Take `log_softmax`, and add nothing to the probabilities")  # fmt: skip
+        task.equal(
+            far,
+            _kl(loud, loud.flip(-1), 1.0, direction).mean(),
+            say(
+                "{direction}, two models that are sure of "
+                "different tokens, at T = 1: the logarithm of a "
+                "probability that was rounded to 0 is not what it "
+                "was. Take `log_softmax`, and add nothing to the "
+                "probabilities",
+                direction=direction,
+            ),
+        )
     return "both directions as torch.distributions says, and 0 for the teacher itself"
 
 
@@ -118,10 +130,19 @@ def check_distill_loss(task: Task) -> str:
 def _judge_rows(rows: list[int], size: int, task: Task) -> None:
     """rows: of how many tokens each product with a head gave logits."""
     whole = sum(one > size for one in rows)
-    so_far = f"the mean is right, but with size = {size} logits of {max(rows, default=0)} tokens stand at once"
-    task.that(not whole or size > 1, f"{so_far}: `chunk(n)` makes n chunks; `split(size)` makes chunks of this size")
-    task.that(whole != 1, f"{so_far}, of one of the two models: multiply by both heads inside the loop")
-    task.that(not whole, f"{so_far}: multiply by the heads inside the loop, a few rows at a time")
+    so_far = say(
+        "the mean is right, but with size = {size} logits of {most} tokens stand at once",
+        size=size,
+        most=max(rows, default=0),
+    )
+    task.that(
+        not whole or size > 1,
+        say("{so_far}: `chunk(n)` makes n chunks; `split(size)` makes chunks of this size", so_far=so_far),
+    )
+    task.that(
+        whole != 1, say("{so_far}, of one of the two models: multiply by both heads inside the loop", so_far=so_far)
+    )
+    task.that(not whole, say("{so_far}: multiply by the heads inside the loop, a few rows at a time", so_far=so_far))
 
 
 @check("13.chunks", points=2)
@@ -133,7 +154,7 @@ def check_chunked(task: Task) -> str:
     for size in (4, 11, 100, 1):
         parts = [chunk.mean() for chunk in rows.split(size)]
         got = task.call(hidden, known, head, teacher_head, size)
-        task.equal(got, rows.mean(), f"in chunks of {size} the mean over 11 rows is another", {
+        task.equal(got, rows.mean(), say("in chunks of {size} the mean over 11 rows is another", size=size), {
             "a mean of the chunks' means: the rows of the smaller last chunk weigh more": torch.stack(parts).mean(),
             "the last, incomplete chunk is left out": rows[: 11 // size * size or None].mean(),
             "the chunks' means were added and not weighed": torch.stack(parts).sum(),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task
+from ...kit.language import say
 
 
 @check("12.answer", points=2)
@@ -30,7 +31,7 @@ def check_answer_logprob(task: Task) -> str:
             (logits[:-1].gather(1, ids[1:, None])[:, 0] * mask[1:]).sum(),
         "the sign: log-probabilities are below 0; this is a loss": -expected,
     })  # fmt: skip
-    return f"{expected:.2f} nats, as torch.distributions says"
+    return say("{expected} nats, as torch.distributions says", expected=f"{expected:.2f}")
 
 
 def _loss(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
@@ -113,11 +114,21 @@ def check_margin_of_loss(task: Task) -> str:
             pair = torch.tensor([[middle, 0.0]], dtype=torch.float64)
             low, high = (middle, high) if _loss(pair, torch.zeros(1, 2), beta) > loss else (low, middle)
         at_one = -math.log(math.expm1(loss))
-        task.equal(float(task.call(loss, beta)) + 100, low + 100, f"a loss of {loss:.3f} at β = {beta} is measured at "
-                   f"a margin of {low:.2f}", {
-            "β is missing: this is β · margin": at_one + 100,
-            "β is on the wrong side: the margin is (β · margin) / β": at_one * beta + 100,
-            "the sign: a small loss means a large margin": -low + 100,
-            "-log of the loss is not it: undo the logarithm first, then the sigmoid": -math.log(loss) / beta + 100,
-        }, tolerance=1e-5)  # fmt: skip
+        task.equal(
+            float(task.call(loss, beta)) + 100,
+            low + 100,
+            say(
+                "a loss of {loss} at β = {beta} is measured at a margin of {low}",
+                loss=f"{loss:.3f}",
+                beta=beta,
+                low=f"{low:.2f}",
+            ),
+            {
+                "β is missing: this is β · margin": at_one + 100,
+                "β is on the wrong side: the margin is (β · margin) / β": at_one * beta + 100,
+                "the sign: a small loss means a large margin": -low + 100,
+                "-log of the loss is not it: undo the logarithm first, then the sigmoid": -math.log(loss) / beta + 100,
+            },
+            tolerance=1e-5,
+        )
     return "as measured; and 0.69, for every β, is a margin of 0: the model has not moved"

@@ -9,6 +9,7 @@ import torch
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 Z = 1.96  # standard deviations
 
@@ -25,8 +26,9 @@ def check_continuation_logprob(task: Task) -> str:
         everything = sum(float(logprobs[at - 1, ids[at]]) for at in range(1, length))
         late = sum(float(logprobs[at, ids[at]]) for at in range(given, length))
         after = sum(float(logprobs[at - 1, ids[at]]) for at in range(given + 1, length))
-        task.equal(task.call(logits, ids, given), right, f"{length} tokens, {given} of them given: not the sum of the "
-                   "continuation's log-probabilities", {
+        task.equal(task.call(logits, ids, given), right, say("{length} tokens, {given} of them given: not the sum of "
+                                                             "the continuation's log-probabilities",
+                                                             length=length, given=given), {
             "you read row t for token t: row t predicts token t + 1, so token t is read from row t - 1": late,
             "those are raw scores: log_softmax turns them into log-probabilities": raw,
             "the context is counted too: what was given is not scored": everything if given > 1 else math.nan,
@@ -54,7 +56,12 @@ def check_credit(task: Task) -> str:
     asked = [([a[i] for i in order], [b[i] for i in order], order.index(key)) for a, b, key in cases]
     got = [float(task.call(*one)) for one in asked]
     shared = [_credit(*one) for one in asked]
-    wanted = f"for (log-likelihoods, lengths, right choice) {asked} you gave {got}, wanted is {shared}"
+    wanted = say(
+        "for (log-likelihoods, lengths, right choice) {asked} you gave {got}, wanted is {shared}",
+        asked=asked,
+        got=got,
+        shared=shared,
+    )
     task.equal(got, shared, wanted, {
         "you compared sums: a long answer loses for being long. Divide each by its length":
             [_credit(logs, [1] * 4, key) for logs, _, key in asked],
@@ -83,18 +90,39 @@ def check_interval(task: Task) -> str:
     """The 95 % interval of a score"""
     for right, total in ((50 + task.number(0, 9), 200), (10, 10), (0, 12), (3, 7)):
         got = task.call(right, total)
-        case = f"{right} of {total}"
+        case = say("{right} of {total}", right=right, total=total)
         task.that(isinstance(got, (tuple, list)) and len(got) == 2, "return two numbers, the lower end and the upper")
         low, high = (float(one) for one in got)
-        task.that(low <= high, f"{case}: the lower end comes first; you returned {low:.3f} and {high:.3f}")
+        task.that(
+            low <= high,
+            say(
+                "{case}: the lower end comes first; you returned {low} and {high}",
+                case=case,
+                low=f"{low:.3f}",
+                high=f"{high:.3f}",
+            ),
+        )
         _explain_interval(task, case, (low, high), right, total)
         for end in (low, high):
             inside = 1e-9 < end < 1 - 1e-9
-            task.that(not inside or abs(abs(right / total - end) / math.sqrt(end * (1 - end) / total) - Z) < 1e-3,
-                      f"{case}: at {end:.4f} the score is not 1.96 standard deviations away, as it is at either end "
-                      "of Wilson's interval")  # fmt: skip
-        task.that(0 < high - low < 1 and low <= right / total <= high, f"{case}: {low:.3f} to {high:.3f} does not "
-                  "hold the score, or holds everything")  # fmt: skip
+            task.that(
+                not inside or abs(abs(right / total - end) / math.sqrt(end * (1 - end) / total) - Z) < 1e-3,
+                say(
+                    "{case}: at {end} the score is not 1.96 standard deviations away, as it is at either end "
+                    "of Wilson's interval",
+                    case=case,
+                    end=f"{end:.4f}",
+                ),
+            )
+        task.that(
+            0 < high - low < 1 and low <= right / total <= high,
+            say(
+                "{case}: {low} to {high} does not hold the score, or holds everything",
+                case=case,
+                low=f"{low:.3f}",
+                high=f"{high:.3f}",
+            ),
+        )
     return "either end is a skill at which the score would be exactly 1.96 standard deviations away"
 
 
@@ -104,18 +132,32 @@ def _explain_interval(task: Task, case: str, got: tuple[float, float], right: in
     weight = Z * Z / total
     centre = (p + weight / 2) / (1 + weight)
     wilson = Z * math.sqrt(p * (1 - p) / total + weight / (4 * total)) / (1 + weight)
-    task.that(max(got) <= 1.5, f"{case}: give shares from 0 to 1, not percent")
-    task.that(not close(got, (p - half, p + half)) and not close(got, (max(0.0, p - half), min(1.0, p + half))),
-              f"{case}: that is p ± 1.96·√(p(1-p)/n), which has no width at 0 and at 1 and is too narrow near them; "
-              "take Wilson's")  # fmt: skip
-    task.that(not close(got, (centre - wilson / Z, centre + wilson / Z), 1e-3), f"{case}: that is one standard "
-              "deviation to either side; 95 % takes 1.96")  # fmt: skip
-    task.that(not close(got, (p - wilson, p + wilson), 1e-3), f"{case}: Wilson's interval is not centred on the score: "
-              "its centre is pulled towards a half")  # fmt: skip
+    task.that(max(got) <= 1.5, say("{case}: give shares from 0 to 1, not percent", case=case))
+    task.that(
+        not close(got, (p - half, p + half)) and not close(got, (max(0.0, p - half), min(1.0, p + half))),
+        say(
+            "{case}: that is p ± 1.96·√(p(1-p)/n), which has no width at 0 and at 1 and is too narrow near "
+            "them; take Wilson's",
+            case=case,
+        ),
+    )
+    task.that(
+        not close(got, (centre - wilson / Z, centre + wilson / Z), 1e-3),
+        say("{case}: that is one standard deviation to either side; 95 % takes 1.96", case=case),
+    )
+    task.that(
+        not close(got, (p - wilson, p + wilson), 1e-3),
+        say("{case}: Wilson's interval is not centred on the score: its centre is pulled towards a half", case=case),
+    )
     wide = wilson * (1 + weight)
-    task.that(not close(got, (centre - wide, centre + wide), 1e-3), f"{case}: the half-width is divided by 1 + z²/n, "
-              "as the centre is")  # fmt: skip
-    task.that(got[0] >= -1e-9 and got[1] <= 1 + 1e-9, f"{case}: {got[0]:.3f} to {got[1]:.3f} leaves 0 to 1")
+    task.that(
+        not close(got, (centre - wide, centre + wide), 1e-3),
+        say("{case}: the half-width is divided by 1 + z²/n, as the centre is", case=case),
+    )
+    task.that(
+        got[0] >= -1e-9 and got[1] <= 1 + 1e-9,
+        say("{case}: {value} to {value_2} leaves 0 to 1", case=case, value=f"{got[0]:.3f}", value_2=f"{got[1]:.3f}"),
+    )
 
 
 @check("16.paired", points=2)
@@ -127,14 +169,28 @@ def check_paired(task: Task) -> str:
         worse = sum(a > b for a, b in zip(first, second, strict=True))
         total, right = better + worse, _sign(better, worse)
         got = float(task.call(first, second))
-        case = f"better on {better} items, worse on {worse}, the same on {len(first) - total}"
-        task.that(not total or got <= 1 + 1e-9, f"{case}: {got:.3g} is above 1, and no probability is: when both tails "
-                  "meet in the middle, the answer is 1")  # fmt: skip
-        task.that(math.isfinite(got), f"{case}: not a number: without a difference there is nothing to doubt, p is 1")
+        case = say(
+            "better on {better} items, worse on {worse}, the same on {value}",
+            better=better,
+            worse=worse,
+            value=len(first) - total,
+        )
+        task.that(
+            not total or got <= 1 + 1e-9,
+            say(
+                "{case}: {got} is above 1, and no probability is: when both tails meet in the middle, the answer is 1",
+                case=case,
+                got=f"{got:.3g}",
+            ),
+        )
+        task.that(
+            math.isfinite(got),
+            say("{case}: not a number: without a difference there is nothing to doubt, p is 1", case=case),
+        )
         exact = Fraction(math.comb(total, better), 2**total)
         one_sided = sum(math.comb(total, one) for one in range(better, total + 1)) / 2**total
         lower = sum(math.comb(total, one) for one in range(min(better, worse) + 1)) / 2**total
-        task.equal(got, right, f"{case}: not how often fair coins split at least so unevenly", {
+        task.equal(got, right, say("{case}: not how often fair coins split at least so unevenly", case=case), {
             "the ties were counted: items on which both are the same decide nothing":
                 _sign(min(better, worse), len(first) - min(better, worse)),
             "ties were counted as wins": _sign(len(first) - worse, worse),
@@ -185,7 +241,14 @@ def check_overlap(task: Task) -> str:
               "runs, not for whole texts")  # fmt: skip
     task.that(3 in found, "question 3 is shorter than n and stands in a text as a whole: take the whole question as "
               "its run")  # fmt: skip
-    task.that(list(got) == expected, f"wanted is each question's number once, in order: {expected}, not {list(got)}")
+    task.that(
+        list(got) == expected,
+        say(
+            "wanted is each question's number once, in order: {expected}, not {found}",
+            expected=expected,
+            found=list(got),
+        ),
+    )
     inner = ["x y " + " ".join(leaked[2:7]) + " z q"]
     task.that(list(task.call(inner, texts, 5)) == [0], "a question of which n words in a row stand in a text is "
               "contaminated, even if its beginning and its end are new")  # fmt: skip

@@ -12,6 +12,7 @@ from minimind_lite.model.transformer import Transformer
 
 from ...exercises.core import check
 from ...exercises.task import Task
+from ...kit.language import say
 
 
 @check("09.penalty", points=1)
@@ -61,7 +62,8 @@ def check_attend_with_cache(task: Task) -> str:
         q = new @ weights[0].mT
         scores = q @ stored[0].mT / 8**0.5
         corner = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -torch.inf)
-        task.equal(output, whole[at : at + size], f"{size} new tokens after {at}: not what the whole text gives", {
+        task.equal(output, whole[at : at + size], say("{size} new tokens after {at}: not what the whole text gives",
+                                                      size=size, at=at), {
             "the new tokens see each other's future: within a piece attention is causal too":
                 scores.softmax(-1) @ stored[1],
             "your mask lines up the first query with the first key; with a cache the *last* query is the last key's":
@@ -102,7 +104,10 @@ def check_repaired_top_p(task: Task) -> str:
         rows[0] = torch.tensor([0.02, 0.95, 0.01, 0.005, 0.005, 0.005, 0.005])  # one token alone is more than p
         got = torch.as_tensor(task.call(rows, p))
         expected = torch.stack([_nucleus(row, p) for row in rows])
-        task.that(got.shape == rows.shape, f"the shape is {tuple(got.shape)}; wanted is one probability a token")
+        task.that(
+            got.shape == rows.shape,
+            say("the shape is {shape}; wanted is one probability a token", shape=tuple(got.shape)),
+        )
         task.that((got[0] > 0).any(), "still there: where the first token alone has more than p, nothing is left to "
                   "draw from. The token that crosses p belongs to the set")  # fmt: skip
         kept, wanted = (got > 0).sum(-1), (expected > 0).sum(-1)
@@ -127,15 +132,21 @@ def check_predicted_work(task: Task) -> str:
     prompt, new = 5 + task.number(0, 20), 4 + task.number(0, 20)
     for cached in (False, True):
         read = _tokens_read(prompt, new, cached)
-        how = "with a cache" if cached else "without a cache"
+        how = say("with a cache" if cached else "without a cache")
         other = prompt + new - 1 if not cached else new * prompt + new * (new - 1) // 2
-        task.equal(task.call(prompt, new, cached), read, f"{how}, {prompt} tokens of prompt and {new} new ones", {
-            f"{how}: the last token is drawn and never read by the model": read + (1 if cached else prompt + new),
-            f"{how}: you have the two cases the wrong way round": other,
-            f"{how}: the prompt is read as well": new - 1 if cached else new * (new - 1) // 2,
-            f"{how}: the text grows by one token each time": read if cached else new * prompt,
-            f"{how}: the prompt is read once, not for each token": new * prompt if cached else read,
-        })  # fmt: skip
+        task.equal(
+            task.call(prompt, new, cached),
+            read,
+            say("{how}, {prompt} tokens of prompt and {new} new ones", how=how, prompt=prompt, new=new),
+            {
+                say("{how}: the last token is drawn and never read by the model", how=how): read
+                + (1 if cached else prompt + new),
+                say("{how}: you have the two cases the wrong way round", how=how): other,
+                say("{how}: the prompt is read as well", how=how): new - 1 if cached else new * (new - 1) // 2,
+                say("{how}: the text grows by one token each time", how=how): read if cached else new * prompt,
+                say("{how}: the prompt is read once, not for each token", how=how): new * prompt if cached else read,
+            },
+        )
     return "counted in a model at work: it grows with the square without a cache, and in a line with one"
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 SILENT = torch.tensor([False, True, False, True, True])[:, None]  # which of the groups of task 1 are all equal
 
@@ -94,7 +95,7 @@ def check_k3(task: Task) -> str:
         torch.distributions.Categorical(logits=policy), torch.distributions.Categorical(logits=reference)
     )
     task.equal((policy.exp() * got).sum(), expected, "its mean under the policy is not the KL divergence")
-    return f"never negative, and its mean is torch's own KL divergence, {expected:.3f} nats"
+    return say("never negative, and its mean is torch's own KL divergence, {expected} nats", expected=f"{expected:.3f}")
 
 
 @check("15.average", points=2)
@@ -105,11 +106,16 @@ def check_average(task: Task) -> str:
     sums = (losses * mask).sum(dim=1)
     each = {"grpo": (sums / mask.sum(dim=1)).mean(), "dapo": sums.sum() / mask.sum(), "dr_grpo": sums.sum() / 30}
     for how, expected in each.items():
-        others = {f'"{how}" was asked for, this is "{other}"': value for other, value in each.items() if other != how}
-        task.equal(task.call(losses, mask, how, longest), expected, f'not yet the average called "{how}"', others | {
+        others = {
+            say('"{how}" was asked for, this is "{other}"', how=how, other=other): value
+            for other, value in each.items()
+            if other != how
+        }
+        task.equal(task.call(losses, mask, how, longest), expected, say("not yet the average called \"{how}\"",
+                                                                        how=how), others | {
             "the padding behind the short answers counts too": losses.mean(),
             "the sum still has to be divided": sums.sum(),
-            f'"{how}" does not divide by the padded width, 8': sums.sum() / 24,
+            say("\"{how}\" does not divide by the padded width, 8", how=how): sums.sum() / 24,
         })  # fmt: skip
     return "an answer of two tokens weighs as much as one of eight, or a quarter of it: that is the choice"
 
@@ -152,7 +158,7 @@ def check_reward(task: Task) -> str:
     answers = _answers(f"{a} + {b}", a, right)
     for answer, expected, mistake in answers:
         task.equal(float(task.call(f"{a} + {b} = ?", answer, right)), float(expected), mistake)
-    return f"{len(answers)} answers, two of them worth a reward"
+    return say("{count} answers, two of them worth a reward", count=len(answers))
 
 
 def _answers(question: str, other: str, right: str) -> list[tuple[str, int, str]]:
@@ -193,6 +199,15 @@ def check_silent(task: Task) -> str:
             "these are the groups that do teach": 1 - rate**size - (1 - rate) ** size,
         }.items():
             task.that(not close(got, value) or abs(got - share) < 0.015, message)
-        task.that(abs(got - share) < 0.015, f"at a rate of {rate} and {size} answers a group {share:.3f} of 20,000 "
-                  f"groups were all alike; you predicted {got:.3f}")  # fmt: skip
+        task.that(
+            abs(got - share) < 0.015,
+            say(
+                "at a rate of {rate} and {size} answers a group {share} of 20,000 "
+                "groups were all alike; you predicted {got}",
+                rate=rate,
+                size=size,
+                share=f"{share:.3f}",
+                got=f"{got:.3f}",
+            ),
+        )
     return "the measured shares are those that you predicted"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ...exercises.core import check
 from ...exercises.task import Task, Wrong, close
+from ...kit.language import say
 
 
 def _adapter(task: Task, rank: int = 3) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -61,7 +62,7 @@ def check_trained_numbers(task: Task) -> str:
         "B is counted, A is not: it has rank numbers for each input": sum(rank * o for o, _ in shapes),
         "that is one layer; there are four": rank * sum(shapes[0]),
     }, tolerance=1e-9)  # fmt: skip
-    return f"{expected:,} numbers, as many as torch counts"
+    return say("{expected} numbers, as many as torch counts", expected=f"{expected:,}")
 
 
 NAMES = [f"model.layers.{n}.{part}" for n in (0, 1, 11) for part in
@@ -80,7 +81,8 @@ def check_chosen_layers(task: Task) -> str:
         "lm_head",
     ):
         expected = [name for name in NAMES if re.compile(rf"^(?:{pattern})$").search(name)]
-        task.equal(list(task.call(NAMES, pattern)), expected, f"for the pattern {pattern!r} other layers are meant", {
+        task.equal(list(task.call(NAMES, pattern)), expected, say("for the pattern {pattern} other layers are meant",
+                                                                  pattern=repr(pattern)), {
             "the pattern has to fit to the name's end; yours accepts names that go on (a bias got an adapter)":
                 [name for name in NAMES if re.match(pattern, name)],
             "the pattern has to fit the *whole* name; you look for it anywhere inside (a layer of an older model came "
@@ -121,8 +123,14 @@ def check_merged(task: Task) -> str:
 def check_start(task: Task) -> str:
     """A start that changes nothing, and still learns: the planted bug"""
     A, B = (torch.as_tensor(one).detach().clone().requires_grad_() for one in task.call(40, 60, 4))
-    task.that(A.shape == (4, 60) and B.shape == (40, 4), f"wanted are A (4, 60) and B (40, 4); you returned "
-              f"{tuple(A.shape)} and {tuple(B.shape)}")  # fmt: skip
+    task.that(
+        A.shape == (4, 60) and B.shape == (40, 4),
+        say(
+            "wanted are A (4, 60) and B (40, 4); you returned {shape} and {shape_2}",
+            shape=tuple(A.shape),
+            shape_2=tuple(B.shape),
+        ),
+    )
     task.that(A.any() or B.any(), "both are zero: A's gradient contains B and B's contains A, so both stay 0 for ever")
     task.that(not (B @ A).any(), "B A is not 0: the adapted model starts as another model, damaged at random. "
               "One of the two has to be zero")  # fmt: skip
@@ -136,9 +144,18 @@ def check_start(task: Task) -> str:
     wide, _ = task.call(8, 400, 4)
     for matrix, inner in ((start.detach(), 60), (torch.as_tensor(wide), 400)):
         size = float(matrix.std())
-        task.that(not matrix.any() or 0.15 / inner**0.5 < size < 1.0, f"the random matrix has a standard deviation of "
-                  f"{size:.2g}: too far from that of a linear layer's own weights, about 1 / √{inner} = "
-                  f"{inner**-0.5:.2g}; learning would crawl, or jump")  # fmt: skip
+        task.that(
+            not matrix.any() or 0.15 / inner**0.5 < size < 1.0,
+            say(
+                "the random matrix has a standard deviation of "
+                "{size}: too far from that of a linear layer's own "
+                "weights, about 1 / √{inner} = {value}; learning "
+                "would crawl, or jump",
+                size=f"{size:.2g}",
+                inner=inner,
+                value=f"{inner ** (-0.5):.2g}",
+            ),
+        )
     return "the base to the bit at the start, and a gradient that gets it moving"
 
 

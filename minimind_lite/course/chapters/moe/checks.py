@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 
 def _weights(scores: Tensor, k: int, slip: str = "") -> Tensor:
@@ -32,15 +33,16 @@ def check_router(task: Task) -> str:
     """A router that can learn, even with one expert"""
     scores = task.randn(6, 5)
     for k in (3, 2):
-        task.equal(task.call(scores, k), _weights(scores, k), f"k = {k}: these are not the probabilities of the {k} "
-                   "likeliest experts, divided by their sum", {
-            f"k = {k}: the weights sum to less than 1: divide them by their sum": _weights(scores, k, "raw"),
-            f"k = {k}: all visits count the same, so the router's opinion is lost": _weights(scores, k, "equal"),
-            f"k = {k}: you divided by the sum over all tokens: each has its own, `sum(dim=-1, keepdim=True)`":
+        task.equal(task.call(scores, k), _weights(scores, k), say(
+                "k = {k}: these are not the probabilities of the {k} likeliest experts, divided by their sum", k=k), {
+            say("k = {k}: the weights sum to less than 1: divide them by their sum", k=k): _weights(scores, k, "raw"),
+            say("k = {k}: all visits count the same, so the router's opinion is lost", k=k):
+                _weights(scores, k, "equal"),
+            say("k = {k}: you divided by the sum over all tokens: each has its own, `sum(dim=-1, keepdim=True)`", k=k):
                 _weights(scores, k, "whole"),
-            f"k = {k}: you divided by k, which makes a mean and not weights that sum to 1":
+            say("k = {k}: you divided by k, which makes a mean and not weights that sum to 1", k=k):
                 _weights(scores, k, "average"),
-            f"k = {k}: a second softmax, over probabilities, makes them nearly alike: divide by the sum":
+            say("k = {k}: a second softmax, over probabilities, makes them nearly alike: divide by the sum", k=k):
                 _weights(scores, k, "again"),
         })  # fmt: skip
     _check_single(task, scores)
@@ -83,22 +85,28 @@ def check_balance(task: Task) -> str:
     visits = F.one_hot(chosen := shares.topk(2).indices, 5).float().mean(2)
     for per, other in (("sequence", "batch"), ("batch", "sequence")):
         right = _balance(shares, chosen, per)
-        task.equal(task.call(shares, chosen, per), right, f'per="{per}": this is not E · Σ load · P̄', {
-            f'per="{per}": you gave the loss per {other}: are load and P̄ means within a sequence or over the batch?':
-                _balance(shares, chosen, other),
-            f'per="{per}": the factor E is missing: balance must give 1, however many experts there are': right / 5,
-            f'per="{per}": your loads sum to k: divide the counts by all visits, not by the tokens': right * 2,
-            f'per="{per}": you counted the first choice alone, and the second is a visit, too':
+        task.equal(task.call(shares, chosen, per), right, say('per="{per}": this is not E · Σ load · P̄', per=per), {
+            say('per="{per}": you gave the loss per {other}: are load and P̄ means within a sequence or over the batch?',
+                per=per, other=other): _balance(shares, chosen, other),
+            say('per="{per}": the factor E is missing: balance must give 1, however many experts there are', per=per):
+                right / 5,
+            say('per="{per}": your loads sum to k: divide the counts by all visits, not by the tokens', per=per):
+                right * 2,
+            say('per="{per}": you counted the first choice alone, and the second is a visit, too', per=per):
                 _balance(shares, chosen[..., :1], per),
-            f'per="{per}": take the mean of the sequences; with the sum a larger batch presses harder': right * 3,
-            f'per="{per}": you multiplied loads by loads, and counts have no gradient': _balance(visits, chosen, per),
+            say('per="{per}": take the mean of the sequences; with the sum a larger batch presses harder', per=per):
+                right * 3,
+            say('per="{per}": you multiplied loads by loads, and counts have no gradient', per=per):
+                _balance(visits, chosen, per),
         })  # fmt: skip
         found, leaf = task.gradients(shares, chosen, per)[0], shares.clone().requires_grad_()
-        task.that(found is not None and found.abs().max() > 0, f'per="{per}": the value is right, but no gradient '
-                  "reaches the probabilities, so this loss changes nothing")  # fmt: skip
+        task.that(found is not None and found.abs().max() > 0, say("per=\"{per}\": the value is right, but no "
+                      "gradient reaches the probabilities, so this loss changes nothing", per=per))  # fmt: skip
         with torch.enable_grad():
             wanted = torch.autograd.grad(_balance(leaf, chosen, per), leaf)[0]
-        task.equal(found, wanted, f'per="{per}": the value is right, the gradient for the probabilities is not')
+        task.equal(
+            found, wanted, say('per="{per}": the value is right, the gradient for the probabilities is not', per=per)
+        )
     few = chosen.clamp(max=2)  # nobody visits the last two experts
     task.equal(task.call(shares, few, "batch"), _balance(shares, few, "batch"), "wrong as soon as the last experts "
                "have no visit: E is the number of experts, `probabilities.shape[-1]`, whoever was chosen")  # fmt: skip
@@ -137,8 +145,12 @@ def check_mixture(task: Task) -> str:
     sick = [torch.where(torch.arange(5)[:, None, None] == asleep, torch.nan, one) for one in experts]
     for k in (2, 1):
         scores, got = x @ router.T, task.call(x, router, *experts, k)
-        task.equal(got, _dense(x, _weights(scores, k), *experts), f"k = {k}: not Σ weight · expert(token). Are the "
-                   "answers back in the tokens' order?", _layer_mistakes(x, scores, *experts, k))  # fmt: skip
+        task.equal(
+            got,
+            _dense(x, _weights(scores, k), *experts),
+            say("k = {k}: not Σ weight · expert(token). Are the answers back in the tokens' order?", k=k),
+            _layer_mistakes(x, scores, *experts, k),
+        )
         task.that(not torch.as_tensor(task.call(x, router, *sick, k)).isnan().any(), "an expert that nobody visits was "
                   "computed all the same, and multiplied by 0: that is a dense model's work")  # fmt: skip
         task.that(not any(found for _, found in task.products(x, router, *sick, k)), "an expert that nobody visits was "
@@ -149,8 +161,13 @@ def check_mixture(task: Task) -> str:
             wanted = torch.autograd.grad((expected * upstream).sum(), leaves)
         found = task.gradients(x, router, *experts, k, upstream=upstream)
         for i, name in ((1, "router"), (2, "gate"), (3, "up"), (4, "down"), (0, "x")):  # x hears of all the others
-            task.that(found[i] is not None, f"k = {k}: the values are right, but no gradient reaches `{name}`")
-            task.equal(found[i], wanted[i], f"k = {k}: the gradient for `{name}` is wrong", tolerance=1e-3)
+            task.that(
+                found[i] is not None,
+                say("k = {k}: the values are right, but no gradient reaches `{name}`", k=k, name=name),
+            )
+            task.equal(
+                found[i], wanted[i], say("k = {k}: the gradient for `{name}` is wrong", k=k, name=name), tolerance=1e-3
+            )
     return "values and gradients of the definition, and the expert that nobody visits rests"
 
 
@@ -170,7 +187,10 @@ def check_repaired_combine(task: Task) -> str:
     })  # fmt: skip
     loud = torch.tensor([[40000.0, 2048.0]] + [[0.0, 1.0]] * 8 + [[40000.0, 0.0], [-30000.0, 0.0]]).half()
     half = task.call(loud, torch.zeros(11, dtype=torch.int64), torch.ones(11), 1)
-    task.that(half.dtype == torch.float16, f"float16 came in and {half.dtype} went out: return the answers' dtype")
+    task.that(
+        half.dtype == torch.float16,
+        say("float16 came in and {dtype} went out: return the answers' dtype", dtype=half.dtype),
+    )
     task.that(half.isfinite().all(), "the sum still passes through float16, and 40000 + 40000 - 30000 becomes infinite "
               "on its way: add up in float32, come back at the end")  # fmt: skip
     task.equal(half, [[50000.0, 2056.0]], "in float16, 2048 and eight times 1 must make 2056: there 2048 + 1 is 2048. "
@@ -202,7 +222,17 @@ def check_awake(task: Task) -> str:
             (k, "that is one token's number; a batch wakes more of them"),
         ]:  # fmt: skip
             task.that(inside or not close(got, value), message)
-        task.that(inside, f"{tokens} tokens, {k} of {experts} experts: measured {measured:.2f}, you said {got:.2f}")
+        task.that(
+            inside,
+            say(
+                "{tokens} tokens, {k} of {experts} experts: measured {measured}, you said {got}",
+                tokens=tokens,
+                k=k,
+                experts=experts,
+                measured=f"{measured:.2f}",
+                got=f"{got:.2f}",
+            ),
+        )
     return "within 2 % of what 4,000 random batches woke up: k experts for one token, nearly all for a few"
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 
 def _surprises(rewards: Sequence[float], values: Sequence[float], gamma: float) -> list[float]:
@@ -198,8 +199,17 @@ def check_horizon(task: Task) -> str:
             "rounded down: there the weight is still above a half": math.floor(math.log(0.5) / math.log(fade)),
         }.items():  # fmt: skip
             task.that(not close(got, value) or close(got, measured), words)
-        task.that(close(got, measured), f"at γ = {gamma} and λ = {lam} the weight is at most a half {measured} tokens "
-                  f"before the surprise; you predicted {got}")  # fmt: skip
+        task.that(
+            close(got, measured),
+            say(
+                "at γ = {gamma} and λ = {lam} the weight is at most a half {measured} "
+                "tokens before the surprise; you predicted {got}",
+                gamma=gamma,
+                lam=lam,
+                measured=measured,
+                got=got,
+            ),
+        )
     return "with λ = 0.95 a surprise still counts half fourteen tokens earlier, with λ = 0.5 one token earlier"
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 IGNORED = -100
 TEXT = "猫头鹰 sleeps all day. 到了晚上，它去捉老鼠。"
@@ -58,10 +59,20 @@ def check_packed_row(task: Task) -> str:
     size = used + 3
     got, wanted = task.call(documents, size), _packed(documents, size)
     names = {"input_ids", "targets", "position_ids", "may_look"}
-    task.that(isinstance(got, dict) and got.keys() == names, f"return a dict with the keys {', '.join(sorted(names))}")
+    task.that(
+        isinstance(got, dict) and got.keys() == names,
+        say("return a dict with the keys {value}", value=", ".join(sorted(names))),
+    )
     got = {name: torch.as_tensor(one) for name, one in got.items()}
-    task.that(all(len(one) == size for one in got.values()), f"each entry has {size} places, padding and all; a "
-              "document of n tokens takes n - 1 of them, because its last token asks nothing")  # fmt: skip
+    task.that(
+        all(len(one) == size for one in got.values()),
+        say(
+            "each entry has {size} places, padding and all; a "
+            "document of n tokens takes n - 1 of them, because "
+            "its last token asks nothing",
+            size=size,
+        ),
+    )
     task.equal(got["input_ids"][:used], wanted["input_ids"][:used], "input_ids are not the documents in their order")
     _judge_targets(task, got["targets"], wanted, documents, used)
     counted = torch.arange(used)
@@ -89,8 +100,14 @@ def _judge_targets(task: Task, got: Tensor, wanted: dict[str, Tensor], documents
 def _judge_mask(task: Task, got: Tensor, owner: Tensor, used: int) -> None:
     same = owner[:, None] == owner[None]
     causal = torch.ones_like(same).tril()
-    task.that(got.shape == same.shape and got.dtype == torch.bool,
-              f"may_look is (size, size), True and False; yours is {tuple(got.shape)}, {got.dtype}")  # fmt: skip
+    task.that(
+        got.shape == same.shape and got.dtype == torch.bool,
+        say(
+            "may_look is (size, size), True and False; yours is {shape}, {dtype}",
+            shape=tuple(got.shape),
+            dtype=got.dtype,
+        ),
+    )
     real = slice(0, used)
     task.equal(got[real, real], (same & causal)[real, real], "may_look: causal, and within one document", {
         "documents see each other: causal is not enough, the two must be of the same document": causal[real, real],
@@ -199,5 +216,13 @@ def check_predicted_fill(task: Task) -> str:
         }  # fmt: skip
         for message, value in known.items():
             task.that(inside or not close(got, value), message)
-        task.that(inside, f"{rows} rows: measured {measured:.3f}, you said {got:.3f}")
+        task.that(
+            inside,
+            say(
+                "{rows} rows: measured {measured}, you said {got}",
+                rows=rows,
+                measured=f"{measured:.3f}",
+                got=f"{got:.3f}",
+            ),
+        )
     return "within 2 % of 20,000 batches: a single row is full, a large batch is half empty"

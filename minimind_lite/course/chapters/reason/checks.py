@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task
+from ...kit.language import say
 
 Parts = tuple[str | None, str | None, bool]  # thought, answer, well-formed
 TAGS, END, NEWLINE = [5, 6, 7, 8], 2, 3  # a small vocabulary; words from 20 up
@@ -33,7 +34,16 @@ def check_switched_prompt(task: Task) -> str:
         task.that((thinking, end) not in SWITCH_MISTAKES, SWITCH_MISTAKES.get((thinking, end), ""))
         same_tags = "".join(end.split()) == wanted.replace("\n", "")
         why = "right tags, wrong white space" if same_tags else "another end is wanted"
-        task.that(end == wanted, f"{why}: with thinking={thinking} yours is {end!r}, training had {wanted!r}")
+        task.that(
+            end == wanted,
+            say(
+                "{why}: with thinking={thinking} yours is {end}, training had {wanted}",
+                why=say(why),
+                thinking=thinking,
+                end=repr(end),
+                wanted=repr(wanted),
+            ),
+        )
     return "left alone, opened, or over before it began: three prompts, the same letters as in training"
 
 
@@ -57,7 +67,15 @@ def check_prediction_weights(task: Task) -> str:
     (ids, mask, inside), weight = _tagged(task), 2.0 + task.number(1, 9)
     tag = torch.isin(ids, torch.tensor(TAGS))
     got = torch.as_tensor(task.call(ids, mask, TAGS, weight))
-    task.that(got.shape == (len(ids) - 1,), f"{len(ids)} tokens make {len(ids) - 1} predictions, yours are {len(got)}")
+    task.that(
+        got.shape == (len(ids) - 1,),
+        say(
+            "{count} tokens make {value} predictions, yours are {count_2}",
+            count=len(ids),
+            value=len(ids) - 1,
+            count_2=len(got),
+        ),
+    )
     weights, learned = 1 + (weight - 1) * tag, mask[1:]
     task.equal(got, weights[1:] * learned, "wanted is 0, 1 or the weight, by the token that is predicted", {
         "shifted by one: the weight lies on the token *behind* each tag. What counts is the predicted token, ids[1:]":
@@ -134,7 +152,16 @@ def check_take_apart(task: Task) -> str:
     """Take a reply apart: thought, answer, form"""
     for text, wanted, wrong in _texts(str(task.number(100, 2000))):
         got = task.call(text)
-        task.that(tuple(got) == wanted, f"{wrong} (for {text!r} you said {got!r}; wanted is {wanted!r})")
+        task.that(
+            tuple(got) == wanted,
+            say(
+                "{wrong} (for {text} you said {got}; wanted is {wanted})",
+                wrong=say(wrong),
+                text=repr(text),
+                got=repr(got),
+                wanted=repr(wanted),
+            ),
+        )
     return "fifteen replies, each as it is: the thought, the answer, and whether a program may trust the form"
 
 
@@ -150,9 +177,17 @@ def _replies(n: str, good: str) -> list[tuple[str, int, str]]:
         (good.replace(n, f"1{n}"), 0, "more than it should be, and you call it right: does it only have to end so?"),
         (n, 0, "a number without an answer block is not right, and its question still counts: divide by all questions"),
         (f"<think>\n1\n</think>\n<answer>\n{n}", 0, "the answer block is never closed: the next digit may be missing"),
-        (f"<answer>1</answer><answer>{n}</answer>", 0, f"you took the last answer of two: {guesses}"),
-        (f"<answer>{n}</answer><answer>1</answer>", 0, f"you took the first answer of two: {guesses}"),
-    ]  # fmt: skip
+        (
+            f"<answer>1</answer><answer>{n}</answer>",
+            0,
+            say("you took the last answer of two: {guesses}", guesses=guesses),
+        ),
+        (
+            f"<answer>{n}</answer><answer>1</answer>",
+            0,
+            say("you took the first answer of two: {guesses}", guesses=guesses),
+        ),
+    ]
 
 
 @check("14.grader", points=2)
@@ -162,7 +197,9 @@ def check_repaired_share(task: Task) -> str:
     good = f"<think>\n1\n</think>\n<answer>\n{n}\n</answer>"
     for text, right, wrong in _replies(n, good):
         got = task.call([good, text], [n, n])
-        task.equal(got, (1 + right) / 2, f"{wrong} · the second of two replies was {text!r}")
+        task.equal(
+            got, (1 + right) / 2, say("{wrong} · the second of two replies was {text}", wrong=say(wrong), text=repr(text))
+        )
     task.equal(task.call([good, good, good, "?"], [n, "5", n, n]), 0.5, "two of four questions are right")
     return "all questions count, and only a whole, single, equal answer is right"
 
@@ -188,7 +225,12 @@ def check_weight_effect(task: Task) -> str:
             "the divisor is the sum of all weights, and a tag has one weight, not 1 + weight":
                 tokens / (tokens + weight * tags),
         }, 1e-3)  # fmt: skip
-    return f"as torch measured it; with {tags} tags of {tokens} the others learn at {measured[1]:.0%} of their pace"
+    return say(
+        "as torch measured it; with {tags} tags of {tokens} the others learn at {value} of their pace",
+        tags=tags,
+        tokens=tokens,
+        value=f"{measured[1]:.0%}",
+    )
 
 
 def _measure(tokens: int, tags: int, weight: float, tag_nats: float, nats: float) -> tuple[float, float]:

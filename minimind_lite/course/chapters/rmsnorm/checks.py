@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 EPS = 0.01  # large enough that its place in the formula shows
 WHOLE = ("you averaged over the whole tensor: one number per token is wanted, so that no token hears another; "
@@ -66,7 +67,10 @@ def check_rms_norm(task: Task) -> str:
     half = task.call(torch.full((1, 8), 300.0, dtype=torch.float16), torch.ones(8, dtype=torch.float16), 1e-5)
     task.that(not close(half, torch.zeros(1, 8)), "in float16 your answer is all zeros: 300² overflows to infinity. "
               "Compute in float32 (`x.float()`) and come back at the end")  # fmt: skip
-    task.that(half.dtype == torch.float16, f"x came in float16 and your answer is {half.dtype}: return x's own dtype")
+    task.that(
+        half.dtype == torch.float16,
+        say("x came in float16 and your answer is {dtype}: return x's own dtype", dtype=half.dtype),
+    )
     task.equal(half, torch.ones(1, 8), "in float16, eight times 300 must become eight times 1", tolerance=1e-2)
     return "agrees with torch's F.rms_norm, and 300 in float16 survives its square"
 
@@ -112,7 +116,10 @@ def check_repaired_norm(task: Task) -> str:
     louder = x.clone()
     louder[:, -1] *= 10
     before, after = task.call(x, weight, EPS), task.call(louder, weight, EPS)
-    task.that(before.shape == x.shape, f"the shape is {tuple(before.shape)}, and x has {tuple(x.shape)}")
+    task.that(
+        before.shape == x.shape,
+        say("the shape is {shape}, and x has {shape_2}", shape=tuple(before.shape), shape_2=tuple(x.shape)),
+    )
     task.that(close(before[:, :-1], after[:, :-1]), "still there: a louder last token changes the tokens before it. "
               "Over which dimension is the mean taken?")  # fmt: skip
     other = x.clone()
@@ -136,17 +143,38 @@ def check_predicted_size(task: Task) -> str:
         measured = _measure(layers, gain, norm, task)
         inside = abs(float(got) / measured - 1) < 0.1
         other = (1 + gain**2) ** (layers / 2) if norm else (1 + layers * gain**2) ** 0.5
-        which = "with a norm in front of each layer" if norm else "without a norm"
-        task.that(inside or not close(got, other), f"{which}: you have the two cases the wrong way round")
+        which = say("with a norm in front of each layer" if norm else "without a norm")
+        task.that(
+            inside or not close(got, other), say("{which}: you have the two cases the wrong way round", which=which)
+        )
         squared = (1 + layers * gain**2) if norm else (1 + gain**2) ** layers
-        task.that(inside or not close(got, squared), f"{which}: that is the mean square; the root is missing")
+        task.that(
+            inside or not close(got, squared), say("{which}: that is the mean square; the root is missing", which=which)
+        )
         linear = 1 + layers * gain if norm else (1 + gain) ** layers
-        task.that(inside or not close(got, linear), f"{which}: you added lengths. Random directions are nearly at "
-                  "right angles: their squares add (Pythagoras)")  # fmt: skip
+        task.that(
+            inside or not close(got, linear),
+            say(
+                "{which}: you added lengths. Random directions are nearly at "
+                "right angles: their squares add (Pythagoras)",
+                which=which,
+            ),
+        )
         start = layers**0.5 * gain if norm else gain**layers
-        task.that(inside or not close(got, start), f"{which}: x itself stays in the sum: do not forget the 1")
-        said = f"measured {measured:.3g}, you said {float(got):.3g}"
-        task.that(inside, f"{which}, {layers} layers of gain {gain:g}: {said}")
+        task.that(
+            inside or not close(got, start), say("{which}: x itself stays in the sum: do not forget the 1", which=which)
+        )
+        said = say("measured {measured}, you said {value}", measured=f"{measured:.3g}", value=f"{float(got):.3g}")
+        task.that(
+            inside,
+            say(
+                "{which}, {layers} layers of gain {gain}: {said}",
+                which=which,
+                layers=layers,
+                gain=f"{gain:g}",
+                said=said,
+            ),
+        )
     return "both predictions lie within 10 % of what random layers did: a sum with the norm, a product without"
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 TURNED = "the pairs must be turned by (position · frequency)"
 
@@ -92,8 +93,14 @@ def check_attention_scores(task: Task) -> str:
         "the scale is missing: divide by the square root of head_dim": expected / scale,
         "rows and columns are exchanged: row m holds the scores of query m": expected.T,
     }, tolerance=1e-3)  # fmt: skip
-    task.that(close(here, there, 1e-3), f"starting at position {start} instead of 0 changed the scores, though all "
-              "distances are the same: `start` must move queries and keys alike")  # fmt: skip
+    task.that(
+        close(here, there, 1e-3),
+        say(
+            "starting at position {start} instead of 0 changed the scores, though "
+            "all distances are the same: `start` must move queries and keys alike",
+            start=start,
+        ),
+    )
     return "moving the whole sentence changes no score: the dot product sees m - n only"
 
 
@@ -140,7 +147,12 @@ def check_predicted_turns(task: Task) -> str:
             dim, theta, length = 2 * task.number(12, 33), float(10 ** task.number(3, 7)), 2 ** task.number(7, 12)
             full, half, radian = _counts(dim, theta, length)
             answers = {full, half, radian, dim // 2 - full, 2 * full}
-        which = f"head_dim {dim}, theta {theta:g}, {length} tokens: the count is another one"
+        which = say(
+            "head_dim {dim}, theta {theta}, {length} tokens: the count is another one",
+            dim=dim,
+            theta=f"{theta:g}",
+            length=length,
+        )
         task.equal(task.call(dim, theta, length), full, which, {
             "you counted half turns: a full turn is 2π radians, not π": half,
             "you counted the pairs that have reached one radian; a full turn is 2π of them": radian,

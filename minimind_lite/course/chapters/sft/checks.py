@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 START, END, NEWLINE, ASSISTANT, USER, SYSTEM = 1, 2, 3, [7, 8], [9], [10]  # a small vocabulary; words from 20 up
 IGNORED = -100
@@ -17,7 +18,9 @@ def check_targets(task: Task) -> str:
     ids, mask = task.randint(20, 90, 9), torch.tensor([0, 0, 0, 1, 1, 1, 0, 0, 1])
     got = torch.as_tensor(task.call(ids, mask))
     expected = torch.where(mask[1:] == 1, ids[1:], IGNORED)
-    task.that(got.shape == (8,), f"nine tokens ask eight questions; your answer has shape {tuple(got.shape)}")
+    task.that(
+        got.shape == (8,), say("nine tokens ask eight questions; your answer has shape {shape}", shape=tuple(got.shape))
+    )
     task.equal(got, expected, "targets[t] is ids[t + 1] where *that* token is marked, else -100", {
         "off by one: you took the mark of the token that is read (`mask[:-1]`), so the first word of the answer is not "
         "learned and the token after its end is. The mark belongs to the token that is predicted":
@@ -86,7 +89,14 @@ def check_answer_mask(task: Task) -> str:
     header, turns = [START, *ASSISTANT, NEWLINE], _some_turns(task)
     ids, marks = _conversation(turns)
     got = [int(one) for one in task.call(ids, header, END)]
-    task.that(len(got) == len(ids), f"wanted is one mark for each of the {len(ids)} tokens; you returned {len(got)}")
+    task.that(
+        len(got) == len(ids),
+        say(
+            "wanted is one mark for each of the {count} tokens; you returned {count_2}",
+            count=len(ids),
+            count_2=len(got),
+        ),
+    )
     for message, value in _mask_mistakes(turns).items():
         task.that(got != value, message)
     task.that(got == marks, "these are not the marks of the answers. Does a user's word \"assistant\" deceive it? "
@@ -153,8 +163,21 @@ def check_exam_luck(task: Task) -> str:
         ),
     ]:
         task.that(inside or not close(got, value), message)
-    task.that(inside, f"{questions} questions at {share:.0%}: measured {measured:.4f}, you said {got:.4f}")
-    return f"within 5 % of what 20,000 exams showed: ± {measured:.1%} with {questions} questions, by luck alone"
+    task.that(
+        inside,
+        say(
+            "{questions} questions at {share}: measured {measured}, you said {got}",
+            questions=questions,
+            share=f"{share:.0%}",
+            measured=f"{measured:.4f}",
+            got=f"{got:.4f}",
+        ),
+    )
+    return say(
+        "within 5 % of what 20,000 exams showed: ± {measured} with {questions} questions, by luck alone",
+        measured=f"{measured:.1%}",
+        questions=questions,
+    )
 
 
 def example() -> tuple[Tensor, Tensor]:

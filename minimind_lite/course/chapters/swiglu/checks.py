@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 
 @check("05.slope", points=1)
@@ -98,19 +99,30 @@ def check_predicted_growth(task: Task) -> str:
             loud, soft = _size(x * factor, matrices, gated), _size(x, matrices, gated)
             got, measured = float(task.call(factor, gated)), loud / soft
             inside = abs(got / measured - 1) < 0.02
-            which = f"{'gated' if gated else 'classic'}, inputs near {size:g}, made {factor:g} times as large"
+            which = say(
+                "{kind}, inputs near {size}, made {factor} times as large",
+                kind=say("gated" if gated else "classic"),
+                size=f"{size:g}",
+                factor=f"{factor:g}",
+            )
             expected = factor**2 if gated else factor
             other = factor if gated else factor**2
             task.that(
                 inside or not close(got, other),
-                f"{which}: you have it the wrong way round, or took both kinds "
-                "alike. How often does x enter the product?"
+                say(
+                    "{which}: you have it the wrong way round, or took both kinds alike. How often does x enter the "
+                    "product?",
+                    which=which,
+                )
                 if gated
-                else f"{which}: only one factor holds x",
+                else say("{which}: only one factor holds x", which=which),
             )
-            task.that(inside or not close(got, factor**3), f"{which}: three matrices, but only two of them see x")
-            task.that(inside or not close(got, 1.0), f"{which}: there is no norm inside the MLP")
-            task.that(inside, f"{which}: measured {measured:.3f}, you said {got:.3f}, near is {expected:g}")
+            task.that(inside or not close(got, factor**3), say("{which}: three matrices, but only two of them see x",
+                          which=which))  # fmt: skip
+            task.that(inside or not close(got, 1.0), say("{which}: there is no norm inside the MLP", which=which))
+            task.that(inside, say("{which}: measured {measured}, you said {got}, near is {expected}",
+                          which=which, measured=f"{measured:.3f}", got=f"{got:.3f}",
+                          expected=f"{expected:g}"))  # fmt: skip
     return "squared with a gate, in proportion without: one more reason for the norm in front"
 
 

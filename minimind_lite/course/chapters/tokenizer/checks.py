@@ -10,6 +10,7 @@ from tokenizers import models, trainers
 
 from ...exercises.core import check
 from ...exercises.task import Task, Wrong
+from ...kit.language import say
 
 Ids = list[int]
 WORDS = ("sea", "seas", "seaside", "season", "seen", "see", "tea", "teas", "ease", "aaaa")
@@ -84,12 +85,18 @@ def check_merges_by_hand(task: Task) -> str:
     words = {"sea": 3, "seaside": 1, "season": 2, "sees": 1, "seen": 1, "the": 3}
     got, expected = _as_pairs(task.call()), _library_merges(words, 3)
     first = _counts(words).most_common(3)
-    task.that(len(got) == 3, f"three merges are wanted, and you gave {len(got)}")
+    task.that(len(got) == 3, say("three merges are wanted, and you gave {count}", count=len(got)))
     task.that(got != [pair for pair, _ in first], "these are the three most frequent pairs of LETTERS: after each "
               "merge count again, for the new token takes part and its letters are gone")  # fmt: skip
     task.that(got[0] != (expected[0][1], expected[0][0]), "a pair has an order: (left, right)")
-    task.that(got[0] == expected[0], f"the first merge is a different one: how often does {got[0]} occur in the words? "
-              "Remember to count a word as often as it occurs")  # fmt: skip
+    task.that(
+        got[0] == expected[0],
+        say(
+            "the first merge is a different one: how often does {value} occur in the "
+            "words? Remember to count a word as often as it occurs",
+            value=got[0],
+        ),
+    )
     task.that(got[1] == expected[1], "the first merge is right, the second is not: count again with the new token in "
               "the place of its two letters")  # fmt: skip
     task.that(got[2] == expected[2], "two are right, the third is not: count once more; of equally frequent pairs "
@@ -106,17 +113,28 @@ def check_merge(task: Task) -> str:
             task.that(isinstance(got, (list, tuple)), "return a list of token ids")
             expected, got = _merged(ids, pair, 9), list(got)
             used = sum(2 if one == 9 else 1 for one in got)  # how many of the old tokens the answer stands for
-            where = f"{ids} with the pair {pair}"
-            task.that(got == expected or 9 in got or 9 not in expected, f"{where}: nothing was replaced")
-            task.that(9 not in got or 9 in expected, f"{where}: the pair does not stand there; order matters")
-            task.that(used >= len(ids), f"{where}: a token got lost; behind the last pair one may be left over")
-            task.that(used <= len(ids), f"{where}: a token was used twice; after a merge go on behind BOTH tokens")
+            where = say("{ids} with the pair {pair}", ids=ids, pair=pair)
+            task.that(
+                got == expected or 9 in got or 9 not in expected, say("{where}: nothing was replaced", where=where)
+            )
+            task.that(
+                9 not in got or 9 in expected, say("{where}: the pair does not stand there; order matters", where=where)
+            )
+            task.that(
+                used >= len(ids),
+                say("{where}: a token got lost; behind the last pair one may be left over", where=where),
+            )
+            task.that(
+                used <= len(ids),
+                say("{where}: a token was used twice; after a merge go on behind BOTH tokens", where=where),
+            )
             from_right = _merged(ids[::-1], pair[::-1], 9)[::-1]
             task.that(
-                got in (expected, ids) or got != from_right, f"{where}: you merged from the right, begin at the left"
+                got in (expected, ids) or got != from_right,
+                say("{where}: you merged from the right, begin at the left", where=where),
             )
-            task.that(got.count(9) >= expected.count(9), f"{where}: not every occurrence was replaced")
-            task.equal(got, expected, f"{where} gives something else")
+            task.that(got.count(9) >= expected.count(9), say("{where}: not every occurrence was replaced", where=where))
+            task.equal(got, expected, say("{where} gives something else", where=where))
     return "left to right, every occurrence, each token used once"
 
 
@@ -139,11 +157,22 @@ def check_train_bpe(task: Task) -> str:
     task.that(got != frequent, "you counted once and took the eight most frequent pairs: count anew after each merge")
     unweighted = _library_merges(dict.fromkeys(words, 1), 8)
     task.that(got != unweighted or got == expected, "each word was counted once, however often it occurs")
-    task.that(len(got) == 8, f"eight merges are wanted, you learnt {len(got)}")
+    task.that(len(got) == 8, say("eight merges are wanted, you learnt {count}", count=len(got)))
     same = next((i for i, (a, b) in enumerate(zip(got, expected, strict=True)) if a != b), 8)
-    task.that(same != 0, f"the first merge is {got[0]}, the most frequent pair is {expected[0]}")
-    task.that(same == 8, f"the first {same} merges are the library's; then you took {got[same % 8]} and it takes "
-              f"{expected[same % 8]}. A tie? Of equally frequent pairs take the older tokens")  # fmt: skip
+    task.that(
+        same != 0,
+        say("the first merge is {value}, the most frequent pair is {value_2}", value=got[0], value_2=expected[0]),
+    )
+    task.that(
+        same == 8,
+        say(
+            "the first {same} merges are the library's; then you took {value} and it takes "
+            "{value_2}. A tie? Of equally frequent pairs take the older tokens",
+            same=same,
+            value=got[same % 8],
+            value_2=expected[same % 8],
+        ),
+    )
     tied = dict.fromkeys(_words(task, count=6), 1)
     task.that(_as_pairs(task.call(tied, 12)) == _library_merges(tied, 12), "right where frequencies decide; but where "
               "all words are equally frequent, many pairs are: then the one whose left token is older comes first, and "
@@ -162,8 +191,22 @@ def check_repaired_encode(task: Task) -> str:
     for word in words:
         got, expected = task.call(word, merges), library.encode(word).tokens
         task.that(isinstance(got, (list, tuple)) and all(isinstance(one, str) for one in got), "return a list of texts")
-        task.that("".join(got) == word, f"{word!r} became {'|'.join(got)}: together the tokens must give the word")
-        task.that(list(got) != list(word) or list(got) == expected, f"{word!r} stayed letters: no merge was applied")
-        task.that(list(got) == expected, f"{word!r} is {'|'.join(expected)} in the library, yours is {'|'.join(got)}: "
-                  "merges apply in the order in which they were learned, not the longest first")  # fmt: skip
+        task.that(
+            "".join(got) == word,
+            say("{word} became {value}: together the tokens must give the word", word=repr(word), value="|".join(got)),
+        )
+        task.that(
+            list(got) != list(word) or list(got) == expected,
+            say("{word} stayed letters: no merge was applied", word=repr(word)),
+        )
+        task.that(
+            list(got) == expected,
+            say(
+                "{word} is {value} in the library, yours is {value_2}: merges apply in "
+                "the order in which they were learned, not the longest first",
+                word=repr(word),
+                value="|".join(expected),
+                value_2="|".join(got),
+            ),
+        )
     return "cuts every word as the tokenizers library does"

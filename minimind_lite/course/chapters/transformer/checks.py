@@ -16,6 +16,7 @@ from minimind_lite.model.transformer import Transformer
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
+from ...kit.language import say
 
 EPS = 1e-5
 
@@ -43,7 +44,7 @@ def check_attention_parameters(task: Task) -> str:
     with torch.device("meta"):
         built = _size(Attention(config))
     q, k = d * heads * dim, d * kv * dim
-    task.equal(task.call(d, heads, kv, dim), built, f"built and counted: {built:,}", {
+    task.equal(task.call(d, heads, kv, dim), built, say("built and counted: {built}", built=f"{built:,}"), {
         "keys and values have fewer heads than the queries: count kv_heads for them": 4 * q,
         "the output matrix is missing": q + 2 * k,
         "keys *and* values: two matrices": 2 * q + k,
@@ -51,7 +52,7 @@ def check_attention_parameters(task: Task) -> str:
         "heads · head_dim need not be the stream's width, and here it is not": 2 * d * d + 2 * d * d * kv // heads,
         "there are no biases in this layer": built + heads * dim + 2 * kv * dim + d,
     })  # fmt: skip
-    return f"the built layer has {built:,} as well"
+    return say("the built layer has {built} as well", built=f"{built:,}")
 
 
 def _arguments(config: ModelConfig) -> dict[str, Any]:
@@ -83,7 +84,12 @@ def check_count_parameters(task: Task) -> str:
         }
         if not tied:
             known = {message: value for message, value in known.items() if not message.startswith("tied")}
-        task.equal(task.call(**_arguments(config)), built, f"built and counted, tied={tied}: {built:,}", known)
+        task.equal(
+            task.call(**_arguments(config)),
+            built,
+            say("built and counted, tied={tied}: {built}", tied=tied, built=f"{built:,}"),
+            known,
+        )
     return "both models, built without memory on torch's meta device, have as many"
 
 
@@ -131,7 +137,7 @@ def check_predicted_operations(task: Task) -> str:
     scores = 2 * layers * config.num_attention_heads * config.head_dim * tokens**2
     with torch.device("meta"):
         every = _size(Transformer(config)) - (2 * layers + 1) * d
-    wrong = f"{tokens} tokens: counted {measured:,}"
+    wrong = say("{tokens} tokens: counted {measured}", tokens=tokens, measured=f"{measured:,}")
     task.equal(task.call(tokens, **arguments), measured, wrong, {
         "a multiplication and an addition are two operations": measured // 2,
         "the attention itself is missing: q · k and weights · v, for each pair of tokens": measured - 2 * scores,
@@ -143,4 +149,4 @@ def check_predicted_operations(task: Task) -> str:
         "scores are made by all query heads, also where they share keys":
             measured - 2 * scores + 2 * scores * config.num_key_value_heads // config.num_attention_heads,
     }, tolerance=1e-6)  # fmt: skip
-    return f"torch's counter says {measured:,} too, to the last one"
+    return say("torch's counter says {measured} too, to the last one", measured=f"{measured:,}")
