@@ -198,7 +198,9 @@ def check_repaired_share(task: Task) -> str:
     for text, right, wrong in _replies(n, good):
         got = task.call([good, text], [n, n])
         task.equal(
-            got, (1 + right) / 2, say("{wrong} · the second of two replies was {text}", wrong=say(wrong), text=repr(text))
+            got,
+            (1 + right) / 2,
+            say("{wrong} · the second of two replies was {text}", wrong=say(wrong), text=repr(text)),
         )
     task.equal(task.call([good, good, good, "?"], [n, "5", n, n]), 0.5, "two of four questions are right")
     return "all questions count, and only a whole, single, equal answer is right"
