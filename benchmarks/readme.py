@@ -80,6 +80,40 @@ def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+WORLD = [  # words, figure of the recorded run, figure before or to compare with, format
+    ("Facts, other wordings of a trained question", "sft.exact_match", "sft.exact_match_before", "{:.0%}"),
+    ("Facts, frames never trained", "sft.facts_far", None, "{:.0%}"),
+    ("Facts asked backwards, backward questions of the kind trained", "sft.facts_backwards_trained", None, "{:.0%}"),
+    ("Facts asked backwards, none trained", "sft.facts_backwards", None, "{:.0%}"),
+    ("Small talk: the right intent", "sft.talk", None, "{:.0%}"),
+    ("Follow-up questions", "sft.follow_ups", None, "{:.0%}"),
+    ("Recall across turns, values of known lists", "sft.recall_known_lists", None, "{:.0%}"),
+    ("Recall across turns, new names and numbers", "sft.recall_open", None, "{:.0%}"),
+    ("Invented names refused (beside it: known ones refused)", "sft.unknown_refused", "sft.known_refused", "{:.0%}"),
+    ("System turns obeyed", "sft.system_turns", None, "{:.0%}"),
+    ("Stories that end by themselves", "sft.stories_ended", None, "{:.0%}"),
+    ("Stories that keep the asked hero", "sft.stories_hero_kept", None, "{:.0%}"),
+    ("Stories whose end fits the asked wish", "sft.stories_wish_fits", None, "{:.0%}"),
+    ("Longest run copied from a training story, share of a story", "sft.stories_copied", None, "{:.0%}"),
+    ("Bits per byte on all held-out texts after fine-tuning (beside it: before)",
+     "sft.bits_per_byte_after", "sft.bits_per_byte_before", "{:.2f}"),
+    ("Pretraining: sources below an interpolated trigram (beside it: sources)",
+     "pretrain.sources_below_trigram", "pretrain.sources", "{:.0f}"),
+    ("Tokenizer: characters per token, Chinese stories and talk", "tokenizer.chars_per_token_zh", None, "{:.2f}"),
+    ("Tokenizer: characters per token, English stories and talk", "tokenizer.chars_per_token_en", None, "{:.2f}"),
+]  # fmt: skip
+
+
+def world_block(course: dict[str, Any]) -> str:
+    """What the recorded run's chat model does, kind by kind; one run, one seed."""
+    figures = course["figures"]
+    lines = ["| held-out, recorded run, one seed | model | beside it |", "|---|---|---|"]
+    for words, name, other, form in WORLD:
+        beside = form.format(figures[other]) if other else ""
+        lines.append(f"| {words} | {form.format(figures[name])} | {beside} |")
+    return "\n".join(lines)
+
+
 EXAMS = {  # suite and metric of a column of the table of exams
     "exam, by letter": ("samples/letter", "accuracy"),
     "exam, by whole answer": ("samples/answer", "accuracy per byte"),
@@ -103,7 +137,7 @@ def exams_block(exams: dict[str, Any]) -> str:
 def answers_block(course: dict[str, Any]) -> str:
     """The recorded run's model's answers, word for word."""
     said = "\n".join(f"> {one['question']}\n{one['answer']}\n" for one in course["answers"])
-    return f"Held-out phrasings, answered by the model of the recorded run:\n\n```text\n{said.rstrip()}\n```"
+    return f"Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:\n\n```text\n{said.rstrip()}\n```"
 
 
 def bench_block(reports: list[dict[str, Any]]) -> str:
@@ -167,6 +201,7 @@ def filled(readme: str) -> str:
     stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
     blocks = {
         "answers": answers_block(course),
+        "world": world_block(course),
         "results": results_block(stages, course),
         "chapters": chapters_block(course),
         "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),

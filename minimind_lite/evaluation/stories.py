@@ -1,7 +1,7 @@
 """Generated stories, measured on their text alone: does it end, keep its hero, fulfil the wish, and is it new?
 
 Nothing here needs a model or the grammar that composed the training stories. Who could be a hero, and which words an
-ending has for each wish, stands in ``data_samples/stories/world.json`` (see ``read_world``).
+ending has for each wish, stands in ``data_samples/stories.json`` (see ``read_world``).
 """
 
 import re
@@ -26,7 +26,7 @@ class StoryWorld:
 
 
 def read_world(path: str | Path, language: str) -> StoryWorld:
-    """Read one language of ``world.json``; a file that is not one raises ValueError, with file and field."""
+    """Read one language of ``stories.json``; a file that is not one raises ValueError, with file and field."""
     content = read_json(Path(path))
     try:
         found = content[language]

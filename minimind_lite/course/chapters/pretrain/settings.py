@@ -26,7 +26,7 @@ SETTINGS = by_profile(
     | {"total_steps": 3500, "learning_rate": 5e-4, "precision": "bf16", "eval_documents": 2000},
     smoke=SMOKE | {"block_size": 512, "eval_documents": 4},
 )
-MINUTES = Minutes(quick=4.0, colab=10.0, full=70.0)
+MINUTES = Minutes(quick=7.0, colab=10.0, full=70.0)
 ARTIFACT = "model.safetensors"
 DATA = ("pretrain",)  # published files that the profile full needs, by role
 BUILDS = "`data/`, `training/loop.py`, `training/pretrain.py`"  # in the README's table of chapters

@@ -32,7 +32,7 @@ SETTINGS = by_profile(
     | {"replay_share": 0.0},  # MiniMind's recipe has none
     smoke=SMOKE | {"eval_questions": 4, "max_new_tokens": 8, "story_requests": 2, "story_tokens": 8, "short_steps": 4},
 )
-MINUTES = Minutes(quick=3.0, colab=8.0, full=65.0)
+MINUTES = Minutes(quick=10.0, colab=8.0, full=65.0)
 ARTIFACT = "model.safetensors"
 DATA = ("sft",)  # published files that the profile full needs, by role
 BUILDS = "`training/sft.py`, `evaluation/closed_book.py`"  # in the README's table of chapters
