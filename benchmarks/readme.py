@@ -18,12 +18,6 @@ from minimind_lite.course.kit.discovery import chapter_part
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ROWS = [  # words, figure, figure before or to compare with, format
-    ("Tokenizer: characters per token, Chinese", "tokenizer.chars_per_token_zh", None, "{:.2f}"),
-    ("Tokenizer: characters per token, English", "tokenizer.chars_per_token_en", None, "{:.2f}"),
-    ("Pretraining: bits per byte (beside it: an interpolated trigram model fitted on the same tokens)",
-     "pretrain.bits_per_byte", "pretrain.trigram_bits_per_byte", "{:.3f}"),
-    ("SFT: closed-book questions answered word for word, in phrasings never trained on (beside it: before SFT)",
-     "sft.exact_match", "sft.exact_match_before", "{:.1%}"),
     ("MoE: loss at equal active parameters and steps, nats per token (beside it: dense)",
      "moe.loss", "moe.dense_loss", "{:.3f}"),
     ("MoE: router entropy, share of its maximum", "moe.router_entropy", None, "{:.3f}"),
@@ -137,7 +131,8 @@ def exams_block(exams: dict[str, Any]) -> str:
 def answers_block(course: dict[str, Any]) -> str:
     """The recorded run's model's answers, word for word."""
     said = "\n".join(f"> {one['question']}\n{one['answer']}\n" for one in course["answers"])
-    return f"Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:\n\n```text\n{said.rstrip()}\n```"
+    words = "Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:"
+    return f"{words}\n\n```text\n{said.rstrip()}\n```"
 
 
 def bench_block(reports: list[dict[str, Any]]) -> str:
