@@ -38,9 +38,9 @@ ROWS = [  # words, figure, figure before or to compare with, format
 ]  # fmt: skip
 
 
-def title(chapter: str) -> str:
+def title(chapter: str, folder: str = "notebooks") -> str:
     """The first heading of the chapter's notebook."""
-    notebook = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((ROOT / folder / f"{chapter}.ipynb").read_text(encoding="utf-8"))
     heads = ["".join(c["source"]).splitlines()[0] for c in notebook["cells"] if c["cell_type"] == "markdown"]
     first = next(head for head in heads if head.startswith("# "))[2:]
     return re.sub(r"^(chapter\s+)?\d+b?\s*[.:·—-]*\s*", "", first, flags=re.I)
@@ -60,6 +60,16 @@ def chapters_block(course: dict[str, Any]) -> str:
         lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name)} | {minutes:.1f} |")
     lines.append(f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |")
     return "\n".join([*lines, "", f"On: {course['device']}."])
+
+
+def chinese_chapters_block(course: dict[str, Any]) -> str:
+    """The same table for the Chinese README, with the titles of the Chinese chapters."""
+    lines = ["| | 章 | 建成什么 | 分钟 |", "|---|---|---|---|"]
+    for row in course["chapters"]:
+        name, minutes = row["name"], row["seconds"] / 60
+        link = f"[{title(name, 'notebooks/zh')}](notebooks/zh/{name}.ipynb)"
+        lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name)} | {minutes:.1f} |")
+    return "\n".join([*lines, f"| | **合计** | | **{course['total_seconds'] / 60:.1f}** |"])
 
 
 def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
@@ -128,10 +138,13 @@ def exams_block(exams: dict[str, Any]) -> str:
     return "\n".join([*lines, f"| guessing | {' | '.join(guessing)} |"])
 
 
-def answers_block(course: dict[str, Any]) -> str:
+CHOSEN = "Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:"
+CHOSEN_ZH = "下面是二十个留出的问题，按它们在文件里的位置选出，没有人挑过；回答来自有记录的那次运行："
+
+
+def answers_block(course: dict[str, Any], words: str = CHOSEN) -> str:
     """The recorded run's model's answers, word for word."""
     said = "\n".join(f"> {one['question']}\n{one['answer']}\n" for one in course["answers"])
-    words = "Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:"
     return f"{words}\n\n```text\n{said.rstrip()}\n```"
 
 
@@ -190,11 +203,11 @@ def bench_reports() -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if not file.stem.endswith("-pico")]
 
 
-def filled(readme: str) -> str:
-    """The README with every block written from the result files."""
+def blocks() -> dict[str, dict[str, str]]:
+    """Every block of the two READMEs, written from the result files."""
     course = json.loads((RESULTS / "course.json").read_text(encoding="utf-8"))
     stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
-    blocks = {
+    english = {
         "answers": answers_block(course),
         "world": world_block(course),
         "results": results_block(stages, course),
@@ -202,29 +215,36 @@ def filled(readme: str) -> str:
         "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
         "bench": bench_block(bench_reports()),
     }
-    for name, text in blocks.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+    chinese = {"answers": answers_block(course, CHOSEN_ZH), "chapters": chinese_chapters_block(course)}
+    return {"README.md": english, "README.zh.md": chinese}
+
+
+def filled(name: str, readme: str, blocks: dict[str, str]) -> str:
+    """The README with its blocks replaced."""
+    for block, text in blocks.items():
+        pattern = re.compile(rf"(<!-- {block} -->\n).*?(<!-- /{block} -->)", re.S)
         if not pattern.search(readme):
-            raise SystemExit(f"README.md has no block <!-- {name} --> … <!-- /{name} -->")
+            raise SystemExit(f"{name} has no block <!-- {block} --> … <!-- /{block} -->")
         readme = pattern.sub(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", readme)
     return readme
 
 
 def main() -> None:
-    """Fill the README, or with --check report whether it is up to date."""
+    """Fill the READMEs, or with --check report whether they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--course", type=Path, help="a report.json to record first")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the README is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a README is out of date")
     options = parser.parse_args()
     if options.course:
         shutil.copyfile(options.course, RESULTS / "course.json")
-    path = ROOT / "README.md"
-    before = path.read_text(encoding="utf-8")
-    after = filled(before)
-    if options.check and before != after:
-        sys.exit("README.md does not match benchmarks/results/; run: python benchmarks/readme.py")
-    if before != after:
-        path.write_text(after, encoding="utf-8", newline="\n")
+    for name, made in blocks().items():
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = filled(name, before, made)
+        if options.check and before != after:
+            sys.exit(f"{name} does not match benchmarks/results/; run: python benchmarks/readme.py")
+        if before != after:
+            path.write_text(after, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
