@@ -29,5 +29,5 @@ SETTINGS = by_profile(
 )
 MINUTES = Minutes(quick=0.5, colab=1.0, full=5.0)
 ARTIFACT = "tokenizer.json"
-DATA = ("tokenizer_train", "pretrain")  # published files that the profile full needs, by role
+DATA = ("tokenizer_train",)  # published files that the profile full needs, by role
 BUILDS = "`tokenizer/`"  # in the README's table of chapters
