@@ -51,25 +51,18 @@ def builds(chapter: str) -> str:
     return str(getattr(chapter_part(chapter.partition("_")[2], "settings"), "BUILDS", ""))
 
 
-def chapters_block(course: dict[str, Any]) -> str:
-    """The table of chapters with their minutes."""
-    lines = ["| | chapter | builds | minutes |", "|---|---|---|---|"]
-    for row in course["chapters"]:
-        name, minutes = row["name"], row["seconds"] / 60
-        link = f"[{title(name)}](notebooks/{name}.ipynb)"
-        lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name)} | {minutes:.1f} |")
-    lines.append(f"| | **all** | | **{course['total_seconds'] / 60:.1f}** |")
-    return "\n".join([*lines, "", f"On: {course['device']}."])
+HEADS = {"notebooks": ("chapter", "builds", "minutes", "all"), "notebooks/zh": ("章", "建成什么", "分钟", "合计")}
 
 
-def chinese_chapters_block(course: dict[str, Any]) -> str:
-    """The same table for the Chinese README, with the titles of the Chinese chapters."""
-    lines = ["| | 章 | 建成什么 | 分钟 |", "|---|---|---|---|"]
+def chapters_block(course: dict[str, Any], folder: str = "notebooks") -> str:
+    """The table of an edition's chapters with their minutes."""
+    chapter, built, time, total = HEADS[folder]
+    lines = [f"| | {chapter} | {built} | {time} |", "|---|---|---|---|"]
     for row in course["chapters"]:
         name, minutes = row["name"], row["seconds"] / 60
-        link = f"[{title(name, 'notebooks/zh')}](notebooks/zh/{name}.ipynb)"
+        link = f"[{title(name, folder)}]({folder}/{name}.ipynb)"
         lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name)} | {minutes:.1f} |")
-    return "\n".join([*lines, f"| | **合计** | | **{course['total_seconds'] / 60:.1f}** |"])
+    return "\n".join([*lines, f"| | **{total}** | | **{course['total_seconds'] / 60:.1f}** |"])
 
 
 def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
@@ -211,11 +204,11 @@ def blocks() -> dict[str, dict[str, str]]:
         "answers": answers_block(course),
         "world": world_block(course),
         "results": results_block(stages, course),
-        "chapters": chapters_block(course),
+        "chapters": f"{chapters_block(course)}\n\nOn: {course['device']}.",
         "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
         "bench": bench_block(bench_reports()),
     }
-    chinese = {"answers": answers_block(course, CHOSEN_ZH), "chapters": chinese_chapters_block(course)}
+    chinese = {"answers": answers_block(course, CHOSEN_ZH), "chapters": chapters_block(course, "notebooks/zh")}
     return {"README.md": english, "README.zh.md": chinese}
 
 
