@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from minimind_lite.config import ConfigError
+from minimind_lite.training.muon import Muon
 from minimind_lite.training.options import TrainConfig
 
 
@@ -89,20 +90,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def make_muon(model: nn.Module, config: TrainConfig, device: torch.device) -> MuonWithAdamW:
-    """Muon for ``hidden_matrices``, AdamW for embeddings, head and norms. Raises ConfigError if it cannot be had.
+    """Muon for ``hidden_matrices``, AdamW for embeddings, head and norms.
 
-    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) keeps the momentum's singular vectors and sets all its
-    singular values to about 1: directions with small gradients are learned as fast as those with large ones. Its steps
-    are scaled to the size of AdamW's, so learning rate and weight decay keep their meaning (Liu et al. 2025,
-    arXiv 2502.16982, section 2.2). torch computes it in bfloat16: on a CPU without bfloat16 arithmetic a step takes
-    many times as long as AdamW's.
+    Raises ConfigError if no matrix of a layer is trained.
     """
-    muon = getattr(torch.optim, "Muon", None)
-    if muon is None:
-        raise ConfigError(
-            f"optimizer 'muon' needs torch 2.9 or later, and this is torch {torch.__version__}; upgrade torch, or "
-            "choose optimizer 'adamw'"
-        )
     matrices = hidden_matrices(model)
     if not matrices:
         raise ConfigError("optimizer 'muon' finds no matrix of a layer that is trained; choose optimizer 'adamw'")
@@ -111,7 +102,5 @@ def make_muon(model: nn.Module, config: TrainConfig, device: torch.device) -> Mu
     for group in rest:
         group["params"] = [parameter for parameter in group["params"] if id(parameter) not in taken]
     rest = [group for group in rest if group["params"]]
-    adamw = _adamw(rest, config, device) if rest else None
-    chosen = [{"params": matrices, "lr_ratio": 1.0}]
-    size = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    return MuonWithAdamW(muon(chosen, **size, adjust_lr_fn="match_rms_adamw"), adamw)
+    muon = Muon([{"params": matrices, "lr_ratio": 1.0}], config.learning_rate, config.weight_decay)
+    return MuonWithAdamW(muon, _adamw(rest, config, device) if rest else None)

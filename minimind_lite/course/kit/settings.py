@@ -32,6 +32,7 @@ class TrainingSettings(Settings):
     micro_batch_size: Count = 4  # rows in one forward pass
     gradient_accumulation_steps: Count = 1  # forward passes in one optimizer step
     total_steps: Count = 1000  # optimizer steps
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for the matrices of the layers
     learning_rate: Positive = 1e-3  # its peak
     embedding_lr_ratio: NotNegative = 20.0  # the embeddings' peak is this many times as high
     warmup_ratio: Share = 0.05  # share of the steps spent warming up
@@ -86,7 +87,7 @@ class PracticeSettings(SFTSettings):
 
 # What the larger profiles, and the tests, change in every chapter of a kind.
 GPU: dict[str, Any] = {"block_size": 512, "eval_every": 250, "eval_batches": 0, "save_every": 500,
-                       "embedding_lr_ratio": 1.0}  # fmt: skip
+                       "optimizer": "adamw", "embedding_lr_ratio": 1.0}  # fmt: skip
 SMOKE: dict[str, Any] = {"preset": "pico", "block_size": 128, "micro_batch_size": 2, "total_steps": 4, "log_every": 1,
                          "eval_every": 2, "eval_batches": 2, "save_every": 2}  # fmt: skip
 SMOKE_MODEL: dict[str, Any] = {"steps": 3}
