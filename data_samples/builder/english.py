@@ -7,8 +7,8 @@ from sources import ENGLISH, read_json
 from texts import chunks, sentences, write_texts
 
 SPEECH_YEARS = range(1934, 2001)
-SPEECH_BYTES = 2_700  # of each address, from its start
-MOBY_DICK_CHAPTERS = 16
+SPEECH_BYTES = 1_800  # of each address, from its start
+MOBY_DICK_CHAPTERS = 13
 HYPHENS = {"last-maybe—but": "last—maybe—but", "everyone-well,": "everyone—well,"}  # typed for dashes
 
 

@@ -5,7 +5,7 @@ story shares, or from the wish. What a friend does fits what stands in the way: 
 are whole (hero, wish) pairs and, besides, the wordings that begin with an asterisk.
 
 A story is read in pretraining or told on request in a conversation, never both: a model should not learn to answer by
-reciting what it has read.
+reciting what it has read. What is read has a title of hero and wish, so that a model learns early what a request names.
 """
 
 import itertools
@@ -22,8 +22,8 @@ from closed_book import conversation
 from texts import write_lines
 
 FOLDER = Path(__file__).parent / "stories"
-TRAIN, HELD_OUT, SHORT = 950, 100, 160  # stories in each language
-TOLD = {"long": (1, 3), "short": (0, 2)}  # of every five long and every four short stories, those that are asked for
+TRAIN, HELD_OUT, SHORT = 840, 100, 480  # stories in each language
+TOLD = {"long": (1,), "short": (0, 1, 2, 4)}  # of every five stories, those that are asked for
 ASKED = ("both", "hero", "both", "wish")  # what requests name, in turn
 MINIMUM = {"zh": 90, "en": 62}  # tokens of a story: characters, words
 LONGEST_RUN = {"zh": 44, "en": 30}  # tokens that two training stories may have in common at a stretch
@@ -149,6 +149,8 @@ class Teller:
         kind = next(self.requests)
         wordings = self.world.asks[f"heldout_{kind}" if self.held_out else kind]
         ask = self.chance.choice(wordings).format(hero=hero.asked, wish=self.world.wishes[story["wish"]]["ask"])
+        if not self.held_out and len(tokens(story["text"])) < MINIMUM[self.world.language]:
+            ask = self.chance.choice(self.world.asks["short"]).format(ask=ask)
         keys = {name: value for name, value in story.items() if name != "text"}
         return conversation(ask[0].upper() + ask[1:], story["text"]) | keys | {"asked": kind}
 
@@ -232,26 +234,32 @@ def summary(world: World) -> dict[str, Any]:
 
 def split(stories: list[Record], kind: str) -> tuple[list[Record], list[Record]]:
     """The stories that are read in pretraining and those that are told on request, both from all over the list."""
-    every = {"long": 5, "short": 4}[kind]
-    told = [story for place, story in enumerate(stories) if place % every in TOLD[kind]]
-    return [story for place, story in enumerate(stories) if place % every not in TOLD[kind]], told
+    told = [story for place, story in enumerate(stories) if place % 5 in TOLD[kind]]
+    return [story for place, story in enumerate(stories) if place % 5 not in TOLD[kind]], told
+
+
+def titled(world: World, story: Record) -> Record:
+    """A story to read: its title is a line of its own, 小牛过河 or "Tom and a lost kite"."""
+    ask, between = world.wishes[story["wish"]]["ask"], {"zh": "", "en": " and "}[world.language]
+    title = f"{story['hero']}{between}{ask}"
+    return {"text": f"{title[0].upper()}{title[1:]}\n{story['text']}"}
 
 
 def build_language(folder: Path, world: World) -> None:
     """Write the stories of one language: to read, to be asked for, and both held out."""
     chance = random.Random(f"{world.language} requests")
-    stories, short = training(world, free(world)), shortest(world)
-    parts = [split(stories, "long"), split(short, "short")]
+    long, short = training(world, free(world)), shortest(world)
+    parts = [split(long, "long"), split(short, "short")]
     read, told = ([story for part in parts for story in part[side]] for side in (0, 1))
     chance.shuffle(read)
     chance.shuffle(told)
-    trained = stories + short
+    trained = long + short
     name = f"stories_{world.language}"
-    write_lines(folder / "pretrain" / f"{name}.jsonl", ({"text": story["text"]} for story in read))
+    write_lines(folder / "pretrain" / f"{name}.jsonl", (titled(world, story) for story in read))
     write_lines(folder / "chat" / f"{name}.jsonl", map(Teller(world, False, chance).request, told))
-    write_lines(folder / "pretrain_heldout" / f"{name}.jsonl", heldout(world, trained))
-    pairs = heldout(world, trained, new_wordings=False)
-    write_lines(folder / "pretrain_heldout" / f"stories_pairs_{world.language}.jsonl", pairs)
+    for kept, new_wordings in ((name, True), (f"stories_pairs_{world.language}", False)):
+        stories = heldout(world, trained, new_wordings=new_wordings)
+        write_lines(folder / "pretrain_heldout" / f"{kept}.jsonl", (titled(world, story) for story in stories))
     asked = map(Teller(world, True, chance).request, heldout(world, trained, short=True))
     write_lines(folder / "chat_heldout" / f"{name}.jsonl", asked)
 
