@@ -50,7 +50,7 @@ def check_dpo_loss(task: Task) -> str:
         "chosen and rejected are swapped: column 0 is the better answer": flipped,
         "the reference is not subtracted: answers that were likely anyway look preferred":
             _loss(policy, torch.zeros_like(policy), beta),
-        "β is missing": _loss(policy, reference, 1.0),
+        say("β is missing"): _loss(policy, reference, 1.0),
         "β belongs inside the sigmoid; outside it only scales the gradient": beta * _loss(policy, reference, 1.0),
         "that is the sum over the pairs; wanted is their mean": 5 * expected,
         "the logarithm is missing": (1 - torch.sigmoid(beta * margin)).mean(),

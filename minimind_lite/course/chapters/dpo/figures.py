@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, html, subplots
 
@@ -27,12 +28,11 @@ def margin(betas: Sequence[float], chosen: float | None = None) -> Any:
     left.legend()
     losses = moves({f"β = {beta:g}": np.logaddexp(0, -beta * margins).tolist() for beta in betas})
     weights = moves({f"β = {beta:g}": (beta / (1 + np.exp(beta * margins))).tolist() for beta in betas})
-    here = "" if chosen is None else f"; the margin {short(chosen)} is marked"
-    return described(
-        figure,
-        f"Two charts over margins from {short(margins[0])} to {short(margins[-1])} nats: {label('pair_loss')}: "
-        f"{losses}; {label('gradient_weight')}: {weights}{here}.",
-    )
+    here = "" if chosen is None else say("; the margin {margin} is marked", margin=short(chosen))
+    words = say("Two charts over margins from {first} to {last} nats: {loss}: {losses}; {weight}: {weights}{marked}.",
+                first=short(margins[0]), last=short(margins[-1]), loss=label("pair_loss"), losses=losses,
+                weight=label("gradient_weight"), weights=weights, marked=here)  # fmt: skip
+    return described(figure, words)
 
 
 def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob") -> Any:
@@ -44,7 +44,8 @@ def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
     curves = {label(name): [row[f"logps/{name}"] for row in history] for name in ("chosen", "rejected")}
-    return described(figure, f"{label(ylabel)} over {len(history)} logged steps: {moves(curves)}.")
+    return described(figure, say("{what} over {count} logged steps: {lines}.", what=label(ylabel),
+                                 count=len(history), lines=moves(curves)))  # fmt: skip
 
 
 def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel: str = "pair_loss") -> Any:
@@ -55,7 +56,7 @@ def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
     curves = {name: [row[key] for row in history] for name, history in histories.items()}
-    return described(figure, f"{label(ylabel)} over the steps: {moves(curves)}.")
+    return described(figure, say("{what} over the steps: {lines}.", what=label(ylabel), lines=moves(curves)))
 
 
 def _percents(report: Any) -> list[float]:
@@ -77,7 +78,7 @@ def before_after(before: Any, after: Any) -> Any:
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
     pairs = zip(rows, _percents(before), _percents(after), strict=True)
     changes = listed((move(label(name), (old, new)) for name, old, new in pairs), "; ")
-    return described(figure, f"Bars in percent of held-out items, before and after: {changes}.")
+    return described(figure, say("Bars in percent of held-out items, before and after: {changes}.", changes=changes))
 
 
 def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
@@ -89,14 +90,12 @@ def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
     axis.margins(x=0.15)
     axis.set_xlim(left=0)
     axis.legend(loc="lower left")
-    points = listed(
-        (
-            f"β = {beta:g} at {short(distance)} with {short(100 * share)} %"
-            for beta, (distance, share) in measured.items()
-        ),
-        "; ",
-    )
-    return described(figure, f"{label('style_percent')}, against {label('kl_answer')}, a point for each β: {points}.")
+    points = listed((
+        say("β = {beta} at {distance} with {share} %", beta=f"{beta:g}", distance=short(distance),
+            share=short(100 * share))
+        for beta, (distance, share) in measured.items()), "; ")  # fmt: skip
+    return described(figure, say("{what}, against {distance}, a point for each β: {points}.",
+                                 what=label("style_percent"), distance=label("kl_answer"), points=points))  # fmt: skip
 
 
 def answers(questions: Sequence[str], said: Mapping[str, Sequence[str]], closings: Sequence[str]) -> Any:

@@ -17,6 +17,7 @@ from minimind_lite.model.attention import cache_bytes
 from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, GREY, ORANGE, RED, described, html, style, subplots
 
@@ -35,10 +36,9 @@ def time_per_token(lengths: Sequence[int], milliseconds: Mapping[str, Sequence[f
     axis.set_xticks([length for length in lengths if length >= lengths[-1] / 8])
     axis.set_xlabel(label("tokens_in_context"))
     axis.set_ylabel(label("milliseconds_per_token"))
-    span = f"{lengths[0]} to {lengths[-1]}"
-    return described(
-        figure, f"{label('milliseconds_per_token')} with {span} tokens in the context: {moves(milliseconds)}."
-    )
+    words = say("{what} with {first} to {last} tokens in the context: {lines}.", what=label("milliseconds_per_token"),
+                first=lengths[0], last=lengths[-1], lines=moves(milliseconds))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -60,12 +60,11 @@ def cache_memory(configs: Mapping[str, ModelConfig], length: int, batch: int = 1
     axis.set_xlabel(label("kv_mebibytes"))
     axis.legend(loc="best")
     sizes = {name: cache_bytes(config, batch, length, bytes_per_value) / 2**20 for name, config in configs.items()}
-    pairs = (f"{name} {short(size)} instead of {short(size * _group(configs[name]))}" for name, size in sizes.items())
-    return described(
-        figure,
-        f"Bars of the cache for {length} tokens in MiB, as built, instead of with a key and a value for each head: "
-        f"{listed(pairs, '; ')}.",
-    )
+    pairs = (say("{name} {size} instead of {full}", name=name, size=short(size),
+                 full=short(size * _group(configs[name]))) for name, size in sizes.items())  # fmt: skip
+    words = say("Bars of the cache for {length} tokens in MiB, as built, instead of with a key and a value for each "
+                "head: {pairs}.", length=length, pairs=listed(pairs, "; "))  # fmt: skip
+    return described(figure, words)
 
 
 def cache_account(config: ModelConfig, length: int, batch: int, bytes_per_value: int) -> Any:
@@ -88,7 +87,8 @@ def cache_account(config: ModelConfig, length: int, batch: int, bytes_per_value:
 def size_text(size: float) -> str:
     """Bytes in a readable unit: 8388608 → "8.0 MiB"."""
     power = min(int(math.log2(max(size, 1)) // 10), 4)
-    return f"{size / 2 ** (10 * power):.{0 if power == 0 else 1}f} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+    unit = (label("bytes"), "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{size / 2 ** (10 * power):.{0 if power == 0 else 1}f} {unit}"
 
 
 def _group(config: ModelConfig) -> int:

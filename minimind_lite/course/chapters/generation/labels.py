@@ -8,4 +8,5 @@ LABELS: dict[str, str] = {
     "per_token": "per token",
     "other_tokens": "other tokens",
     "tokens_kept": "tokens can be drawn",
+    "bytes": "bytes",
 }

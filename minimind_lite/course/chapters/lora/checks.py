@@ -137,7 +137,7 @@ def check_start(task: Task) -> str:
     W, x = task.randn(40, 60), task.randn(16, 60)
     (x @ (W + B @ A).T).square().mean().backward()
     if A.grad is None or B.grad is None:
-        raise Wrong("no gradient arrives")
+        raise Wrong(say("no gradient arrives"))
     start = A if A.any() else B.T
     task.that(torch.linalg.matrix_rank(start.detach()) == 4, "the four directions are all the same, so they get the "
               "same gradient and remain the same: an adapter of rank 1. Draw them at random")  # fmt: skip

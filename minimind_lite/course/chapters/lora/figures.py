@@ -10,6 +10,7 @@ from torch import Tensor
 from minimind_lite.config import ModelConfig
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, html, subplots
 
@@ -27,13 +28,14 @@ def spectra(changes: Mapping[str, Sequence[Tensor]], marked: int) -> Any:
         curves = [100 * (one / one.sum()).cumsum(0) for one in shares]
         padded = torch.stack([torch.cat([one, one.new_full((longest - len(one),), 100.0)]) for one in curves])
         energy = padded.mean(dim=0).tolist()
-        held.append(f"{short(energy[min(marked, longest) - 1])} % of {label(name)}")
+        held.append(say("{percent} % of {name}", percent=short(energy[min(marked, longest) - 1]), name=label(name)))
         axis.plot(range(1, longest + 1), energy, color=colour, label=label(name))
     axis.axvline(marked, color=GREY, linestyle=":")
     axis.set(xscale="log", xlabel=label("directions_kept"), ylabel=label("energy_percent"), ylim=(0, 103))
     axis.legend()
-    here = f"the first {marked} of them hold {listed(held)}"
-    return described(figure, f"{label('energy_percent')}, over the number of directions kept: {here}.")
+    words = say("{what}, over the number of directions kept: the first {marked} of them hold {held}.",
+                what=label("energy_percent"), marked=marked, held=listed(held))  # fmt: skip
+    return described(figure, words)
 
 
 def truncated(ranks: Sequence[int], right: Sequence[float]) -> Any:
@@ -43,9 +45,8 @@ def truncated(ranks: Sequence[int], right: Sequence[float]) -> Any:
     axis.set_xticks(range(len(ranks)), [*map(str, ranks[:-1]), label("all_directions")])
     axis.set(xlabel=label("directions_kept"), ylabel=label("exact_percent"), ylim=(-3, 103))
     percent = move(label("exact_percent"), [100 * share for share in right])
-    return described(
-        figure, f"A line over the directions kept in each matrix, from {ranks[0]} to all {ranks[-1]}: {percent}."
-    )
+    return described(figure, say("A line over the directions kept in each matrix, from {first} to all {last}: {line}.",
+                                 first=ranks[0], last=ranks[-1], line=percent))  # fmt: skip
 
 
 def linear_shapes(config: ModelConfig) -> list[tuple[int, int]]:
@@ -76,11 +77,10 @@ def shares_by_rank(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequenc
     axis.set_xticklabels([str(rank) for rank in ranks])
     axis.minorticks_off()
     axis.legend()
-    return described(
-        figure,
-        f"{label('trainable_percent')}, over ranks from {ranks[0]} to {ranks[-1]}, with rank {marked} marked: "
-        f"{moves(percents)}.",
-    )
+    words = say("{what}, over ranks from {first} to {last}, with rank {marked} marked: {lines}.",
+                what=label("trainable_percent"), first=ranks[0], last=ranks[-1], marked=marked,
+                lines=moves(percents))  # fmt: skip
+    return described(figure, words)
 
 
 def training_bytes(total: int, trained: int) -> dict[str, float]:
@@ -104,7 +104,8 @@ def memory(runs: Mapping[str, Mapping[str, float]]) -> Any:
     axis.legend(loc="lower right")
     totals = amounts({label(name): sum(parts.values()) / 2**20 for name, parts in runs.items()})
     parts = listed(label(part) for part in next(iter(runs.values())))
-    return described(figure, f"Stacked bars of memory in MiB, made of {parts}: {totals}.")
+    return described(figure, say("Stacked bars of memory in MiB, made of {parts}: {totals}.",
+                                 parts=parts, totals=totals))  # fmt: skip
 
 
 def side_by_side(questions: Sequence[str], said: Mapping[str, Sequence[str]]) -> Any:

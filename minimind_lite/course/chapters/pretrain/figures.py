@@ -12,6 +12,7 @@ from minimind_lite.training.loop import warmup_cosine
 from ...kit.bars import paired_bars
 from ...kit.curves import lines, loss_band
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, drawing, html, subplots
 
@@ -29,10 +30,12 @@ def blocks(dataset: PackedDataset, count: int = 6) -> Any:
             for number, piece in enumerate(pieces)
         ]
         empty = dataset.block_size - sum(map(len, pieces))
-        padding.append(f"{len(pieces)} documents and {empty} positions of {label('padding')}")
-        parts.append(_segment(empty / dataset.block_size, WASTE, f"{empty} {label('padding')}"))
+        padding.append(say("{documents} documents and {empty} positions of padding", documents=len(pieces),
+                           empty=empty))  # fmt: skip
+        parts.append(_segment(empty / dataset.block_size, WASTE, say("{empty} padding", empty=empty)))
         lines.append(f'<div style="display:flex;height:18px;margin:3px 0">{"".join(parts)}</div>')
-    sentence = f"Bars of {len(lines)} blocks of {dataset.block_size} positions: {listed(padding, '; ')}."
+    sentence = say("Bars of {count} blocks of {size} positions: {blocks}.", count=len(lines), size=dataset.block_size,
+                   blocks=listed(padding, "; "))  # fmt: skip
     return html(drawing(f'<div style="max-width:720px">{"".join(lines)}</div>', sentence))
 
 
@@ -60,9 +63,9 @@ def waste(lengths: Sequence[int], sizes: Sequence[int], chosen: int) -> Any:
     axis.minorticks_off()
     axis.legend()
     kinds = moves({label("padded"): shares[:, 0].tolist(), label("packed"): shares[:, 1].tolist()})
-    return described(
-        figure, f"{label('waste_percent')}, for blocks of {sizes[0]} to {sizes[-1]}, with {chosen} marked: {kinds}."
-    )
+    words = say("{what}, for blocks of {first} to {last}, with {chosen} marked: {lines}.", what=label("waste_percent"),
+                first=sizes[0], last=sizes[-1], chosen=chosen, lines=kinds)  # fmt: skip
+    return described(figure, words)
 
 
 def schedule(total_steps: int, peak: float, warmups: Sequence[float], min_ratio: float) -> Any:
@@ -75,11 +78,13 @@ def schedule(total_steps: int, peak: float, warmups: Sequence[float], min_ratio:
             for step in range(total_steps)
         ]
         name, top = f"{label('warmup')} {share:.0%}", max(rates)
-        peaks.append(f"{name} is highest at step {rates.index(top) + 1}, {short(top)}, and ends at {short(rates[-1])}")
+        peaks.append(say("{name} is highest at step {step}, {top}, and ends at {last}", name=name,
+                         step=rates.index(top) + 1, top=short(top), last=short(rates[-1])))  # fmt: skip
         axis.plot(range(1, total_steps + 1), rates, label=name)
     axis.set(xlabel=label("step"), ylabel=label("learning_rate"), ylim=(0, 1.05 * peak))
     axis.legend()
-    return described(figure, f"{label('learning_rate')} over {total_steps} steps: {listed(peaks, '; ')}.")
+    return described(figure, say("{what} over {count} steps: {peaks}.", what=label("learning_rate"), count=total_steps,
+                                 peaks=listed(peaks, "; ")))  # fmt: skip
 
 
 def bits(measured: Mapping[str, float], best: str) -> Any:
@@ -92,9 +97,8 @@ def bits(measured: Mapping[str, float], best: str) -> Any:
     axis.grid(axis="y", visible=False)
     axis.set(xlabel=label("bits_per_byte"), xlim=(0, 1.12 * max(measured.values())))
     bars_seen = amounts({label(name): value for name, value in measured.items()})
-    return described(
-        figure, f"Bars of {label('bits_per_byte')}, where fewer are better, ‘{label(best)}’ coloured: {bars_seen}."
-    )
+    return described(figure, say("Bars of {what}, where fewer are better, ‘{best}’ coloured: {lengths}.",
+                                 what=label("bits_per_byte"), best=label(best), lengths=bars_seen))  # fmt: skip
 
 
 def sources(by_kind: Mapping[str, tuple[float, float]]) -> Any:

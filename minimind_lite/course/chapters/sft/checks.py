@@ -1,5 +1,7 @@
 """Checks of the exercises on chapter 10, fine-tuning. References: torch's loss, marks known by construction."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,7 +41,7 @@ def check_targets(task: Task) -> str:
 Turn = tuple[list[int], list[int]]  # role, words
 
 
-def _conversation(turns: list[Turn], learned: str = "answer end") -> tuple[list[int], list[int]]:
+def _conversation(turns: list[Turn], learned: Sequence[str] = ("answer", "end")) -> tuple[list[int], list[int]]:
     """(ids, marks), written turn by turn; ``learned`` says which parts of an assistant's turn are marked."""
     ids, marks = [], []
     for role, words in turns:
@@ -47,7 +49,7 @@ def _conversation(turns: list[Turn], learned: str = "answer end") -> tuple[list[
         parts = {"head": [START, *role, NEWLINE], "answer": words, "end": [END], "newline": [NEWLINE]}
         for name, part in parts.items():
             ids += part
-            marks += [int(mine and name in learned.split())] * len(part)
+            marks += [int(mine and name in learned)] * len(part)
     return ids, marks
 
 
@@ -74,9 +76,9 @@ def _mask_mistakes(turns: list[Turn]) -> dict[str, list[int]]:
     }  # fmt: skip
     parts = {
         "you also learn the header: `<|im_start|>assistant` is given to the model, it never has to say it":
-            "head answer end",
-        "the answer's end is not learned: the model would never stop. Mark <|im_end|> too": "answer",
-        "you also learn the newline after the end: at use nobody asks the model for it": "answer end newline",
+            ("head", "answer", "end"),
+        "the answer's end is not learned: the model would never stop. Mark <|im_end|> too": ("answer",),
+        "you also learn the newline after the end: at use nobody asks the model for it": ("answer", "end", "newline"),
     }  # fmt: skip
     everything = {"everything is marked": [1] * len(_conversation(turns)[0])}
     return (everything | {message: _conversation(turns, learned)[1] for message, learned in parts.items()}
