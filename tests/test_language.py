@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from fontTools.ttLib import TTFont
 from test_alt_texts import DRAWN
+from test_claims import claims_of
 
 from minimind_lite import course
 from minimind_lite.course.exercises.calling import LocalCaller
@@ -18,7 +20,7 @@ from minimind_lite.course.exercises.core import every_check
 from minimind_lite.course.kit import chinese_font, language, sentences, style
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.labels import label
-from minimind_lite.course.notebooks import colab
+from minimind_lite.course.notebooks import colab, files
 from minimind_lite.course.runner.plan import make_plan
 from minimind_lite.files import repository_root
 from tools import catalogue
@@ -29,7 +31,6 @@ NOT_YET = {
     *(f"chapters/{name}/figures.py" for name in (
         "cleaning", "deploy", "distill", "evaluation", "grpo", "moe", "ppo", "reason", "scale", "swiglu", "transformer",
     )),
-    *(f"chapters/{name}/checks.py" for name in ("cleaning", "distill", "grpo", "ppo", "pretrain", "reason")),
     "capstones/checks.py",
     "chapters/attention/drawings.py",
     "chapters/moe/drawings.py",
@@ -112,6 +113,21 @@ def check_a(task):
     assert sorted(catalogue.check_messages(source)) == ["The title", "it is right now", "you did this and that"]
 
 
+def test_claims_are_found_in_the_cells_of_a_chapter() -> None:
+    source = 'chapter.claim("it learns", after > before)\nchapter.claim(text, a < b)\nother.claim("not this", a < b)'
+    assert list(catalogue.claimed(source)) == ["it learns"]
+    held = 'chapter.claim(f"the model learns {label(one)} sentences", a < b)'
+    assert list(catalogue.claimed(held)) == []
+
+
+@pytest.mark.parametrize("path", files.chapter_paths(), ids=lambda path: path.stem)
+def test_every_claim_of_a_chapter_is_in_the_catalogue(path: Path) -> None:
+    texts = list(catalogue.chapter_claims(path))
+    assert len(texts) == len(list(claims_of(path))), "a claim is a constant: neither f-string nor variable"
+    translated = language.catalogue("zh")
+    assert [one for one in texts if translated.gettext(one) == one] == []
+
+
 def test_sentences_are_spoken_in_the_language_that_was_chosen(chinese: None) -> None:
     assert label("step") == "步" and label("query") == "查询在" and label("no_such_label") == "no such label"
     assert sentences.move("损失", [5, 1, 4]) == "损失从 5 降到 4，中间低到 1"
@@ -159,6 +175,20 @@ def test_a_notebook_speaks_its_language(
         "不对 · 02.rms_norm · 你的函数什么也没返回",
     ):
         assert words in said
+
+
+def test_a_claim_is_shown_in_chinese_and_recorded_in_english(
+    tmp_path: Path, chinese: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "the teacher's help is larger than the choice of questions explains"
+    chapter = course.begin("13_distill", output_dir=tmp_path, language="zh")
+    chapter.claim(text, True)
+    chapter.claim("thinking helps by more than the choice of sums explains", False)
+    said = capsys.readouterr().out
+    assert "✓ 这次运行中成立：老师帮的忙，超出了选题的运气能解释的范围\n" in said
+    assert "✗ 这次运行中不成立：思考带来的进步，超出了选题的运气能解释的范围\n" in said
+    stored = json.loads((chapter.output() / "results.json").read_text(encoding="utf-8"))["claims"]
+    assert stored[text] is True and all(one.isascii() for one in stored)
 
 
 def test_a_check_says_the_mistake_in_chinese(chinese: None) -> None:

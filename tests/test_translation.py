@@ -188,6 +188,25 @@ def test_a_link_leads_to_the_edition_if_there_is_one(
     assert links.inside_edition(f"见 [这里]({link})。", "notebooks", "zh") == f"见 [这里]({led})。"
 
 
+def test_a_set_of_exercises_that_is_laid_out_is_led_to_by_the_chapters(
+    tmp_path: Path, english: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "repository_root", lambda: tmp_path)
+    write_chapter(tmp_path / "exercises", english.stem, RECORD)
+    master = write_chapter(tmp_path / "solutions", english.stem, RECORD)
+    edition = files.edition_path(english, "zh")
+    edit(edition, lambda cells: cells[4].update(source="## 做点事\n\n[练习](../exercises/00_toy.ipynb)"))
+    stamping.stamp_chapters([edition])
+    assert "(../../exercises/00_toy.ipynb)" in files.read(edition).cells[4].source
+    before = english.read_bytes()
+    translation.start(master)
+    assert "(../../exercises/zh/00_toy.ipynb)" in files.read(edition).cells[4].source
+    assert english.read_bytes() == before and translation.problems(english) == []
+    once = edition.read_bytes()
+    translation.start(master)
+    assert edition.read_bytes() == once
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

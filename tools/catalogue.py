@@ -3,8 +3,9 @@
     python tools/catalogue.py            take over new messages, drop those that are gone, compile
     python tools/catalogue.py --check    change nothing; say what is not up to date or not translated, and exit 1
 
-A message is what stands in ``say("…")``, a label in a ``labels.py``, a label that is only its own name, or a sentence
-of a check. The translations themselves are edited in course.po, by hand or with any gettext editor.
+A message is what stands in ``say("…")``, a label in a ``labels.py``, a label that is only its own name, a sentence of a
+check, or a claim of a chapter, ``chapter.claim("…", …)``. The translations themselves are edited in course.po, by hand
+or with any gettext editor.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from babel.messages.pofile import read_po, write_po
 
 from minimind_lite.course.kit.labels import every_label
 from minimind_lite.course.kit.language import DOMAIN, LANGUAGES, LOCALE
+from minimind_lite.course.notebooks import files as notebooks
 from minimind_lite.files import repository_root
 
 COURSE = repository_root() / "minimind_lite" / "course"
@@ -40,6 +42,8 @@ def messages() -> Iterator[Message]:
         yield from ((one, None, name) for one in said(text))
         if path.name == "checks.py":
             yield from ((one, None, name) for one in check_messages(text))
+    for path in notebooks.chapter_paths():
+        yield from ((one, None, f"notebooks/{path.name}") for one in chapter_claims(path))
     labels = every_label()
     for key, words in labels.items():
         yield words, key, "course/labels"
@@ -55,10 +59,24 @@ def said(source: str) -> Iterator[str]:
             yield from (str(one.value) for one in chosen if isinstance(one, ast.Constant))
 
 
+def claimed(source: str) -> Iterator[str]:
+    """The sentences that a code cell gives to ``chapter.claim``. An f-string has none that a catalogue could hold."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "chapter.claim":
+            yield from (str(one.value) for one in node.args[:1] if isinstance(one, ast.Constant))
+
+
+def chapter_claims(path: Path) -> Iterator[str]:
+    """What a chapter claims of its own run, in the order of its cells."""
+    for cell in notebooks.read(path).cells:
+        if cell.cell_type == "code" and "chapter.claim(" in cell.source:
+            yield from claimed(cell.source)
+
+
 def bare_labels() -> set[str]:
     """Keys that code gives to ``label``; those that no ``labels.py`` has are shown as their own name."""
-    notebooks = sorted((repository_root() / "notebooks").glob("*.ipynb"))
-    texts = [path.read_text(encoding="utf-8").replace('\\"', '"') for path in (*sources(), *notebooks)]
+    paths = (*sources(), *notebooks.chapter_paths())
+    texts = [path.read_text(encoding="utf-8").replace('\\"', '"') for path in paths]
     return {key for text in texts for key in re.findall(r"""\b(?:label|slider)\([\"'](\w+)[\"']""", text)}
 
 
@@ -73,7 +91,7 @@ def check_messages(source: str) -> Iterator[str]:
             yield (ast.get_docstring(node) or "").partition("\n")[0]
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             words = re.findall(r"[A-Za-z]{2,}", node.value)
-            if node.value not in prose and len(words) > 2 and " " in node.value:
+            if node.value not in prose and len(words) > 2 and " " in node.value and "\0" not in node.value:
                 yield node.value
 
 

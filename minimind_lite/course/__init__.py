@@ -91,9 +91,10 @@ class Chapter:
     def claim(self, text: str, held: Any) -> bool:
         """Say whether what the chapter's text says of its own run held in this one, and record it.
 
-        text: the claim as a sentence ("the experts' loss is below the dense one's"). held: a bool, Python's, NumPy's
-        or torch's. A claim that did not hold stops nothing: runs differ with seed and processor, so the text has words
-        for both. Raises CourseError for anything else than a truth value.
+        text: the claim as an English sentence ("the experts' loss is below the dense one's"), a constant. It is shown
+        in the language that is spoken and recorded as it stands. held: a bool, Python's, NumPy's or torch's. A claim
+        that did not hold stops nothing: runs differ with seed and processor, so the text has words for both. Raises
+        CourseError for anything else than a truth value.
         """
         value = held.item() if hasattr(held, "item") else held
         if not isinstance(value, bool):

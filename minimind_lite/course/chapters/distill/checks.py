@@ -60,7 +60,7 @@ def check_distill_kl(task: Task) -> str:
                 direction=direction, other=other):
                 (rows[other] * mask).sum() / 5,
             "T² is missing: at a temperature of 2 the gradient would be four times too small": expected / 4,
-            "T instead of T²": expected / 2,
+            "you have T instead of T²": expected / 2,
             "the mask is not used: positions that are not trained count too": rows[direction].mean(),
             "divided by all positions; the mean is over the trained ones": (rows[direction] * mask).sum() / 8,
             "the sum over the trained positions has to be divided by their number": (rows[direction] * mask).sum(),
@@ -108,7 +108,7 @@ def check_distill_loss(task: Task) -> str:
         "alpha is the labels' share; you gave it to the teacher": _mixed(student, teacher, targets, 0.7, temperature),
         "the KL is taken over all positions, also those with a target of -100": 0.3 * labels + 0.7 * distance.mean(),
         "the two parts are to be mixed with weights that sum to 1": labels + 0.7 * distance[targets != -100].mean(),
-        "T² is missing": 0.3 * labels + 0.7 * distance[targets != -100].mean() / temperature**2,
+        "the factor T² is missing": 0.3 * labels + 0.7 * distance[targets != -100].mean() / temperature**2,
         "T² is wanted, not 2 · T: at T = 2 the two are equal":
             0.3 * labels + 0.7 * distance[targets != -100].mean() * 2 / temperature,
         "the labels are learned at temperature 1":

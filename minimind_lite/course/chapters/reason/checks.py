@@ -180,12 +180,12 @@ def _replies(n: str, good: str) -> list[tuple[str, int, str]]:
         (
             f"<answer>1</answer><answer>{n}</answer>",
             0,
-            say("you took the last answer of two: {guesses}", guesses=guesses),
+            say("you took the last answer of two: {guesses}", guesses=say(guesses)),
         ),
         (
             f"<answer>{n}</answer><answer>1</answer>",
             0,
-            say("you took the first answer of two: {guesses}", guesses=guesses),
+            say("you took the first answer of two: {guesses}", guesses=say(guesses)),
         ),
     ]
 
