@@ -1,5 +1,7 @@
 """The concept drawings: words stay on the sheet and apart from one another, and each has its alternative text."""
 
+import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,7 @@ from minimind_lite.course.chapters.rope import drawings as rope
 from minimind_lite.course.chapters.sft import drawings as sft
 from minimind_lite.course.chapters.swiglu import drawings as swiglu
 from minimind_lite.course.chapters.transformer import drawings as transformer
+from minimind_lite.course.kit import language
 from minimind_lite.course.kit.drawings import sheet, words
 from minimind_lite.course.kit.style import style
 
@@ -69,10 +72,16 @@ def problems(figure: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("draw", [draw for _, draw in DRAWN], ids=[one.__name__ for one in CONCEPTS])
-def test_words_stay_on_the_sheet_and_apart(draw: Callable[[], Any]) -> None:
-    figure = draw()
-    assert problems(figure) == []
-    assert not figure.alt[0].islower() and figure.alt.endswith(".") and 60 < len(figure.alt) < 700
+@pytest.mark.parametrize("speech", language.LANGUAGES)
+def test_words_stay_on_the_sheet_and_apart(draw: Callable[[], Any], speech: str) -> None:
+    with language.speaking(speech), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")
+        figure = draw()
+        assert problems(figure) == []
+    if speech == "en":
+        assert not figure.alt[0].islower() and figure.alt.endswith(".") and 60 < len(figure.alt) < 700
+    else:
+        assert figure.alt.endswith("。") and not re.search(r"\b(the|of|and|from|to|with|is|in|at)\b", figure.alt)
 
 
 def test_words_that_run_out_or_overlap_are_found() -> None:

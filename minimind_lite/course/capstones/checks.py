@@ -224,11 +224,12 @@ def check_leaks(task: Task) -> str:
     got = task.call(training, questions)
     task.that(isinstance(got, (list, tuple)) and len(got) == 12, "return one True or False for each question")
     for place, why in enumerate((
-        "word for word", "in capitals", "with other spaces", "with other punctuation", "in the middle of a longer text",
+        say("word for word"), say("in capitals"), say("with other spaces"), say("with other punctuation"),
+        say("in the middle of a longer text"),
     )):  # fmt: skip
         task.that(
             got[place],
-            say("question {place} stands in the training text {why}, and was not found", place=place, why=say(why)),
+            say("question {place} stands in the training text {why}, and was not found", place=place, why=why),
         )
     task.that(not got[5], "three common words in a row are no leak: question 5 was marked for its first three")
     task.that(not got[6], "the words of question 6 stand there backwards: that is another sentence")

@@ -27,7 +27,6 @@ LABELS: dict[str, str] = {
     "slot": "slot",
     "steps_of_the_model": "steps of the model",
     "waits_in_queue": "waits in the queue",
-    "steps_waited": "steps in all",
     "slots_busy": "slots at work",
     "slots_total": "all slots",
     "seconds_since_start": "seconds since the first question",

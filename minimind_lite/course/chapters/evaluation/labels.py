@@ -44,7 +44,6 @@ LABELS: dict[str, str] = {
     "after_byte": "after “Answer:”, per byte",
     "fill_sum": "filled in, sum",
     "fill_byte": "filled in, per byte",
-    "way_chosen": "chosen",
     "untrained_model": "untrained, the chosen way",
     "network": "the network",
     "trigrams_of_tokens": "trigrams of tokens",
