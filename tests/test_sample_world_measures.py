@@ -20,10 +20,10 @@ from minimind_lite.evaluation.sample_world import (
     ask_world,
     both_languages,
     figures_of,
+    named,
     obeys,
     spread,
     story_requests,
-    named,
     tell_stories,
     training_stories,
 )
@@ -85,7 +85,8 @@ def held_out(language: str) -> dict[str, list[Record]]:
         "recall_open": [record("I am Bo", "ok", "who am I?", "You are Bo.", kind="name", value="Bo")],
         "unknown": [record(f"capital of {name}?", words["unknown"], kind="unknown") for name in ("Zam", "Tol")],
         "system": system,
-        "stories": [record(f"a fox and a kite, {n}", STORY, hero="the fox", wish="kite", asked="both") for n in range(4)],
+        "stories": [record(f"a fox and a kite, {n}", STORY, hero="the fox", wish="kite", asked="both")
+                    for n in range(4)],
     }  # fmt: skip
     for one in (one for records in files.values() for one in records):
         one["conversations"][-2]["content"] += f" ({language})"  # the planted model tells questions apart by their text

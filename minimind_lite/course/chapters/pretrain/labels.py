@@ -10,6 +10,8 @@ LABELS: dict[str, str] = {
     "positions_for": "positions for",
     "warmup": "warm-up",
     "peak": "peak",
+    "direction": "direction, the longest first",
+    "singular_value": "singular value",
     "floor": "floor",
     "unigram": "unigram: how often",
     "bigram": "bigram: after one token",
