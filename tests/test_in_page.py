@@ -88,6 +88,13 @@ def test_the_new_pictures_stand_without_a_script() -> None:
     assert 'class="dead" style="visibility:visible"' in advantage_explorer([0.5, 0.5]).data
 
 
+def found(pattern: str, page: str) -> str:
+    """The one group of the first place that fits."""
+    place = re.search(pattern, page)
+    assert place, pattern
+    return place[1]
+
+
 def numbers(rewards: list[float]) -> list[str]:
     return [f"{value:.2f}" for value in group_advantages(torch.tensor([rewards]))[0].tolist()]
 
@@ -102,7 +109,7 @@ def test_the_stepper_cuts_as_the_widget_does(steps: int, tmp_path: Path) -> None
     if steps:
         made = MERGES[steps - 1]
         assert f'class="number">{steps}<' in seen and f'class="times">{made[2]}<' in seen
-        assert re.search(r'class="made"><span[^>]*title="([^"]*)"', seen)[1] == (made[0] + made[1]).hex(" ")
+        assert found(r'class="made"><span[^>]*title="([^"]*)"', seen) == (made[0] + made[1]).hex(" ")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -112,12 +119,12 @@ def test_the_schedule_is_the_training_loops(tmp_path: Path) -> None:
     moved = dom(schedule(1000, 2e-3), tmp_path,
                 move("warmup", 20) + move("floor", 30) + move("peak", 10) + move("step", 701))  # fmt: skip
     wanted = 1e-3 * warmup_cosine(700, 1000, 200, 0.3)
-    assert float(re.search(r'class="rate">([^<]*)<', moved)[1]) == pytest.approx(wanted, rel=5e-3)
+    assert float(found(r'class="rate">([^<]*)<', moved)) == pytest.approx(wanted, rel=5e-3)
     assert 'class="at">701<' in moved and points(moved) != points(still)
 
 
 def points(page: str) -> str:
-    return re.search(r'class="rates" points="([^"]*)"', page)[1]
+    return found(r'class="rates" points="([^"]*)"', page)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
