@@ -130,6 +130,7 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     ppo.gae_lines: lambda: ppo.gae_lines([0.0, 1.0], [0.4, 0.6], {"λ = 1": [0.6, 0.4]}),
     pretrain.waste: lambda: pretrain.waste([30, 60, 90], [64, 128], 64),
     pretrain.schedule: lambda: pretrain.schedule(100, 3e-3, [0.0, 0.1], 0.1),
+    pretrain.singular_values: lambda: pretrain.singular_values([[0.9, 0.1, 0.01], [1.0, 1.1, 0.7]]),
     pretrain.sources: lambda: pretrain.sources({"poetry": (2.9, 2.6), "stories_pairs_zh": (0.5, 0.2)}),
     pretrain.bits: lambda: pretrain.bits({"untrained": 4.0, "trained": 2.3}, "trained"),
     reason.by_difficulty: lambda: reason.by_difficulty({"with_thinking": REASONED}, "shape"),

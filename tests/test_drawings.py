@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Arc, Circle
 from matplotlib.path import Path as MatplotlibPath
@@ -13,7 +14,15 @@ from matplotlib.text import Annotation
 
 from minimind_lite.config import preset
 from minimind_lite.course.chapters.attention import drawings as attention
+from minimind_lite.course.chapters.distill import drawings as distill
+from minimind_lite.course.chapters.dpo import drawings as dpo
+from minimind_lite.course.chapters.generation import drawings as generation
+from minimind_lite.course.chapters.grpo import drawings as grpo
+from minimind_lite.course.chapters.lora import drawings as lora
 from minimind_lite.course.chapters.moe import drawings as moe
+from minimind_lite.course.chapters.ppo import drawings as ppo
+from minimind_lite.course.chapters.pretrain import drawings as pretrain
+from minimind_lite.course.chapters.reason import drawings as reason
 from minimind_lite.course.chapters.rmsnorm import drawings as rmsnorm
 from minimind_lite.course.chapters.rope import drawings as rope
 from minimind_lite.course.chapters.sft import drawings as sft
@@ -22,8 +31,26 @@ from minimind_lite.course.chapters.transformer import drawings as transformer
 from minimind_lite.course.kit import language
 from minimind_lite.course.kit.drawings import sheet, words
 from minimind_lite.course.kit.style import style
+from minimind_lite.data.reasoning import without_thoughts
+from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.training.reason import tag_weights
 
 SMALL, NANO = preset("minimind2-small"), preset("nano")
+LOGITS = (torch.tensor([2.0, 1.0, -1.0]), torch.tensor([0.5, 1.0, 0.0]))  # a teacher's and a student's
+GAE = ([0.0] * 8, [0.5, 0.5, 0.6, 0.7, 0.7, 0.2, 0.1, 0.1])  # rewards and values
+SUM = [
+    {"role": "user", "content": "How much is 47+85?"},
+    {"role": "assistant", "content": "<think>\nones: 7+5=12\n</think>\n<answer>\n132\n</answer>"},
+]
+
+
+def thoughts_that_count() -> Any:
+    """Chapter 14's drawing of one sum, by a tokenizer of bytes."""
+    tokenizer = Tokenizer.train(["47 + 85"], 300)
+    weights = tag_weights(tokenizer, 10.0, tokenizer.vocab_size)
+    return reason.what_counts(tokenizer, tokenizer.render(SUM), tokenizer.render(without_thoughts(SUM)), weights)
+
+
 DRAWN = (
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
@@ -43,6 +70,20 @@ DRAWN = (
     (moe.stored_and_active, lambda: moe.stored_and_active(4, 2)),
     (transformer.block_to_scale, lambda: transformer.block_to_scale(SMALL)),
     (transformer.next_tokens, lambda: transformer.next_tokens(["once", "upon", "a", "time", "there", "was"])),
+    (pretrain.packed_row, lambda: pretrain.packed_row([5, 3, 4], 14)),
+    (pretrain.packed_row, lambda: pretrain.packed_row([2, 3, 2, 1], 8)),
+    (generation.prefill_and_decode, lambda: generation.prefill_and_decode(["once", "upon"], ["a", "time", "a", "fox"])),
+    (lora.beside_the_frozen, lambda: lora.beside_the_frozen(128, 128, 4, 64.0)),
+    (lora.beside_the_frozen, lambda: lora.beside_the_frozen(512, 1408, 8, 16.0)),
+    (lora.beside_the_frozen, lambda: lora.beside_the_frozen(1408, 512, 8, 16.0)),
+    (dpo.policy_and_reference, lambda: dpo.policy_and_reference((-25.0, -27.0), (-30.0, -22.0), 0.1)),
+    (distill.teacher_and_student, lambda: distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0)),
+    (reason.what_counts, thoughts_that_count),
+    (grpo.one_step, lambda: grpo.one_step("23 + 59 = ?", ["82", "72", "82", "84"], [1.0, 0.0, 1.0, 0.0])),
+    (grpo.one_step, lambda: grpo.one_step("23 + 59 = ?", ["82", "82"], [1.0, 1.0])),
+    (ppo.actor_and_critic, ppo.actor_and_critic),
+    (ppo.what_gae_sees, lambda: ppo.what_gae_sees(*GAE, 3)),
+    (ppo.what_gae_sees, lambda: ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5)),
 )
 CONCEPTS = [function for function, _ in DRAWN]
 
@@ -82,6 +123,33 @@ def test_words_stay_on_the_sheet_and_apart(draw: Callable[[], Any], speech: str)
         assert not figure.alt[0].islower() and figure.alt.endswith(".") and 60 < len(figure.alt) < 700
     else:
         assert figure.alt.endswith("。") and not re.search(r"\b(the|of|and|from|to|with|is|in|at)\b", figure.alt)
+
+
+@pytest.mark.parametrize("draw", [draw for _, draw in DRAWN], ids=[one.__name__ for one in CONCEPTS])
+def test_chinese_words_stay_on_the_sheet_and_apart(draw: Callable[[], Any]) -> None:
+    with language.speaking("zh"):
+        assert problems(draw()) == []
+
+
+def test_drawings_follow_their_numbers() -> None:
+    packed = pretrain.packed_row([5, 3, 4], 14).alt  # 14 * 15 / 2 pairs; 15 + 6 + 10 + 3 of them in one document
+    assert "Of the 105 squares" in packed and "closes 71:" in packed
+    assert (
+        "7 tokens are read in all; without it 4, 5, 6 and 7, together 22"
+        in generation.prefill_and_decode(["Once", "upon", "a", "time"], ["there", "was", "a", "fox"]).alt
+    )
+    assert "16,384 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
+    assert "together 1,024 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
+    assert (
+        "the margin is 10, and the loss at β = 0.1 is 0.3133"
+        in dpo.policy_and_reference((-25, -27), (-30, -22), 0.1).alt
+    )
+    assert "add up to 0.529" in distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0).alt
+    counted = thoughts_that_count().alt
+    assert "<think> 1 × 10; thought 14 × 1; </think> 1 × 10; <answer> 1 × 10; answer 5 × 1; </answer> 1 × 10" in counted
+    assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
+    assert "+0.87, -0.87, +0.87 and -0.87" in grpo.one_step("?", list("abcd"), [1.0, 0.0, 1.0, 0.0]).alt
+    assert "weighted 1, 0.45 and 0.203: +0.155" in ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5).alt
 
 
 def test_words_that_run_out_or_overlap_are_found() -> None:

@@ -20,6 +20,7 @@ from minimind_lite.evaluation.sample_world import (
     ask_world,
     both_languages,
     figures_of,
+    named,
     obeys,
     spread,
     story_requests,
@@ -84,7 +85,8 @@ def held_out(language: str) -> dict[str, list[Record]]:
         "recall_open": [record("I am Bo", "ok", "who am I?", "You are Bo.", kind="name", value="Bo")],
         "unknown": [record(f"capital of {name}?", words["unknown"], kind="unknown") for name in ("Zam", "Tol")],
         "system": system,
-        "stories": [record(f"a fox and a kite, {n}", STORY, hero="the fox", wish="kite") for n in range(4)],
+        "stories": [record(f"a fox and a kite, {n}", STORY, hero="the fox", wish="kite", asked="both")
+                    for n in range(4)],
     }  # fmt: skip
     for one in (one for records in files.values() for one in records):
         one["conversations"][-2]["content"] += f" ({language})"  # the planted model tells questions apart by their text
@@ -253,6 +255,13 @@ def test_stories_are_scored_against_what_was_asked(
     asked = [one["conversations"][0]["content"] for one in story_requests(world, "en", 2)]
     assert asked == ["a fox and a kite, 0 (en)", "a fox and a kite, 2 (en)"]
     assert list(training_stories(world, "zh")) == ["A cat sat. The cat sang."]
+
+
+def test_a_story_need_not_guess_what_its_request_left_open() -> None:
+    request = {"hero": "the fox", "wish": "kite"}
+    assert named(request | {"asked": "both"}) == ("the fox", "kite")
+    assert named(request | {"asked": "hero"}) == ("the fox", None)
+    assert named(request | {"asked": "wish"}) == (None, "kite")
 
 
 def test_figures_have_names_for_one_language_and_for_both() -> None:

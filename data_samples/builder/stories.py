@@ -242,7 +242,7 @@ def titled(world: World, story: Record) -> Record:
     """A story to read: its title is a line of its own, 小牛过河 or "Tom and a lost kite"."""
     ask, between = world.wishes[story["wish"]]["ask"], {"zh": "", "en": " and "}[world.language]
     title = f"{story['hero']}{between}{ask}"
-    return {"text": f"{title[0].upper()}{title[1:]}\n{story['text']}"}
+    return story | {"text": f"{title[0].upper()}{title[1:]}\n{story['text']}"}
 
 
 def build_language(folder: Path, world: World) -> None:
@@ -255,7 +255,7 @@ def build_language(folder: Path, world: World) -> None:
     chance.shuffle(told)
     trained = long + short
     name = f"stories_{world.language}"
-    write_lines(folder / "pretrain" / f"{name}.jsonl", (titled(world, story) for story in read))
+    write_lines(folder / "pretrain" / f"{name}.jsonl", ({"text": titled(world, story)["text"]} for story in read))
     write_lines(folder / "chat" / f"{name}.jsonl", map(Teller(world, False, chance).request, told))
     for kept, new_wordings in ((name, True), (f"stories_pairs_{world.language}", False)):
         stories = heldout(world, trained, new_wordings=new_wordings)

@@ -9,16 +9,18 @@ IGNORED_TARGET where there is nothing to learn. No later code shifts again; shif
 token.
 """
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, Subset
+from torch.utils.data import Dataset
 
 from minimind_lite.data.documents import Document, TokenStore
 from minimind_lite.data.records import DataError
@@ -272,13 +274,41 @@ class PaddedDataset(PackedDataset):
         self.blocks = self.blocks.unpacked()
 
 
-def mix_blocks(data: Sequence[PackedDataset], shares: Sequence[float]) -> ConcatDataset[dict[str, Tensor]]:
-    """All blocks of the first dataset, and enough of each other one, evenly taken or repeated, to fill its share."""
-    parts: list[Any] = [data[0]]
-    for other, share in zip(data[1:], shares[1:], strict=True):
-        count = round(len(data[0]) * share / shares[0])
-        parts.append(Subset(other, array("q", (place * len(other) // count for place in range(count)))))
-    return ConcatDataset(parts)
+class MixedBlocks(Dataset[dict[str, Tensor]]):
+    """All blocks of the first dataset in every epoch, and beside them enough of each other one to fill its share.
+
+    Of the others every epoch takes the next blocks, from all over the dataset, and begins again when all were seen: a
+    share of plain text in fine-tuning must not be the same few texts each time, or it learns them by heart. So the
+    index goes on over the epochs: ``self[epoch * len(self) + place]`` (see ``training.loop.DataOrder``).
+    """
+
+    index_goes_on = True
+
+    def __init__(self, data: Sequence[PackedDataset], shares: Sequence[float]) -> None:
+        """``shares``: of all blocks of an epoch, in the order of ``data``."""
+        self.data = list(data)
+        self.counts = [len(data[0])]
+        self.counts += [round(len(data[0]) * share / shares[0]) for share in shares[1:]]
+
+    def __len__(self) -> int:
+        """Blocks in an epoch."""
+        return sum(self.counts)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One block; see ``PackedDataset``."""
+        epoch, place = divmod(index, len(self))
+        for number, (data, count) in enumerate(zip(self.data, self.counts, strict=True)):
+            if place < count:
+                return data[(epoch * count + place) * _stride(len(data)) % len(data)] if number else data[place]
+            place -= count
+        raise AssertionError("a place in an epoch lies in one of the parts")
+
+
+@lru_cache
+def _stride(length: int) -> int:
+    """A step that visits all of ``length`` places once and lies far from the last few at every point."""
+    step = max(1, round(length * (5**0.5 - 1) / 2))
+    return next(one for one in range(step, step + length) if math.gcd(one, length) == 1)
 
 
 def _trained(document: Document) -> NDArray[np.uint8]:

@@ -97,7 +97,7 @@ def tell_stories(
         told = _answers(model, tokenizer, requests, max_new_tokens, batch_size)
         scores[language] = score_stories(
             [one.text for one in told],
-            [(item["hero"], item["wish"]) for item in requests],
+            [named(item) for item in requests],
             read_world(Path(folder) / "stories.json", language),
             TrainingText(training_stories(folder, language)),
             [one.finish_reason == "stop" for one in told],
@@ -127,8 +127,14 @@ def figures_of(scores: Mapping[str, KindScore], stories: Mapping[str, StoryScore
 
 
 def story_requests(folder: str | Path, language: str, limit: int | None = None) -> list[Item]:
-    """The held-out records that ask for a story; ``hero`` and ``wish`` say which one."""
-    return spread(_items(Path(folder) / "chat_heldout" / f"stories_{language}.jsonl", "hero", "wish"), limit)
+    """The held-out records that ask for a story; ``hero`` and ``wish`` say which one, ``asked`` what is named."""
+    return spread(_items(Path(folder) / "chat_heldout" / f"stories_{language}.jsonl", "hero", "wish", "asked"), limit)
+
+
+def named(request: Item) -> tuple[str | None, str | None]:
+    """The hero and the wish that a request for a story names; None for what it leaves open."""
+    asked = request["asked"]
+    return request["hero"] if asked != "wish" else None, request["wish"] if asked != "hero" else None
 
 
 def training_stories(folder: str | Path, language: str) -> Iterator[str]:

@@ -132,27 +132,29 @@ class StoryScores:
 
 def score_stories(
     stories: Sequence[str],
-    asked: Sequence[tuple[str, str]],
+    asked: Sequence[tuple[str | None, str | None]],
     world: StoryWorld,
     training: TrainingText,
     finished: Sequence[bool] | None = None,
 ) -> StoryScores:
-    """Measure ``stories`` against the (hero, wish) that each was asked for.
+    """Measure ``stories`` against the (hero, wish) that each was asked for; None where the request left it open.
 
-    ``finished`` tells which stories the model ended itself, with its end token, and not the limit on length. Raises
-    ValueError for no stories, unequal lengths or a wish that the world does not have.
+    ``finished`` tells which stories the model ended itself, with its end token, and not the limit on length. The hero
+    counts in the stories whose request names one, the wish likewise. Raises ValueError for no stories, unequal lengths,
+    a wish that the world does not have, or requests of which none names a hero, or none a wish.
     """
     finished = [True] * len(stories) if finished is None else finished
     if not stories or not len(stories) == len(asked) == len(finished):
         counts = f"{len(stories)} stories, {len(asked)} requests, {len(finished)} endings"
         raise ValueError(f"{counts}: give at least one story, and one of each for every story")
-    unknown = sorted({wish for _, wish in asked} - set(world.endings))
+    unknown = sorted({wish for _, wish in asked if wish is not None} - set(world.endings))
     if unknown:
         raise ValueError(f"unknown wish {unknown[0]!r}; the world has: {', '.join(world.endings)}")
-    count = len(stories)
-    return StoryScores(
-        sum(done and ends_by_itself(story) for story, done in zip(stories, finished, strict=True)) / count,
-        sum(keeps_hero(story, hero, world.heroes) for story, (hero, _) in zip(stories, asked, strict=True)) / count,
-        sum(fits_wish(story, world.endings[wish]) for story, (_, wish) in zip(stories, asked, strict=True)) / count,
-        sum(map(training.copied_share, stories)) / count,
-    )
+    told = list(zip(stories, asked, strict=True))
+    kept = [keeps_hero(story, hero, world.heroes) for story, (hero, _) in told if hero is not None]
+    fits = [fits_wish(story, world.endings[wish]) for story, (_, wish) in told if wish is not None]
+    if not kept or not fits:
+        raise ValueError(f"none of {len(told)} requests names a {'hero' if not kept else 'wish'}: ask for more stories")
+    ended = [done and ends_by_itself(story) for story, done in zip(stories, finished, strict=True)]
+    copied = [training.copied_share(story) for story in stories]
+    return StoryScores(*(sum(values) / len(values) for values in (ended, kept, fits, copied)))

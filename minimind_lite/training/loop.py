@@ -256,7 +256,7 @@ class Trainer(RunState):
         may_overflow = self.accelerator.mixed_precision == "fp16"  # its scaler skips the step
         if math.isfinite(total) and (math.isfinite(norm) or may_overflow):
             return
-        batches = self.order.micro_batches(step)
+        batches = self.order.indices_in(self.train_data, step)
         bad = [indices for indices, loss in zip(batches, losses, strict=True) if not torch.isfinite(loss.total)]
         raise TrainingDiverged(
             f"step {step + 1}: the {'loss' if bad else 'gradient'} diverged (NaN or infinity) in the micro-batches of "
@@ -451,6 +451,14 @@ class DataOrder:
         repeated = [everyone[:1]] * (-(-len(most) // size) - -(-len(mine) // size))
         return [mine[i : i + size] for i in range(0, len(mine), size)] + repeated
 
+    def indices_in(self, data: Dataset[Any], step: int) -> list[list[int]]:
+        """``micro_batches`` of ``step`` as indices of ``data``.
+
+        Data with a true ``index_goes_on`` is not the same in every epoch: its second begins at the index ``length``.
+        """
+        before = step // self.steps_per_epoch * self.length if getattr(data, "index_goes_on", False) else 0
+        return [[before + index for index in indices] for indices in self.micro_batches(step)]
+
     def own_batches(self, step: int) -> int:
         """How many of the micro-batches count; any after them only keep pace with the other processes."""
         return -(-len(self._all(step)[self.rank :: self.ranks]) // self.micro_batch_size)
@@ -459,7 +467,7 @@ class DataOrder:
         self, data: Dataset[Any], start: int, stop: int, collate: Any = None, num_workers: int = 0
     ) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) for the steps ``start`` to ``stop - 1``; ``num_workers`` processes read ahead."""
-        plan = (indices for step in range(start, stop) for indices in self.micro_batches(step))
+        plan = (indices for step in range(start, stop) for indices in self.indices_in(data, step))
         # With its own generator the loader leaves the global one alone: a resumed run must not draw from it.
         loader = DataLoader(
             data, batch_sampler=plan, collate_fn=collate, num_workers=num_workers, generator=torch.Generator()

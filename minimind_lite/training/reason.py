@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from minimind_lite.config import ConfigError
-from minimind_lite.data.packing import PackedDataset, mix_blocks
+from minimind_lite.data.packing import MixedBlocks, PackedDataset
 from minimind_lite.data.reasoning import REASONING_TAGS
 from minimind_lite.data.records import Kind
 from minimind_lite.model.losses import next_token_loss
@@ -125,7 +125,7 @@ def run_reason(
     with StageRun(base, output_dir, config, run) as stage:
         parts = mixture(data, options)
         stores = [stage.tokens(part.path, part.kind, options.block_size + 1) for part in parts]
-        mixed = mix_blocks(
+        mixed = MixedBlocks(
             [PackedDataset(store, options.block_size) for store in stores], [part.share for part in parts]
         )
         held_out = None

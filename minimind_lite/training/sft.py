@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.config import ConfigError
-from minimind_lite.data.packing import PackedDataset, mix_blocks
+from minimind_lite.data.packing import MixedBlocks, PackedDataset
 from minimind_lite.settings import ShareBelow1
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
@@ -45,6 +45,6 @@ def run_sft(
         if options.replay_share:
             texts = stage.tokens(options.replay, "text")
             plain = PackedDataset(texts, options.block_size)
-            mixed = mix_blocks([blocks, plain], [1 - options.replay_share, options.replay_share])
+            mixed = MixedBlocks([blocks, plain], [1 - options.replay_share, options.replay_share])
             identity |= {"replay": texts.path.stem, "replay_share": options.replay_share}
         return stage.train(stage.model, mixed, identity, held_out=held_out)

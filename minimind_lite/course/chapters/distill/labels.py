@@ -15,4 +15,11 @@ LABELS: dict[str, str] = {
     "without_t_squared": "KL alone",
     "besides_the_first": "besides the first token:",
     "place": "place",
+    "same_text": "the same\ntext",
+    "teacher_frozen": "teacher\nis frozen",
+    "student_trained": "student\nis trained",
+    "label_token": "label:\nthe next token",
+    "kl_term": "KL(p ‖ q) = {kl:.3f}\n× {weight:g} · T² (T² = {squared:g})",
+    "label_term": "cross-entropy = {loss:.3f}\n× {weight:g}",
+    "only_the_student_learns": "gradients: to the student alone",
 }

@@ -9,4 +9,13 @@ LABELS: dict[str, str] = {
     "other_tokens": "other tokens",
     "tokens_kept": "tokens can be drawn",
     "bytes": "bytes",
+    "prefill": "prefill",
+    "decode": "decode",
+    "pass_number": "pass {number}",
+    "token_comes_out": "comes out",
+    "reads_with_cache": "tokens read, with the cache",
+    "reads_without_cache": "without the cache",
+    "computed_and_kept": "computed and kept",
+    "in_the_cache": "in the cache, only read",
+    "tokens_in_all": "= {total} tokens in all",
 }

@@ -12,4 +12,10 @@ LABELS: dict[str, str] = {
     "kl_nats": "estimate from one sample (nats): mean and standard deviation",
     "reward_for_length": "rewarded for length",
     "too_fast": "learning rate too high",
+    "loop_policy": "policy π",
+    "loop_sampled": "sampled: a group of answers",
+    "loop_update": "update: what is above the mean becomes likelier, what is below less likely",
+    "loop_reference": "reference\nis frozen",
+    "loop_mean": "mean {mean:.2f}",
+    "loop_kl": "KL",
 }

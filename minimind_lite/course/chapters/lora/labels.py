@@ -19,4 +19,11 @@ LABELS: dict[str, str] = {
     "medical": "medical",
     "identity_before": "identity, before",
     "identity_after": "identity, after",
+    "lora_input": "x\nwidth {width}",
+    "lora_output": "y\nwidth {width}",
+    "lora_frozen": "W, frozen\n{rows} × {columns}",
+    "lora_down": "A: {rank} × {columns}",
+    "lora_up": "B: {rows} × {rank},\nzero at first",
+    "lora_between": "{rank} numbers",
+    "lora_counts": "{frozen:,} numbers are frozen, {trained:,} are trained: {share:.1%} as many",
 }

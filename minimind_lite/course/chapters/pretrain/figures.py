@@ -16,7 +16,7 @@ from ...kit.language import say
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, drawing, html, subplots
 
-__all__ = ["bits", "blocks", "fill_shares", "lines", "loss_band", "schedule", "sources", "waste"]
+__all__ = ["bits", "blocks", "fill_shares", "lines", "loss_band", "schedule", "singular_values", "sources", "waste"]
 
 WASTE = "repeating-linear-gradient(45deg,#ddd 0 4px,#f7f7f7 4px 8px)"
 
@@ -65,6 +65,26 @@ def waste(lengths: Sequence[int], sizes: Sequence[int], chosen: int) -> Any:
     kinds = moves({label("padded"): shares[:, 0].tolist(), label("packed"): shares[:, 1].tolist()})
     words = say("{what}, for blocks of {first} to {last}, with {chosen} marked: {lines}.", what=label("waste_percent"),
                 first=sizes[0], last=sizes[-1], chosen=chosen, lines=kinds)  # fmt: skip
+    return described(figure, words)
+
+
+def singular_values(rounds: Sequence[Sequence[float]]) -> Any:
+    """The singular values of a matrix, largest first, before the iteration and after each of its rounds."""
+    figure, axis = subplots(height=3.2)
+    for number, values in enumerate(rounds):
+        colour = ORANGE if number == 0 else BLUE
+        strength = 0.25 + 0.75 * number / (len(rounds) - 1) if number else 1.0
+        ends = number in (0, len(rounds) - 1)
+        name = label("before") if number == 0 else say("after {count} rounds", count=number)
+        axis.plot(values, color=colour, alpha=strength, label=name if ends else None)
+    axis.set(xlabel=label("direction"), ylabel=label("singular_value"), yscale="log", ylim=(1e-3, 2))
+    axis.legend()
+    figure.plain = True
+    first, last = list(rounds[0]), list(rounds[-1])
+    words = say("Singular values of a gradient on a logarithmic scale, the largest first: before, they fall from "
+                "{first} to {middle} in the middle; after {count} rounds the same two are {top} and {half}.",
+                first=short(first[0]), middle=short(first[len(first) // 2]), count=len(rounds) - 1,
+                top=short(last[0]), half=short(last[len(last) // 2]))  # fmt: skip
     return described(figure, words)
 
 

@@ -1,8 +1,9 @@
 """Chapter 08's settings. ``full`` follows MiniMind2's recipe: 32 x 8 x 512 tokens, one pass over pretrain_hq."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from minimind_lite.settings import Count, NotNegative, Positive
+from minimind_lite.settings import Count, Natural, NotNegative, Positive
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, TrainingSettings
@@ -12,9 +13,12 @@ from ...kit.settings import GPU, SMOKE, TrainingSettings
 class PretrainSettings(TrainingSettings):
     """The training run, and how much of the held-out text is measured."""
 
-    total_steps: Count = 1600
-    learning_rate: Positive = 2e-3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    micro_batch_size: Count = 8
+    total_steps: Count = 800
+    learning_rate: Positive = 3e-3
     embedding_lr_ratio: NotNegative = 10.0
+    eval_batches: Natural = 8
     eval_documents: Count = 1000  # at most so many held-out documents are measured
 
 

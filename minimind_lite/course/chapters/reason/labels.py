@@ -12,4 +12,10 @@ LABELS: dict[str, str] = {
     "teacher_thought": "the teacher's",
     "model_thought": "the model's",
     "weight": "weight",
+    "part_question": "question",
+    "part_thought": "thought",
+    "part_answer": "answer",
+    "with_a_thought": "with a\nthought",
+    "thinking_switched_off": "thinking\noff",
+    "tokens_times_weight": "tokens\n× weight",
 }

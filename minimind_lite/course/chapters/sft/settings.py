@@ -1,8 +1,9 @@
 """Chapter 10's settings: those that the chapters after it start from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from minimind_lite.settings import Count, Length, NotNegative, Positive, Share, ShareBelow1
+from minimind_lite.settings import Count, Length, Natural, NotNegative, Positive, Share, ShareBelow1
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings
@@ -12,15 +13,18 @@ from ...kit.settings import GPU, SMOKE, SFTSettings
 class ChatSettings(SFTSettings):
     """Chapter 10 itself: conversations with plain text mixed in, and the held-out questions of every kind."""
 
-    total_steps: Count = 3000
-    learning_rate: Positive = 1.5e-3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    micro_batch_size: Count = 8
+    total_steps: Count = 1800
+    learning_rate: Positive = 2.5e-3
     embedding_lr_ratio: NotNegative = 4.0
     min_lr_ratio: Share = 0.02
     replay_share: ShareBelow1 = 0.2  # of the blocks: texts of pretraining, lest the language be forgotten
     eval_questions: Count = 60  # of each kind of held-out question, in each language
     story_requests: Count = 12  # held-out stories that are asked for, in each language
     story_tokens: Length = 200  # maximum length of a story
-    short_steps: Count = 60  # of each of the chapter's short runs
+    eval_batches: Natural = 8
+    short_steps: Count = 40  # of each of the chapter's short runs
 
 
 SETTINGS = by_profile(
