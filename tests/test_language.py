@@ -15,17 +15,28 @@ from test_alt_texts import DRAWN
 from test_claims import claims_of
 
 from minimind_lite import course
+from minimind_lite.course.chapters.scale.figures import KINDS
 from minimind_lite.course.exercises.calling import LocalCaller
 from minimind_lite.course.exercises.core import every_check
 from minimind_lite.course.kit import chinese_font, language, sentences, style
+from minimind_lite.course.kit.discovery import chapter_names, chapter_part
 from minimind_lite.course.kit.errors import CourseError
-from minimind_lite.course.kit.labels import label
+from minimind_lite.course.kit.labels import label, named
 from minimind_lite.course.notebooks import colab, files
 from minimind_lite.course.runner.plan import make_plan
+from minimind_lite.data.cleaning import STEPS
+from minimind_lite.data.published import PUBLISHED
 from minimind_lite.files import repository_root
 from tools import catalogue
 
 COURSE = repository_root() / "minimind_lite" / "course"
+
+
+def names_of(chapter: str) -> tuple[str, ...]:
+    """What the cells of a chapter call their lines, bars and columns."""
+    return getattr(chapter_part(chapter, "labels"), "NAMES", ())
+
+
 # What a module says of a picture or of an answer: (function, position of the argument that must be translatable).
 SPOKEN = {"described": (1,), "drawing": (1,), "task.that": (1,), "task.equal": (2,)}
 
@@ -142,6 +153,28 @@ def test_values_are_filled_in_and_braces_without_values_stay(chinese: None) -> N
     assert language.say("") == ""
     assert language.say("{name} falls from {first} to {last}", name="float16", first=9, last=1) == "float16 从 9 降到 1"
     assert language.spaced("原样 从 1") == "原样从 1"
+    assert language.spaced("最低的是β = 0.5，α降到 1") == "最低的是 β = 0.5，α 降到 1"
+    assert language.spaced("神经元： relu 从 0，（选用） 75") == "神经元：relu 从 0，（选用）75"
+
+
+def test_names_that_a_cell_writes_are_translated_and_others_stay(chinese: None) -> None:
+    assert named("layer 7") == "第 7 层" and named("temperature 0.8, top-p 0.9") == "温度 0.8，top-p 0.9"
+    assert named("texts under 1,024 characters") == "1,024 字符以内的文本"
+    for own in ("minimind2-moe", "λ = 0.95", "{x} of 3", "", "step"):
+        assert named(own) == own
+    with language.speaking("en"):
+        assert named("layer 7") == "layer 7"
+
+
+@pytest.mark.parametrize("chapter", [one for one in chapter_names() if names_of(one)])
+def test_every_name_is_written_by_its_chapter(chapter: str) -> None:
+    (path,) = (one for one in files.chapter_paths() if one.stem.partition("_")[2] == chapter)
+    cells = "\n".join(cell.source for cell in files.read(path).cells if cell.cell_type == "code")
+    published = "\n".join(field for one in PUBLISHED.values() for field in (one.about, one.kind))
+    written = "\n".join((cells, published, *STEPS, *KINDS.values()))
+    for name in names_of(chapter):
+        missing = [word for word in re.findall(r"[^\W\d]+", name) if word not in written]
+        assert not missing, f"no cell of {path.name} writes {name!r}"
 
 
 def test_an_unknown_language_names_the_known_ones(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
     python tools/catalogue.py            take over new messages, drop those that are gone, compile
     python tools/catalogue.py --check    change nothing; say what is not up to date or not translated, and exit 1
 
-A message is what stands in ``say("…")``, a label in a ``labels.py``, a label that is only its own name, a sentence of a
-check, or a claim of a chapter, ``chapter.claim("…", …)``. The translations themselves are edited in course.po, by hand
-or with any gettext editor.
+A message is what stands in ``say("…")``, a label or a name in a ``labels.py``, a label that is only its own name, a
+sentence of a check, or a claim of a chapter, ``chapter.claim("…", …)``. The translations themselves are edited in
+course.po, by hand or with any gettext editor.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from babel.messages import Catalog
 from babel.messages.mofile import read_mo, write_mo
 from babel.messages.pofile import read_po, write_po
 
-from minimind_lite.course.kit.labels import every_label
+from minimind_lite.course.kit.labels import every_label, every_name
 from minimind_lite.course.kit.language import DOMAIN, LANGUAGES, LOCALE
 from minimind_lite.course.notebooks import files as notebooks
 from minimind_lite.files import repository_root
@@ -44,6 +44,7 @@ def messages() -> Iterator[Message]:
             yield from ((one, None, name) for one in check_messages(text))
     for path in notebooks.chapter_paths():
         yield from ((one, None, f"notebooks/{path.name}") for one in chapter_claims(path))
+    yield from ((one, "name", "course/labels") for one in sorted(every_name()))
     labels = every_label()
     for key, words in labels.items():
         yield words, key, "course/labels"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .bands import inside
-from .labels import label
+from .labels import label, named
 from .language import say
 from .sentences import listed, move, moves, short
 from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, style, subplots
@@ -40,6 +40,7 @@ def _band_words(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | 
 def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss", *, log: bool = False) -> Any:
     """Several curves over the steps, on the same scale; with ``log`` a logarithmic one."""
     figure, axis = subplots(height=3.0)
+    curves = {named(name): values for name, values in curves.items()}
     for name, values in curves.items():
         axis.plot(range(1, len(values) + 1), values, label=name)
     axis.set(xlabel=label("step"), ylabel=label(ylabel), yscale="log" if log else "linear")
@@ -52,6 +53,7 @@ def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss", *, log: b
 def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: str) -> Any:
     """Training losses over steps, with one dashed level to compare them with (what guessing costs)."""
     figure, axis = subplots(width=6.8, height=3.2)
+    curves, level_name = {named(name): losses for name, losses in curves.items()}, named(level_name)
     for (name, losses), colour in zip(curves.items(), (RED, BLUE, *PALETTE[2:]), strict=False):
         axis.plot(losses, color=colour, label=name)
     axis.axhline(level, color=GREY, linestyle="--", linewidth=1.2, label=level_name)

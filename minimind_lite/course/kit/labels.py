@@ -1,9 +1,10 @@
 """The words in pictures, by key. Several chapters use these; a chapter's own are in its ``labels.py``."""
 
+import re
 from functools import cache
 
 from .discovery import chapter_names, chapter_part
-from .language import say_key
+from .language import say_key, spaced
 
 LABELS: dict[str, str] = {
     "step": "step",
@@ -85,3 +86,26 @@ def every_label() -> dict[str, str]:
 def label(name: str) -> str:
     """The words for ``name`` in the current language; if nobody has written any, its name with spaces."""
     return say_key(name, every_label().get(name, name.replace("_", " ")))
+
+
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+@cache
+def every_name() -> frozenset[str]:
+    """What the cells of the chapters call their lines, bars and columns: ``NAMES`` in each ``labels.py``."""
+    return frozenset(one for chapter in chapter_names()
+                     for one in getattr(chapter_part(chapter, "labels"), "NAMES", ()))  # fmt: skip
+
+
+def named(text: str) -> str:
+    """What a cell calls a line, a bar or a column, in the current language.
+
+    ``NAMES`` has such words with {0}, {1} … for their numbers: "layer {0}" stands for "layer 7". Others, a model's name
+    or a token, stay as they are.
+    """
+    numbers = NUMBER.findall(text)
+    places = iter(range(len(numbers)))
+    pattern = NUMBER.sub(lambda _: f"{{{next(places)}}}", text)
+    translated = say_key("name", pattern) if pattern in every_name() else pattern
+    return text if translated == pattern else spaced(translated.format(*numbers))

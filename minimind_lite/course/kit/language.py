@@ -21,6 +21,8 @@ LOCALE = Path(__file__).parents[1] / "locale"
 DOMAIN = "course"
 
 HAN = r"[\u3400-\u9fff]"
+FOREIGN = r"A-Za-z0-9\u0370-\u03ff"  # letters and digits that stand apart from Chinese, Greek ones too
+WIDE = "，。；：！？、（）《》"  # such punctuation brings its own space
 _current = "en"
 
 
@@ -69,12 +71,13 @@ def say(message: str, **values: Any) -> str:
 
 
 def spaced(text: str) -> str:
-    """Chinese as it is set: a space between it and Latin letters or digits, none between two Chinese characters.
+    """Chinese as it is set: a space between it and Latin or Greek letters or digits; none between two Chinese
+    characters, nor beside full-width punctuation.
 
     Values and sentences meet in many ways: "float16" + "从 1 升到 9" becomes "float16 从 1 升到 9".
     """
-    text = re.sub(rf"(?<={HAN}) (?={HAN})", "", text)
-    return re.sub(rf"(?<={HAN})(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%])(?={HAN})", " ", text)
+    text = re.sub(rf"(?<={HAN}) (?={HAN})|(?<=[{WIDE}]) | (?=[{WIDE}])", "", text)
+    return re.sub(rf"(?<={HAN})(?=[{FOREIGN}])|(?<=[{FOREIGN}%])(?={HAN})", " ", text)
 
 
 def say_key(key: str, message: str) -> str:

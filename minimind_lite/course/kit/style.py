@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from .labels import named
+from .language import language, spaced
+
 # Okabe & Ito 2008: eight colours that stay apart under the common kinds of colour blindness.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#888888"
@@ -68,6 +71,7 @@ def described(figure: Any, sentence: str) -> Any:
     The sentence is made from the data that the figure shows, so that it is true of every run.
     """
     words = " ".join(sentence.split())
+    words = spaced(words) if language() == "zh" else words
     figure.alt = words[:1].upper() + words[1:]  # it may begin with an axis's label
     return figure
 
@@ -93,7 +97,7 @@ def chip(text: str, background: str, title: str = "", foreground: str = "#111") 
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A small HTML table; cells are escaped."""
-    head = "".join(f'<th scope="col" style="text-align:left">{escape(name)}</th>' for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    """A small HTML table; cells are escaped, and names of ours are in the current language."""
+    head = "".join(f'<th scope="col" style="text-align:left">{escape(named(name))}</th>' for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(named(str(cell)))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

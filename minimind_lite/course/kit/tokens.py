@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from ...tokenizer import Rendered, Tokenizer
-from .labels import label
+from .labels import label, named
 from .style import chip, html
 
 PASTEL = ("#cfe3f1", "#fbe3b5", "#bfe5d9", "#f6d0bd", "#ecd4e2")  # the course's colours, light: neighbours differ
@@ -39,7 +39,7 @@ def rows(titled: Mapping[str, str]) -> Any:
     """Rows of chips one below another, each with its title on the left."""
     cell = "text-align:left;vertical-align:top;padding:3px 10px 3px 0"
     body = "".join(
-        f'<tr><th scope="row" style="{cell};white-space:nowrap;font-weight:600">{escape(title)}</th>'
+        f'<tr><th scope="row" style="{cell};white-space:nowrap;font-weight:600">{escape(named(title))}</th>'
         f'<td style="{cell}">{chips_html}</td></tr>'
         for title, chips_html in titled.items()
     )

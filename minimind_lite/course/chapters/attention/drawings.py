@@ -16,7 +16,7 @@ from ...kit.drawings import (
     squares,
     words,
 )  # fmt: skip
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.style import BLUE, GREY, ORANGE, PALETTE, described, style
 
@@ -60,7 +60,7 @@ def shared_keys(query_heads: int, kv_heads: dict[str, int]) -> Any:
     wide = 8.6 / len(kv_heads)
     for panel, (name, count) in enumerate(kv_heads.items()):
         left, step = 0.25 + panel * wide, (wide - 0.5) / query_heads
-        words(axis, left + (wide - 0.5) / 2, 2.1, f"{name}: {count} × (k, v)")
+        words(axis, left + (wide - 0.5) / 2, 2.1, f"{named(name)}: {count} × (k, v)")
         for head in range(query_heads):
             group = head * count // query_heads
             middle = left + (group + 0.5) * step * query_heads / count
@@ -69,7 +69,7 @@ def shared_keys(query_heads: int, kv_heads: dict[str, int]) -> Any:
             squares(axis, left + (head + 0.5) * step - 0.12, 1.59, [[PALE_BLUE]], 0.24, [["q"]])
             squares(axis, middle - 0.17, 0.75, [[colour]], 0.34)
     words(axis, 4.4, 0.15, label("one_square_is_cached"), FAINT)
-    kinds = say(", ").join(say("{what}: {each}", what=name, each=count) for name, count in kv_heads.items())
+    kinds = say(", ").join(say("{what}: {each}", what=named(name), each=count) for name, count in kv_heads.items())
     said = say("{heads} query heads above and the key and value heads that they read below, joined by lines; so many "
                "pairs of keys and values are kept for each token: {kinds}.", heads=query_heads,
                kinds=kinds)  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from ...kit.curves import loss_curves
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import listed, moves, short, spread
 from ...kit.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, described, style, subplots
@@ -52,6 +52,7 @@ def _seen(title: str, matrix: Tensor, words: Sequence[str]) -> str:
 def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
     """Matrices side by side, each with its own colour bar: ``{"scores": …, "after the mask": …, "weights": …}``."""
     figure, axes = subplots(1, len(maps), width=3.4 * len(maps), height=3.3, squeeze=False)
+    maps = {named(title): matrix for title, matrix in maps.items()}
     for axis, (title, matrix) in zip(axes[0], maps.items(), strict=True):
         image = draw_map(axis, matrix, words, title)
         figure.colorbar(image, ax=axis, shrink=0.75)
@@ -66,6 +67,7 @@ def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
 def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradient: dict[str, Sequence[float]]) -> Any:
     """How peaked the softmax is, and how much gradient passes it, against a head's width; one line per variant."""
     figure, axes = subplots(1, 2, width=8.4, height=3.2)
+    largest, gradient = ({named(name): values for name, values in one.items()} for one in (largest, gradient))
     for colour, name in zip((RED, BLUE), largest, strict=False):
         axes[0].plot(dims, largest[name], "o-", color=colour, label=name)
         axes[1].plot(dims, gradient[name], "o-", color=colour, label=name)
@@ -87,6 +89,7 @@ def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradien
 def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int]) -> Any:
     """Memory of keys and values against the length of the text; one line per kind of attention. Values in bytes."""
     figure, axis = subplots(width=6.4, height=3.4)
+    bytes_by_kind = {named(name): values for name, values in bytes_by_kind.items()}
     for (name, values), colour in zip(bytes_by_kind.items(), PALETTE, strict=False):
         mebibytes = [value / 2**20 for value in values]
         axis.plot(lengths, mebibytes, "o-", color=colour)
@@ -106,6 +109,7 @@ def kv_memory(bytes_by_kind: dict[str, Sequence[float]], lengths: Sequence[int])
 def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
     """Every head of a small model: weights (layers, heads, seq, seq), and a caption for each head."""
     layers, heads = weights.shape[:2]
+    captions = [[named(one) for one in row] for row in captions]
     figure, axes = subplots(layers, heads, width=2.3 * heads, height=2.6 * layers, squeeze=False)
     for layer in range(layers):
         for head in range(heads):
@@ -128,7 +132,7 @@ def head_grid(weights: Tensor, captions: Sequence[Sequence[str]]) -> Any:
 def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "") -> Any:
     """One head's map, and what the token ``query`` looks at. weights: (seq, seq)."""
     figure, axes = subplots(1, 2, width=9.0, height=3.9, width_ratios=(1, 1.25))
-    draw_map(axes[0], weights, title=title, limit=1.0)
+    draw_map(axes[0], weights, title=named(title), limit=1.0)
     for edge in (query - 0.5, query + 0.5):  # a frame that leaves the row visible
         axes[0].axhline(edge, color=ORANGE, linewidth=0.8)
     axes[0].set_ylabel(label("query_token"))

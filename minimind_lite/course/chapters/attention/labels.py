@@ -24,3 +24,11 @@ LABELS: dict[str, str] = {
     "is_found_by": "key: what it is found by",
     "hands_over": "value: what it hands over when it is found",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "without the division", "divided by √d", "scores", "after the mask (grey: −∞)", "weights",
+    "output t reacts to token s", "masked after the softmax", "one layer", "two layers",
+    "guessing among {0}: ln {1} = {2}", "before {0}% · induction {1}%", "layer {0}, head {1}", "MHA ({0} kv heads)",
+    "GQA ({0}, as shipped)",
+)  # fmt: skip

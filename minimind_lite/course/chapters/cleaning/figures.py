@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...kit.drawings import arrow, box
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, style, subplots
@@ -209,6 +209,7 @@ def run_lengths(lengths: Sequence[int], found: Sequence[float], lost: Mapping[st
 @style()
 def funnel(read: int, rejected: Mapping[str, int], clean: int) -> Any:
     """How many texts are left after each step, beside the number of clean texts that the dirt was planted in."""
+    rejected = {named(name): count for name, count in rejected.items()}
     left, rest = {label("as_planted"): read}, read
     for name, count in rejected.items():
         rest -= count

@@ -44,6 +44,8 @@ LABELS: dict[str, str] = {
     "measured_pairs": "measured",
     "questions_found": "planted questions found",
     "clean_lost": "clean texts rejected",
+    "stories": "stories",
+    "natural_texts": "natural texts",
     "run_of_tokens": "length of the run, in words or characters",
     "percent": "%",
     "texts_left": "texts that are left",
@@ -54,3 +56,14 @@ LABELS: dict[str, str] = {
     "lines_cleaned": "lines",
     "peak_mebibytes": "peak memory, MiB",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "encoding", "symbols", "length", "language", "repeats", "personal", "exams", "exact", "near", "format", "file",
+    "size", "a line is", "what it is", "text", "conversation", "reasoning", "preference", "texts for a tokenizer",
+    "texts under {0} characters", "short conversations, the smallest set", "conversations under {0} characters",
+    "questions about the model itself", "medical questions", "thoughts and answers, {0} plain",
+    "preferences (v{0}'s, of the same name: {1} MB)", "v{0}: texts, the small set", "v{0}: texts",
+    "v{0}: with thoughts and tools, small", "v{0}: with thoughts and tools", "v{0}: prompts for a reward of your own",
+    "v{0}: tool use with a verifiable target", "v{0}: mathematics with a verifiable target",
+)  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...kit.labels import label
+from ...kit.language import say
 from .figures import banding_curves
 
 
@@ -22,8 +23,9 @@ def banding_dial(pairs: Sequence[float]) -> Any:
         copies = [one for one in pairs if one >= threshold]
         missed = sum((1 - one**rows) ** bands for one in copies)
         others = sum(1 - (1 - one**rows) ** bands for one in pairs if one < threshold)
-        print(f"{rows * bands} numbers a text · of {len(copies)} copies {missed:.1f} missed · {others:.1f} of "
-              f"{len(pairs) - len(copies)} other pairs compared for nothing")  # fmt: skip
+        print(say("{numbers} numbers a text · of {copies} copies {missed} missed · {wasted} of {others} other pairs "
+                  "compared for nothing", numbers=rows * bands, copies=len(copies), missed=f"{missed:.1f}",
+                  wasted=f"{others:.1f}", others=len(pairs) - len(copies)))  # fmt: skip
         name = label("rows_and_bands").format(bands=bands, rows=rows)
         display(banding_curves({name: curve}, similarities, threshold))
 

@@ -10,7 +10,7 @@ from minimind_lite.model.quantization import Scheme, quantize
 from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.drawings import arrow, box
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, style, subplots
@@ -27,6 +27,7 @@ def readers(files: Sequence[str], formats: Mapping[str, Sequence[str]]) -> Any:
     formats: way (a label) → programs that take it.
     """
     figure, axis = subplots(width=8.6, height=3.0)
+    formats = {way: [named(one) for one in programs] for way, programs in formats.items()}
     middles = [2.6, 1.3, 0.0]
     box(axis, 0.0, 2.6, 2.6, label("model_folder"), PIECES[0])
     for place, file in enumerate(files):
@@ -49,6 +50,7 @@ def file_layout(parts: Mapping[str, int]) -> Any:
     """A file from its first byte to its last: above each part in proportion, below as boxes with bytes."""
     figure, axes = subplots(2, 1, width=8.6, height=2.3)
     total, left = sum(parts.values()), 0
+    parts = {named(name): size for name, size in parts.items()}
     for place, (name, size) in enumerate(parts.items()):
         colour = PIECES[place % len(PIECES)]
         axes[0].barh(0, size, left=left, color=colour, edgecolor="white", linewidth=0.5)
@@ -91,6 +93,7 @@ def scale_grids(rows: int = 4, columns: int = 8, group: int = 4) -> Any:
 def stored_values(row: Tensor, schemes: Mapping[str, Scheme]) -> Any:
     """A row's first group as a histogram, and under it the values that each scheme can store for it. row: (inputs,)."""
     figure, axis = subplots(height=2.2 + 0.35 * len(schemes))
+    schemes = {named(name): one for name, one in schemes.items()}
     size = min(one.group or len(row) for one in schemes.values())
     axis.hist(row[:size].tolist(), bins=24, color="#b9d7ea", edgecolor="white")
     lowest, said = -0.08 * axis.get_ylim()[1], []
@@ -122,7 +125,7 @@ def _codes(scheme: Scheme) -> Tensor:
 def weight_histogram(weights: Mapping[str, Tensor]) -> Any:
     """How the weights of whole matrices are distributed, on a logarithmic axis: the few far out set the scale."""
     figure, axes = subplots(1, len(weights), width=8.6, height=2.5, squeeze=False)
-    said = []
+    weights, said = {named(name): weight for name, weight in weights.items()}, []
     for axis, (name, weight) in zip(axes[0], weights.items(), strict=True):
         flat = weight.detach().flatten().float()
         deviation, largest = float(flat.std()), float(flat.abs().max())
@@ -141,6 +144,7 @@ def weight_histogram(weights: Mapping[str, Tensor]) -> Any:
 def rounding_errors(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Any:
     """Name → (bits for a weight, error in % of the weights' RMS), over bits on a logarithmic axis."""
     figure, axis = subplots(height=3.2)
+    lines = {named(name): line for name, line in lines.items()}
     for (name, (bits, errors)), colour in zip(lines.items(), PALETTE, strict=False):
         axis.plot(bits, errors, marker="o", markersize=4, color=colour, label=name)
     axis.set(yscale="log", xlabel=label("bits_of_a_weight"), ylabel=label("rounding_error"))
@@ -154,6 +158,7 @@ def rounding_errors(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 def size_and_quality(found: Mapping[str, tuple[float, float]]) -> Any:
     """Name → (MB of the file, bits per byte lost): one point each."""
     figure, axis = subplots(height=3.4)
+    found = {named(name): point for name, point in found.items()}
     names = list(found)
     sizes, lost = [found[name][0] for name in names], [found[name][1] for name in names]
     axis.scatter(sizes, lost, color=[PALETTE[place % len(PALETTE)] for place in range(len(names))], zorder=3)
@@ -179,6 +184,7 @@ def size_and_quality(found: Mapping[str, tuple[float, float]]) -> Any:
 def speeds(found: Mapping[str, float]) -> Any:
     """Tokens per second of each way to store the weights."""
     figure, axis = subplots(height=1.0 + 0.36 * len(found))
+    found = {named(name): speed for name, speed in found.items()}
     names = list(found)[::-1]
     bars = axis.barh(names, [found[name] for name in names], color=BLUE)
     axis.bar_label(bars, fmt="%.0f", padding=3)
@@ -260,7 +266,7 @@ def control_tokens(tokenizer: Tokenizer, titled: Mapping[str, Sequence[int]]) ->
         chips = (chip(tokenizer.token_label(one), CONTROL if one in control else CONTEXT) for one in ids)
         count = sum(one in control for one in ids)
         sentence = say("{tokens} tokens, of which {control} are control tokens.", tokens=len(ids), control=count)
-        found[f"{title}: {count}"] = drawing("".join(chips), sentence)
+        found[f"{named(title)}: {count}"] = drawing("".join(chips), sentence)
     legend = " ".join(chip(label(name).replace(" ", "\u00a0"), colour)
                       for name, colour in (("control", CONTROL), ("context", CONTEXT)))  # fmt: skip
     return rows(found | {"": legend})

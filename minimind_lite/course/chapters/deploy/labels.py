@@ -38,3 +38,12 @@ LABELS: dict[str, str] = {
     "apart": "steps between arrivals",
     "longest_answer": "longest answer",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "any OpenAI client", "magic, version", "counts", "metadata", "tensor table", "tensors", "embedding",
+    "layer {0}, gate", "layer {0}, down", "{0} bits, row", "{0} bits, groups of {1}", "and a minimum",
+    "a scale for each row", "groups of {0}", "groups of {0}, a minimum", "{0} bits, groups",
+    "{0} bits, groups, minimum", "{0}-bit weights", "{0}-bit weights and activations", "float{0}, laid out", "naive",
+    "ours",
+)  # fmt: skip

@@ -16,7 +16,7 @@ from minimind_lite.generation.sampling import SamplingConfig, sampling_logits
 from minimind_lite.model.attention import cache_bytes
 from minimind_lite.tokenizer import Tokenizer
 
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, GREY, ORANGE, RED, described, html, style, subplots
@@ -28,6 +28,7 @@ SHOWN = 10  # tokens of a distribution that get a bar of their own
 def time_per_token(lengths: Sequence[int], milliseconds: Mapping[str, Sequence[float]]) -> Any:
     """Time of one new token against the tokens before it; one line per method, its last value in the legend."""
     figure, axis = subplots(width=7.0, height=3.4)
+    milliseconds = {named(name): values for name, values in milliseconds.items()}
     for (name, values), colour, mark in zip(milliseconds.items(), (RED, ORANGE, BLUE), "osD", strict=False):
         axis.plot(lengths, values, marker=mark, color=colour, label=f"{name}: {values[-1]:.1f} ms")
     axis.set_xlim(left=0)
@@ -138,7 +139,7 @@ def _bar(name: str, model: Tensor, drawn: Tensor) -> str:
 def side_by_side(titled: Mapping[str, str]) -> Any:
     """HTML fragments side by side under their titles; they wrap on a narrow page."""
     blocks = "".join(
-        f'<div style="margin:0 24px 12px 0"><div><b>{escape(title)}</b></div>{fragment}</div>'
+        f'<div style="margin:0 24px 12px 0"><div><b>{escape(named(title))}</b></div>{fragment}</div>'
         for title, fragment in titled.items()
     )
     return html(f'<div style="display:flex;flex-wrap:wrap">{blocks}</div>')
@@ -148,7 +149,7 @@ def continuations(rows: Sequence[tuple[str, str, str]]) -> Any:
     """Texts that a model wrote: one row each of (settings, prompt, continuation); the prompt is grey."""
     cell = "text-align:left;vertical-align:top;padding:4px 12px 4px 0"
     body = "".join(
-        f'<tr><th scope="row" style="{cell};white-space:nowrap">{escape(name)}</th>'
+        f'<tr><th scope="row" style="{cell};white-space:nowrap">{escape(named(name))}</th>'
         f'<td style="{cell};white-space:pre-wrap"><span style="opacity:.55">{escape(prompt)}</span>{escape(text)}</td>'
         "</tr>"
         for name, prompt, text in rows

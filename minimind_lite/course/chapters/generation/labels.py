@@ -19,3 +19,10 @@ LABELS: dict[str, str] = {
     "in_the_cache": "in the cache, only read",
     "tokens_in_all": "= {total} tokens in all",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "a poem", "a speech", "a story", "speech", "no cache", "cache, torch.cat", "cache, reserved", "temperature {0}",
+    "greedy", "temperature {0}, top-p {1}", "temperature {0}, min-p {1}", "greedy, penalty {0}", "right",
+    "padded on the right", "padding not masked", "positions jump",
+)  # fmt: skip

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minimind_lite.config import ModelConfig
 
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, html, subplots
@@ -66,7 +66,7 @@ def shares_by_rank(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequenc
     """Trainable parameters in percent of the base's, against the rank. models: name → (config, base's parameters)."""
     figure, axis = subplots(height=3.2)
     percents = {
-        name: [100 * adapter_parameters(config, rank) / total for rank in ranks]
+        named(name): [100 * adapter_parameters(config, rank) / total for rank in ranks]
         for name, (config, total) in models.items()
     }
     for (name, percent), colour in zip(percents.items(), PALETTE, strict=False):

@@ -19,6 +19,8 @@ LABELS: dict[str, str] = {
     "medical": "medical",
     "identity_before": "identity, before",
     "identity_after": "identity, after",
+    "facts_before": "facts before",
+    "facts_after": "facts after",
     "lora_input": "x\nwidth {width}",
     "lora_output": "y\nwidth {width}",
     "lora_frozen": "W, frozen\n{rows} × {columns}",
@@ -27,3 +29,8 @@ LABELS: dict[str, str] = {
     "lora_between": "{rank} numbers",
     "lora_counts": "{frozen:,} numbers are frozen, {trained:,} are trained: {share:.1%} as many",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "this model", "all linear layers", "square ones only", "learning rate / {0}",
+)  # fmt: skip

@@ -11,7 +11,7 @@ from minimind_lite.config import ModelConfig, count_active_parameters, count_par
 from minimind_lite.model.moe import load_entropy
 from minimind_lite.tokenizer import Tokenizer
 
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, chip, described, html, subplots
@@ -46,13 +46,15 @@ def legend(experts: int) -> str:
 
 def routing(texts: Mapping[str, str], experts: int) -> Any:
     """Routed texts (title: HTML) one below another, with the legend."""
-    lines = "".join(f'<div style="margin:6px 0"><b>{escape(name)}</b><br>{body}</div>' for name, body in texts.items())
+    lines = "".join(
+        f'<div style="margin:6px 0"><b>{escape(named(name))}</b><br>{body}</div>' for name, body in texts.items()
+    )
     return html(lines + f"<div>{legend(experts)}</div>")
 
 
 def kinds(loads: Mapping[str, Tensor], layer_names: Sequence[str]) -> Any:
     """For each layer, the share of each kind of text that goes to each expert: (layers, experts) for each kind."""
-    names = list(loads)
+    names, layer_names = list(loads), [named(one) for one in layer_names]
     count = len(layer_names)
     figure, axes = subplots(1, count, width=2.0 + 1.9 * count, height=0.9 + 0.34 * len(names), sharey=True)
     axes = [axes] if count == 1 else list(axes)
@@ -76,6 +78,7 @@ def kinds(loads: Mapping[str, Tensor], layer_names: Sequence[str]) -> Any:
 def load_bars(loads: Mapping[str, Tensor]) -> Any:
     """The experts' loads of several layers or runs, each beside the line of equal shares; titles carry the entropy."""
     figure, axes = subplots(1, len(loads), width=1.6 + 2.2 * len(loads), height=2.6, sharey=True, squeeze=False)
+    loads = {named(name): shares for name, shares in loads.items()}
     for axis, (name, shares) in zip(axes[0], loads.items(), strict=True):
         entropy = float(load_entropy(shares))
         axis.bar(range(len(shares)), (100 * shares).tolist(), color=GREEN if entropy >= 0.9 else ORANGE)
@@ -96,6 +99,7 @@ def load_bars(loads: Mapping[str, Tensor]) -> Any:
 def collapse(runs: Mapping[str, Sequence[Tensor]], step: int | None = None) -> Any:
     """Loads over the steps of a run, as stacked bands, one panel per run: (steps) of (experts,). ``step`` is marked."""
     figure, axes = subplots(1, len(runs), width=1.2 + 3.4 * len(runs), height=2.8, sharey=True, squeeze=False)
+    runs = {named(name): history for name, history in runs.items()}
     for axis, (name, history) in zip(axes[0], runs.items(), strict=True):
         table = 100 * torch.stack(list(history)).T  # (experts, steps)
         axis.stackplot(range(table.shape[1]), *table.tolist(), colors=EXPERT_COLOURS)

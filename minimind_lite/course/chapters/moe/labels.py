@@ -16,3 +16,9 @@ LABELS: dict[str, str] = {
     "all_of_it": "a token meets all of it",
     "some_of_it": "a token meets {active} of {all}",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "layer {0}", "on", "off", "on, layer {0}", "off, layer {0}", "balance loss on, layer {0}",
+    "balance loss off, layer {0}", "mixed", "Chinese, layer {0}", "English, layer {0}", "mixed, layer {0}",
+)  # fmt: skip

@@ -8,7 +8,7 @@ from torch import Tensor
 from minimind_lite.model.moe import Routing
 from minimind_lite.tokenizer import Tokenizer
 
-from ...kit.labels import label
+from ...kit.labels import label, named
 from .figures import collapse, routed_text, routing
 
 
@@ -21,12 +21,12 @@ def routing_viewer(tokenizer: Tokenizer, texts: Mapping[str, tuple[Sequence[int]
         ids, routings = texts[text]
         probabilities, chosen = routings[layer]
         body = routed_text(tokenizer, ids, probabilities[0], chosen[0])
-        display(routing({f"{text}, {label('layer')} {layer}": body}, probabilities.shape[-1]))
+        display(routing({f"{text}, layer {layer}": body}, probabilities.shape[-1]))
 
     layers = len(next(iter(texts.values()))[1])
     return ipywidgets.interactive(
         draw,
-        text=ipywidgets.Dropdown(options=list(texts), description=label("text")),
+        text=ipywidgets.Dropdown(options=[(named(one), one) for one in texts], description=label("text")),
         layer=ipywidgets.IntSlider(value=layers - 1, min=0, max=layers - 1, description=label("layer")),
     )
 
@@ -42,6 +42,6 @@ def collapse_switch(runs: Mapping[str, Mapping[str, Sequence[Tensor]]]) -> Any:
     steps = min(len(history) for layers in runs.values() for history in layers.values())
     return ipywidgets.interactive(
         draw,
-        balance=ipywidgets.ToggleButtons(options=list(runs), description=label("balance")),
+        balance=ipywidgets.ToggleButtons(options=[(named(one), one) for one in runs], description=label("balance")),
         step=ipywidgets.IntSlider(value=steps - 1, min=0, max=steps - 1, description=label("step")),
     )

@@ -31,3 +31,8 @@ LABELS: dict[str, str] = {
     "rate_at_step": "learning rate at step {step}: {rate}",
     "step_number": "step {number}",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "real tokens", "padding counted", "guess {0}",
+)  # fmt: skip

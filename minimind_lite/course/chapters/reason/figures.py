@@ -10,7 +10,7 @@ from torch import Tensor
 from minimind_lite.evaluation.reasoning import ReasonedAnswers
 from minimind_lite.tokenizer import Rendered, Tokenizer
 
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import listed, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, chip, described, html, subplots
@@ -47,7 +47,7 @@ def _class_of(weight: float) -> tuple[str, str]:
 def by_difficulty(measured: Mapping[str, Mapping[str, ReasonedAnswers]], title: str) -> Any:
     """Right answers in groups of questions, one colour per way of answering, each with its 95 % interval."""
     figure, axis = subplots(height=3.4)
-    groups = list(next(iter(measured.values())))
+    title, groups = named(title), list(next(iter(measured.values())))
     width = 0.8 / len(measured)
     for number, ((name, found), colour) in enumerate(zip(measured.items(), (GREEN, BLUE, ORANGE), strict=False)):
         at = np.arange(len(groups)) + (number - (len(measured) - 1) / 2) * width
@@ -78,6 +78,7 @@ def _ranges(lengths: Mapping[str, Sequence[int]]) -> str:
 def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Sequence[int]], title: str) -> Any:
     """Tokens in a thought for each group of questions: the mean, and the range from shortest to longest."""
     figure, axis = subplots(height=3.2)
+    title = named(title)
     for shift, (name, lengths, colour) in enumerate(
         (("teacher_thought", teacher, GREY), ("model_thought", model, GREEN))
     ):

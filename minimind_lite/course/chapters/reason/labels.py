@@ -19,3 +19,10 @@ LABELS: dict[str, str] = {
     "thinking_switched_off": "thinking\noff",
     "tokens_times_weight": "tokens\n× weight",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "sums of this shape", "carries in the sum", "a wrong carry", "another last number", "another last sum",
+    "follows the mistake", "corrects it", "something else", "planted in {0} thoughts", "weights", "tags", "thought",
+    "answer", "all alike", "tags × {0}", "thought × {0}",
+)  # fmt: skip

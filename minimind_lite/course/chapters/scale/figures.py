@@ -8,7 +8,7 @@ from torch import Tensor
 from minimind_lite.training.scaling import KEPT_WHOLE, Memory, Sharding
 
 from ...kit.drawings import arrow, box
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, RED, described, style, subplots
@@ -139,6 +139,7 @@ def distances(found: Mapping[str, Tensor], expected: Tensor, limit: float = 1e-5
 def memory_bars(found: Mapping[str, Memory], card_gigabytes: float | None = None) -> Any:
     """Weights, gradients, optimizer states and activations of one card, in GB, one bar per plan."""
     figure, axis = subplots(height=1.1 + 0.38 * len(found))
+    found = {named(name): memory for name, memory in found.items()}
     names, left = list(found)[::-1], [0.0] * len(found)
     parts = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PURPLE}
     for part, colour in parts.items():
@@ -182,6 +183,7 @@ def exchange_times(timed: Sequence[tuple[int, float]], latency: float, bandwidth
 def plan(ranks: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
     """Expected efficiency over the number of cards: one panel per question, one line per answer."""
     figure, axes = subplots(1, len(panels), width=8.6, height=3.2, sharey=True, squeeze=False)
+    panels = {named(title): {named(name): line for name, line in lines.items()} for title, lines in panels.items()}
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for (name, shares), colour in zip(lines.items(), PALETTE, strict=False):
             axis.plot(ranks, [100 * share for share in shares], marker="o", markersize=3, color=colour, label=name)

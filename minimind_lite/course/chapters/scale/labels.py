@@ -31,3 +31,9 @@ LABELS: dict[str, str] = {
     "sharding": "sharding",
     "time": "time",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "tokens per card fixed", "batch fixed", "{0} per card", "{0}M tokens", "{0}B, {1} cards, DDP",
+    "{0}B, {1} cards, ZeRO {2}", "{0}B, {1} cards, ZeRO {2}, FSDP",
+)  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any, get_args
 from minimind_lite.training.scaling import Cluster, Sharding, efficiency, memory_per_rank, step_bytes
 
 from ...kit.labels import label
+from ...kit.language import say
 from .figures import memory_bars
 
 
@@ -18,7 +19,8 @@ def calculator(activation_bytes_per_token: float, cluster: Cluster) -> Any:
         kept = memory_per_rank(parameters, cards, sharding, activations=tokens * activation_bytes_per_token)
         share = efficiency(parameters, tokens, cards, cluster, sharding)
         traffic = step_bytes(parameters, cards, sharding) / 1e9
-        print(f"{kept.total / 1e9:.2f} GB per card · {traffic:.2f} GB sent per card and step · efficiency {share:.0%}")
+        print(say("{kept} GB per card · {sent} GB sent per card and step · efficiency {share}",
+                  kept=f"{kept.total / 1e9:.2f}", sent=f"{traffic:.2f}", share=f"{share:.0%}"))  # fmt: skip
         display(memory_bars({f"{cards} × {sharding}": kept}, 24))
 
     return ipywidgets.interactive(

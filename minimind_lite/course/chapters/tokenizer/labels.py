@@ -8,3 +8,11 @@ LABELS: dict[str, str] = {
     "from_everything": "learned from everything",
     "generation_prompt": "open an answer",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "English, {0} merges", "中文, {0} merges", "templates, no bound: fact", "templates, no bound: question",
+    "templates, bound: fact", "templates, bound: question", "everything, bound: fact", "everything, bound: question",
+    "Chinese", "English", "pasted", "rendered", "id", "in tokenizer.json", "bytes", "meaning", "vocabulary of",
+    "entries", "embedding at hidden size {0}", "share of the model",
+)  # fmt: skip

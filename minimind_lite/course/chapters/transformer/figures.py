@@ -7,7 +7,7 @@ from minimind_lite.config import ModelConfig
 
 from ...kit.curves import loss_curves
 from ...kit.drawings import arrow, box, rounded
-from ...kit.labels import label
+from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, SKY, described, style, subplots
@@ -59,9 +59,14 @@ def _branch(axis: Any, left: float, plus: float, name: str, colour: str) -> None
 def stacked_bars(rows: Mapping[str, Mapping[str, float]], unit: str, divide_by: float = 1.0) -> Any:
     """One horizontal bar per row, made of its named parts, with the total at its end."""
     figure, axis = subplots(width=8.4, height=0.9 + 0.42 * len(rows))
+    rows = {named(name): _named_parts(parts) for name, parts in rows.items()}
     _stack(axis, rows, divide_by)
     axis.set_xlabel(unit)
     return described(figure, say("Stacked bars, {unit}: {bars}.", unit=unit, bars=_stack_words(rows, divide_by)))
+
+
+def _named_parts(parts: Mapping[str, float]) -> dict[str, float]:
+    return {named(name): size for name, size in parts.items()}
 
 
 def _stack_words(rows: Mapping[str, Mapping[str, float]], divide_by: float) -> str:
@@ -97,6 +102,7 @@ def parameter_bars(parts_by_name: Mapping[str, Mapping[str, int]]) -> Any:
 def stream_growth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]], start: float) -> Any:
     """Root mean square of the stream after the last block, by number of blocks; one line per initialisation."""
     figure, axis = subplots(width=6.4, height=3.2)
+    sizes = {named(name): values for name, values in sizes.items()}
     for (name, values), colour in zip(sizes.items(), (RED, BLUE), strict=False):
         axis.plot(depths, values, "o-", color=colour, label=name)
     axis.axhline(start, color=GREY, linestyle="--", linewidth=1.2, label=label("embedding"))
@@ -115,13 +121,14 @@ def stream_growth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]], s
 def explorer(parameters: Mapping[str, int], memory: Mapping[str, float], title: str = "") -> Any:
     """One model's parameters (millions) above, and the memory of training it (MiB) below. memory in bytes."""
     figure, axes = subplots(2, 1, width=8.4, height=3.4)
-    _stack(axes[0], {label("parameters"): parameters}, 1e6)
+    count, memory = _named_parts(parameters), _named_parts(memory)
+    _stack(axes[0], {label("parameters"): count}, 1e6)
     axes[0].set_xlabel(label("million_parameters"))
     _stack(axes[1], {label("training_memory"): memory}, 2**20)
     axes[1].set_xlabel(label("mebibytes"))
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(named(title), fontsize=11)
     below = _stack_words({label("training_memory"): memory}, 2**20)
     words = say("Two stacked bars of one model, {millions}: {above}; {mebibytes}: {below}.",
-                millions=label("million_parameters"), above=_stack_words({label("parameters"): parameters}, 1e6),
+                millions=label("million_parameters"), above=_stack_words({label("parameters"): count}, 1e6),
                 mebibytes=label("mebibytes"), below=below)  # fmt: skip
     return described(figure, words)

@@ -20,3 +20,9 @@ LABELS: dict[str, str] = {
     "predicts": "it predicts",
     "all_at_once": "one pass asks all of these questions at once; no position sees to its right",
 }
+
+# What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
+NAMES = (
+    "embedding", "attention", "norms", "router", "gradients", "activations", "weights", "all {0}", "scaled by depth",
+    "minimind{0}-small, {1} × {2} tokens, float{3}", "ln {0}: knows nothing", "two poems",
+)  # fmt: skip
