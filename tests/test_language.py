@@ -26,19 +26,6 @@ from minimind_lite.files import repository_root
 from tools import catalogue
 
 COURSE = repository_root() / "minimind_lite" / "course"
-# Modules whose sentences are still English only. Whoever translates one takes it out of here.
-NOT_YET = {
-    *(f"chapters/{name}/figures.py" for name in (
-        "cleaning", "deploy", "distill", "evaluation", "grpo", "moe", "ppo", "reason", "scale", "swiglu", "transformer",
-    )),
-    "capstones/checks.py",
-    "chapters/attention/drawings.py",
-    "chapters/moe/drawings.py",
-    "chapters/rmsnorm/drawings.py",
-    "chapters/rope/drawings.py",
-    "chapters/swiglu/drawings.py",
-    "chapters/transformer/drawings.py",
-}  # fmt: skip
 # What a module says of a picture or of an answer: (function, position of the argument that must be translatable).
 SPOKEN = {"described": (1,), "drawing": (1,), "task.that": (1,), "task.equal": (2,)}
 
@@ -70,8 +57,8 @@ def unfinished() -> set[str]:
     return found | {name.removeprefix("course/") for one in missing for name, _ in one.locations}
 
 
-def test_no_message_is_missing_but_in_the_modules_not_yet_done() -> None:
-    assert unfinished() == NOT_YET
+def test_no_message_is_missing() -> None:
+    assert unfinished() == set()
 
 
 def test_the_catalogue_is_up_to_date_and_has_the_same_placeholders() -> None:
@@ -206,11 +193,7 @@ def test_a_run_in_chinese_takes_the_chinese_chapters_and_tells_the_others() -> N
     assert all(path.parent.name == "notebooks" for path in make_plan().chapters)
 
 
-DONE = {one: draw for one, draw in DRAWN.items()
-        if f"{one.__module__.partition('course.')[2].replace('.', '/')}.py" not in NOT_YET}  # fmt: skip
-
-
-@pytest.mark.parametrize("function", DONE, ids=lambda one: f"{one.__module__.split('.')[-2]}.{one.__name__}")
+@pytest.mark.parametrize("function", DRAWN, ids=lambda one: f"{one.__module__.split('.')[-2]}.{one.__name__}")
 def test_a_figure_is_described_in_chinese_alone(function: Any, chinese: None) -> None:
     said = DRAWN[function]().alt
     assert said.endswith("。") and re.search("[\u4e00-\u9fff]", said)

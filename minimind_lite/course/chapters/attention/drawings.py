@@ -17,6 +17,7 @@ from ...kit.drawings import (
     words,
 )  # fmt: skip
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.style import BLUE, GREY, ORANGE, PALETTE, described, style
 
 
@@ -46,11 +47,10 @@ def heads_and_shapes(config: ModelConfig, seq: int = 6) -> Any:
     ):
         words(axis, middle, 0.62, text, size=8.5)
     words(axis, 4.6, 0.25, label("each_head_alone"), FAINT)
-    return described(
-        figure,
-        f"A layer's shapes: {seq} tokens of width {hidden} are projected and cut into {heads} heads of width {dim}; "
-        f"each head attends on its own, and the results are joined to width {heads * dim} again.",
-    )
+    said = say("A layer's shapes: {seq} tokens of width {hidden} are projected and cut into {heads} heads of width "
+               "{dim}; each head attends on its own, and the results are joined to width {joined} again.", seq=seq,
+               hidden=hidden, heads=heads, dim=dim, joined=heads * dim)  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -69,12 +69,11 @@ def shared_keys(query_heads: int, kv_heads: dict[str, int]) -> Any:
             squares(axis, left + (head + 0.5) * step - 0.12, 1.59, [[PALE_BLUE]], 0.24, [["q"]])
             squares(axis, middle - 0.17, 0.75, [[colour]], 0.34)
     words(axis, 4.4, 0.15, label("one_square_is_cached"), FAINT)
-    kinds = ", ".join(f"{name}: {count}" for name, count in kv_heads.items())
-    return described(
-        figure,
-        f"{query_heads} query heads above and the key and value heads that they read below, joined by lines; so many "
-        f"pairs of keys and values are kept for each token: {kinds}.",
-    )
+    kinds = say(", ").join(say("{what}: {each}", what=name, each=count) for name, count in kv_heads.items())
+    said = say("{heads} query heads above and the key and value heads that they read below, joined by lines; so many "
+               "pairs of keys and values are kept for each token: {kinds}.",
+               heads=query_heads, kinds=kinds)  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -96,11 +95,10 @@ def cache_over_time(prompt: int = 4, steps: int = 4) -> Any:
     words(axis, 0.45, 0.21, label("computed_now"), align="left", size=8.5)
     squares(axis, 4.6, 0.3, [[PALE_BLUE]], 0.16)
     words(axis, 4.85, 0.21, label("kept_from_before"), align="left", size=8.5)
-    return described(
-        figure,
-        f"The cache over time: for a prompt of {prompt} tokens all keys and values are computed at once; at each of "
-        f"the {steps} steps after it one more is computed, and all earlier ones are only read.",
-    )
+    said = say("The cache over time: for a prompt of {prompt} tokens all keys and values are computed at once; at each "
+               "of the {steps} steps after it one more is computed, and all earlier ones are only read.",
+               prompt=prompt, steps=steps)  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -115,8 +113,7 @@ def three_projections() -> Any:
         arrow(axis, (3.5, height), (4.0, height), GREY)
         box(axis, 4.0, height, 0.7, name, colour, 0.46)
         words(axis, 4.95, height, label(meaning), BLUE if name == "q" else "#333333", align="left")
-    return described(
-        figure,
+    return described(figure, say(
         "One token's vector x goes through three matrices: W_q makes the query (what it looks for), W_k the key (what "
-        "it is found by), W_v the value (what it hands over).",
-    )
+        "it is found by), W_v the value (what it hands over)."
+    ))  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...kit.drawings import arrow, box
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, style, subplots
 from .experiments import Arm
@@ -20,7 +21,7 @@ def pipeline() -> Any:
     sources = {"web_pages": "collected", "books": "collected", "larger_models": "distilled", "people": "written"}
     for row, (name, how) in enumerate(sources.items()):
         height = 2.7 - 0.9 * row
-        box(axis, 0.0, height, 1.5, f"{label(name)}\n({label(how)})", SOURCE)
+        box(axis, 0.0, height, 1.5, say("{name}\n({how})", name=label(name), how=label(how)), SOURCE)
         arrow(axis, (1.5, height), (2.75, 1.35), GREY)
     left, width = 2.8, 1.4
     for number, name in enumerate(STEPS_DRAWN):
@@ -33,9 +34,10 @@ def pipeline() -> Any:
         left += width
     axis.set(xlim=(-0.1, left), ylim=(-0.4, 3.2))
     axis.axis("off")
-    came = listed(f"{label(name)} ({label(how)})" for name, how in sources.items())
-    steps = listed(label(name) for name in STEPS_DRAWN)
-    return described(figure, f"Texts from {came} pass through these steps: {steps}; an arrow down marks rejected ones.")
+    came = listed(say("{name} ({how})", name=label(name), how=label(how)) for name, how in sources.items())
+    words = say("Texts from {came} pass through these steps: {steps}; an arrow down marks rejected ones.",
+                came=came, steps=listed(label(name) for name in STEPS_DRAWN))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -49,11 +51,12 @@ def score_histograms(scores: Mapping[str, tuple[Sequence[float], Sequence[float]
             axis.hist(values, bins=edges, color=colour, alpha=0.65, label=label(words))
         axis.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=label("threshold"))
         axis.set(xlabel=label(name), yscale="symlog")
-        said.append(f"{label(name)} is {spread(clean)} in clean texts, {spread(dirty)} in planted dirt, with the "
-                    f"{label('threshold')} at {short(threshold)}")  # fmt: skip
+        said.append(say("{name} is {clean} in clean texts, {dirty} in planted dirt, with the threshold at {threshold}",
+                        name=label(name), clean=spread(clean), dirty=spread(dirty),
+                        threshold=short(threshold)))  # fmt: skip
     axes[0, 0].set_ylabel(label("texts_counted"))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return described(figure, f"Histograms: {listed(said, '; ')}.")
+    return described(figure, say("Histograms: {each}.", each=listed(said, "; ")))
 
 
 @style()
@@ -72,12 +75,11 @@ def shingle_rows(first: str, second: str, size: int) -> Any:
     axis.axis("off")
     share = f"{len(both)} / {len(either)} = {len(both) / len(either):.2f}"
     axis.set_title(f"J = {share}", fontsize=10)
-    return described(
-        figure,
-        f"Two texts cut into overlapping pieces of {size} characters, {len(set(pieces[0]))} and {len(set(pieces[1]))} "
-        f"different ones: {len(both)} are {label('in_both')}, {len(either) - len(both)} {label('only_in_one')}; the "
-        f"Jaccard similarity is {share}.",
-    )
+    words = say("Two texts cut into overlapping pieces of {size} characters, {first} and {second} different ones: "
+                "{both} are in both, {rest} only in one; the Jaccard similarity is {share}.",
+                size=size, first=len(set(pieces[0])), second=len(set(pieces[1])), both=len(both),
+                rest=len(either) - len(both), share=share)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -104,11 +106,10 @@ def minima(names: Sequence[str], table: Sequence[Sequence[int]], first: Sequence
     axis.set(xlim=(-1.2, len(columns)), ylim=(-len(table) - 0.6, 0.6))
     axis.axis("off")
     both = sum(a and b for a, b in zip(first, second, strict=True))
-    return described(
-        figure,
-        f"A table of {len(names)} {label('pieces')} under {len(table)} hash functions, {both} of them "
-        f"{label('in_both')}: the smallest numbers of the two texts are the same in {same} of {len(table)} rows.",
-    )
+    said = say("A table of {pieces} pieces under {functions} hash functions, {both} of them in both: the smallest "
+               "numbers of the two texts are the same in {same} of {functions} rows.",
+               pieces=len(names), functions=len(table), both=both, same=same)  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -129,12 +130,11 @@ def estimates(
     right.set(xscale="log", yscale="log", xlabel=label("hash_functions"), ylabel=label("typical_error"))
     right.legend()
     gaps = {label(name): max(abs(a - b) for a, b in zip(exact, values, strict=True)) for name, values in found.items()}
-    return described(
-        figure,
-        f"Estimated over exact similarity of {len(exact)} pairs, largest errors: {amounts(gaps)}; and the "
-        f"{label('typical_error')} from {counts[0]} to {counts[-1]} hash functions: {move(label('by_hand'), errors)}, "
-        f"{move(label('square_root_law'), expected)}.",
-    )
+    words = say("Estimated over exact similarity of {pairs} pairs, largest errors: {gaps}; and the typical error from "
+                "{first} to {last} hash functions: {found}, {expected}.",
+                pairs=len(exact), gaps=amounts(gaps), first=counts[0], last=counts[-1],
+                found=move(label("by_hand"), errors), expected=move(label("square_root_law"), expected))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -159,12 +159,11 @@ def bands(first: Sequence[int], second: Sequence[int], rows: int) -> Any:
     axis.set(xlim=(-0.6, count * (rows + 0.5)), ylim=(0.2, 3.0))
     axis.axis("off")
     agree = sum(a == b for a, b in zip(first, second, strict=True))
-    said = f"these bands agree as a whole: {listed(shared)}" if shared else "no band agrees as a whole"
-    return described(
-        figure,
-        f"Two signatures of {len(first)} numbers, of which {agree} are the same, cut into {count} bands of {rows}: "
-        f"{said}.",
-    )
+    whole = say("these bands agree as a whole: {bands}" if shared else "no band agrees as a whole",
+                bands=listed(shared))  # fmt: skip
+    words = say("Two signatures of {count} numbers, of which {agree} are the same, cut into {bands} bands of {rows}: "
+                "{whole}.", count=len(first), agree=agree, bands=count, rows=rows, whole=whole)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -184,10 +183,11 @@ def banding_curves(
     axis.legend(fontsize=8.5)
     near = min(range(len(similarities)), key=lambda place: abs(similarities[place] - threshold))
     at = amounts({name: 100 * values[near] for name, values in curves.items()})
-    points = f"; {len(measured)} measured shares, {spread(100 * y for _, y in measured)}" if measured else ""
-    return described(
-        figure, f"{label('candidate_percent')} over {label('similarity')}, at {short(threshold)}: {at}{points}."
-    )
+    points = say("; {count} measured shares, {spread}", count=len(measured),
+                 spread=spread([100 * y for _, y in measured])) if measured else ""  # fmt: skip
+    words = say("{what} over {similarity}, at {threshold}: {curves}{points}.", what=label("candidate_percent"),
+                similarity=label("similarity"), threshold=short(threshold), curves=at, points=points)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -195,14 +195,15 @@ def run_lengths(lengths: Sequence[int], found: Sequence[float], lost: Mapping[st
     """What a shorter or longer common run with an exam finds, and what it takes away by mistake, both as shares."""
     figure, axis = subplots(height=3.1)
     lines = {label("questions_found"): found} | {
-        f"{label('clean_lost')}: {label(name)}": values for name, values in lost.items()
+        say("{what}: {which}", what=label("clean_lost"), which=label(name)): values for name, values in lost.items()
     }
     for (name, values), colour in zip(lines.items(), (GREEN, RED, ORANGE, BLUE), strict=False):
         axis.plot(lengths, [100 * value for value in values], marker="o", markersize=4, color=colour, label=name)
     axis.set(xlabel=label("run_of_tokens"), ylabel=label("percent"), ylim=(-3, 103), xticks=lengths)
     axis.legend()
-    words = moves({name: [100 * value for value in values] for name, values in lines.items()})
-    return described(figure, f"For runs of {lengths[0]} to {lengths[-1]}, in %: {words}.")
+    words = say("For runs of {first} to {last}, in %: {lines}.", first=lengths[0], last=lengths[-1],
+                lines=moves({name: [100 * value for value in values] for name, values in lines.items()}))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -222,11 +223,9 @@ def funnel(read: int, rejected: Mapping[str, int], clean: int) -> Any:
     axis.grid(axis="y", visible=False)
     axis.legend(loc="lower right")
     took = amounts({name: count for name, count in rejected.items() if count})
-    return described(
-        figure,
-        f"Bars of the {label('texts_left')} after each step: {read} at first, {rest} at the end, of {clean} "
-        f"{label('clean_texts')}; rejected: {took}.",
-    )
+    words = say("Bars of the texts that are left after each step: {read} at first, {rest} at the end, of {clean} clean "
+                "texts; rejected: {took}.", read=read, rest=rest, clean=clean, took=took)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -257,8 +256,7 @@ def worth(arms: Sequence[Arm], questions: int) -> Any:
     for axis in (left, right):
         axis.set_xticks(range(len(arms)), names, rotation=20, ha="right", fontsize=8.5)
     gaps = amounts({name: 100 * arm.dishonesty for name, arm in zip(names, arms, strict=True)})
-    return described(
-        figure,
-        f"{label('bits_per_byte_held_out')}, from {names[0]} to {names[-1]}: {move('it', bits)}; right answers to "
-        f"{label('planted_questions')} minus {label('other_questions')}, in points: {gaps}.",
-    )
+    words = say("{bits}, from {first} to {last}: {line}; right answers to planted questions minus other questions, in "
+                "points: {gaps}.", bits=label("bits_per_byte_held_out"), first=names[0], last=names[-1],
+                line=move(say("it"), bits), gaps=gaps)  # fmt: skip
+    return described(figure, words)

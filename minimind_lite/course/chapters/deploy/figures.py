@@ -11,7 +11,8 @@ from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.drawings import arrow, box
 from ...kit.labels import label
-from ...kit.sentences import amounts, listed, move, moves, short
+from ...kit.language import say
+from ...kit.sentences import amounts, listed, move, moves, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, style, subplots
 from ...kit.tokens import CONTEXT, CONTROL, rows
 from .experiments import Moment, Span
@@ -37,8 +38,10 @@ def readers(files: Sequence[str], formats: Mapping[str, Sequence[str]]) -> Any:
         axis.text(7.0, middle, "\n".join(programs), va="center", fontsize=8.5)
     axis.set(xlim=(-0.1, 10.2), ylim=(-0.6, 3.1))
     axis.axis("off")
-    ways = listed((f"{label(way)} for {listed(programs)}" for way, programs in formats.items()), "; ")
-    return described(figure, f"A drawing of {label('model_folder')} with its files, and three ways out of it: {ways}.")
+    ways = listed((say("{way} for {programs}", way=label(way), programs=listed(programs))
+                   for way, programs in formats.items()), "; ")  # fmt: skip
+    return described(figure, say("A drawing of a model's folder with its files, and three ways out of it: {ways}.",
+                                 ways=ways))  # fmt: skip
 
 
 @style()
@@ -58,8 +61,9 @@ def file_layout(parts: Mapping[str, int]) -> Any:
     axes[0].grid(False)
     axes[1].set(xlim=(-0.1, 2.0 * len(parts)), ylim=(-0.5, 0.5))
     axes[1].axis("off")
-    return described(figure, f"A file of {total:,} bytes, from its beginning to its end: "
-                     f"{listed(f'{name} {size:,}' for name, size in parts.items())} bytes.")  # fmt: skip
+    return described(figure, say("A file of {total} bytes, from its beginning to its end: {parts} bytes.",
+                                 total=f"{total:,}",
+                                 parts=listed(f"{name} {size:,}" for name, size in parts.items())))  # fmt: skip
 
 
 @style()
@@ -77,9 +81,10 @@ def scale_grids(rows: int = 4, columns: int = 8, group: int = 4) -> Any:
         counts[name] = scale + 1
         axis.set_title(f"{label(name)}: {counts[name]}", fontsize=9)
         axis.axis("off")
-    words = listed(f"{label(name)}, {count}" for name, count in counts.items())
-    return described(figure, f"Three drawings of a matrix of {rows} rows and {columns} columns, coloured by the scale "
-                     f"that weights share: {words}.")  # fmt: skip
+    each = listed(say("{name}, {count}", name=label(name), count=count) for name, count in counts.items())
+    words = say("Three drawings of a matrix of {rows} rows and {columns} columns, coloured by the scale that weights "
+                "share: {each}.", rows=rows, columns=columns, each=each)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -96,23 +101,21 @@ def stored_values(row: Tensor, schemes: Mapping[str, Scheme]) -> Any:
             made.minimums[0, 0].float() if made.minimums is not None else 0)).tolist()  # fmt: skip
         axis.plot(values, [lowest * place] * len(values), "|", color=colour, markersize=10, label=name, clip_on=False)
         off = (made.weight()[0, :size] - row[:size]).square().mean().sqrt() / row[:size].square().mean().sqrt()
-        said.append(f"{name}, {len(values)} values for {width} weights, error {100 * float(off):.2g} %")
+        said.append(say("{name}, {values} values for {weights} weights, error {error} %", name=name,
+                        values=len(values), weights=width, error=f"{100 * float(off):.2g}"))  # fmt: skip
         axis.set_title(said[-1] if len(schemes) == 1 else "", fontsize=9)
     axis.set(xlabel=label("weight_value"), ylabel=label("count_of_weights").partition(" (")[0])
     axis.set_yticks([one for one in axis.get_yticks() if one >= 0])
     axis.set_ylim(bottom=lowest * (len(schemes) + 0.6))
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
-    return described(figure, f"A histogram of {size} weights {_range(row[:size])}, and below it the values that can be "
-                     f"stored: {listed(said, '; ')}.")  # fmt: skip
+    words = say("A histogram of {size} weights {spread}, and below it the values that can be stored: {each}.",
+                size=size, spread=spread(row[:size].tolist()), each=listed(said, "; "))  # fmt: skip
+    return described(figure, words)
 
 
 def _codes(scheme: Scheme) -> Tensor:
     low = 0 if scheme.minimum else -scheme.largest
     return torch.arange(low, scheme.largest + 1).float()
-
-
-def _range(values: Tensor) -> str:
-    return f"from {short(values.min())} to {short(values.max())}"
 
 
 @style()
@@ -122,15 +125,16 @@ def weight_histogram(weights: Mapping[str, Tensor]) -> Any:
     said = []
     for axis, (name, weight) in zip(axes[0], weights.items(), strict=True):
         flat = weight.detach().flatten().float()
-        spread, largest = float(flat.std()), float(flat.abs().max())
+        deviation, largest = float(flat.std()), float(flat.abs().max())
         axis.hist(flat.tolist(), bins=60, color=BLUE, log=True)
-        for side in (-spread, spread):
+        for side in (-deviation, deviation):
             axis.axvline(side, color=ORANGE, linestyle="--")
         axis.set(title=name, xlabel=label("weight_value"))
-        said.append(f"{name}, largest {short(largest)}, {short(largest / spread)} standard deviations")
+        said.append(say("{name}, largest {largest}, {times} standard deviations", name=name, largest=short(largest),
+                        times=short(largest / deviation)))  # fmt: skip
     axes[0, 0].set_ylabel(label("count_of_weights"))
-    return described(figure, f"Histograms of weights with a dashed line at one standard deviation: "
-                     f"{listed(said, '; ')}.")  # fmt: skip
+    return described(figure, say("Histograms of weights with a dashed line at one standard deviation: {each}.",
+                                 each=listed(said, "; ")))  # fmt: skip
 
 
 @style()
@@ -141,8 +145,9 @@ def rounding_errors(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
         axis.plot(bits, errors, marker="o", markersize=4, color=colour, label=name)
     axis.set(yscale="log", xlabel=label("bits_of_a_weight"), ylabel=label("rounding_error"))
     axis.legend()
-    return described(figure, f"{label('rounding_error')}, over {label('bits_of_a_weight')}: "
-                     f"{moves({name: errors for name, (_, errors) in lines.items()})}.")  # fmt: skip
+    words = say("{error}, over {bits}: {lines}.", error=label("rounding_error"), bits=label("bits_of_a_weight"),
+                lines=moves({name: errors for name, (_, errors) in lines.items()}))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -163,9 +168,11 @@ def size_and_quality(found: Mapping[str, tuple[float, float]]) -> Any:
     axis.minorticks_off()
     axis.set_yscale("symlog", linthresh=1e-3)
     axis.set_ylim(min(-1e-3, 2 * min(lost)), max(1e-3, 2.5 * max(lost)))
-    return described(figure, f"Points of {label('file_megabytes')} and {label('bits_per_byte_lost')}: sizes "
-                     f"{amounts(dict(zip(names, sizes, strict=True)))}. Lost bits per byte: "
-                     f"{amounts(dict(zip(names, lost, strict=True)))}.")  # fmt: skip
+    words = say("Points of {size} and {loss}: sizes {sizes}. Lost bits per byte: {losses}.",
+                size=label("file_megabytes"), loss=label("bits_per_byte_lost"),
+                sizes=amounts(dict(zip(names, sizes, strict=True))),
+                losses=amounts(dict(zip(names, lost, strict=True))))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -177,7 +184,8 @@ def speeds(found: Mapping[str, float]) -> Any:
     axis.bar_label(bars, fmt="%.0f", padding=3)
     axis.set(xlabel=label("tokens_per_second"))
     axis.grid(axis="y", visible=False)
-    return described(figure, f"Bars of {label('tokens_per_second')}: {amounts(found)}.")
+    return described(figure, say("Bars of {what}: {lengths}.", what=label("tokens_per_second"),
+                                 lengths=amounts(found)))  # fmt: skip
 
 
 @style()
@@ -192,9 +200,9 @@ def step_costs(prompts: Mapping[int, float], batches: Mapping[int, float]) -> An
         axis.set_xticks(list(line), [str(one) for one in line])
         axis.minorticks_off()
     axes[0].set(ylabel=label("milliseconds_a_token"), ylim=(0, None))
-    words = listed((f"over {label(name)}, {move('it', list(line.values()))}" for name, (line, _) in panels.items()),
-                   "; ")  # fmt: skip
-    return described(figure, f"{label('milliseconds_a_token')}: {words}.")
+    lines = listed((say("over {what}, {line}", what=label(name), line=move(say("it"), list(line.values())))
+                    for name, (line, _) in panels.items()), "; ")  # fmt: skip
+    return described(figure, say("{what}: {lines}.", what=label("milliseconds_a_token"), lines=lines))
 
 
 @style()
@@ -211,14 +219,16 @@ def timelines(ways: Mapping[str, Sequence[Span]], slots: int) -> Any:
             axis.text(one.begins + width / 2, one.slot, chr(97 + number % 26), ha="center", va="center", fontsize=8)
         ends[name] = max(one.ends for one in spans)
         waits[name] = sum(one.begins - one.came for one in spans)
-        waited = f"{label('waits_in_queue')}: {waits[name]} {label('steps_waited')}"
-        axis.set_title(f"{label(name)}: {ends[name]} {label('steps_of_the_model')}, {waited}", fontsize=9)
+        title = say("{name}: {end} steps of the model, waits in the queue: {waits} steps in all", name=label(name),
+                    end=ends[name], waits=waits[name])  # fmt: skip
+        axis.set_title(title, fontsize=9)
         axis.set(yticks=range(slots), ylabel=label("slot"), ylim=(slots - 0.4, -0.6))
     axes[-1, 0].set(xlabel=label("steps_of_the_model"), xlim=(0, 1.02 * max(ends.values())))
-    said = (f"{label(name)}, done after {end} steps, waiting {waits[name]} in all" for name, end in ends.items())
-    return described(
-        figure, f"Time lines of {len(next(iter(ways.values())))} requests in {slots} slots: {listed(said, '; ')}."
-    )
+    said = (say("{name}, done after {end} steps, waiting {waits} in all", name=label(name), end=end, waits=waits[name])
+            for name, end in ends.items())  # fmt: skip
+    words = say("Time lines of {requests} requests in {slots} slots: {each}.",
+                requests=len(next(iter(ways.values()))), slots=slots, each=listed(said, "; "))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -236,9 +246,11 @@ def server_watched(moments: Sequence[Moment], slots: int) -> Any:
     axes[1].set(xlabel=label("seconds_since_start"), ylabel=label("tokens_per_second"))
     axes[1].set_ylim(0, 1.15 * max(1.0, *(rate for _, rate in rates)))
     queued, busy = (max(values) for values in zip(*((one.queued, one.busy) for one in moments), strict=True))
-    return described(figure, f"A server's numbers over {short(times[-1])} seconds: at most {short(queued)} requests "
-                     f"wait, at most {short(busy)} of {slots} slots are at work, and it makes up to "
-                     f"{short(max(rate for _, rate in rates))} tokens per second.")  # fmt: skip
+    words = say("A server's numbers over {seconds} seconds: at most {queued} requests wait, at most {busy} of {slots} "
+                "slots are at work, and it makes up to {rate} tokens per second.", seconds=short(times[-1]),
+                queued=short(queued), busy=short(busy), slots=slots,
+                rate=short(max(rate for _, rate in rates)))  # fmt: skip
+    return described(figure, words)
 
 
 def control_tokens(tokenizer: Tokenizer, titled: Mapping[str, Sequence[int]]) -> Any:
@@ -247,7 +259,7 @@ def control_tokens(tokenizer: Tokenizer, titled: Mapping[str, Sequence[int]]) ->
     for title, ids in titled.items():
         chips = (chip(tokenizer.token_label(one), CONTROL if one in control else CONTEXT) for one in ids)
         count = sum(one in control for one in ids)
-        sentence = f"{len(ids)} tokens, of which {count} are control tokens."
+        sentence = say("{tokens} tokens, of which {control} are control tokens.", tokens=len(ids), control=count)
         found[f"{title}: {count}"] = drawing("".join(chips), sentence)
     legend = " ".join(chip(label(name).replace(" ", "\u00a0"), colour)
                       for name, colour in (("control", CONTROL), ("context", CONTEXT)))  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, html, subplots
 
@@ -38,7 +39,7 @@ def temperatures(logits: Tensor, values: Sequence[float]) -> Any:
     axis.set(xlabel=label("token_rank"), ylabel=label("probability"), yscale="log", xticks=[1, 5, 10, 15, 20])
     axis.legend()
     softened = {f"T = {value:g}": (ranked / value).softmax(dim=-1)[:20].tolist() for value in values}
-    return described(figure, f"Probability by rank, the likeliest token first: {moves(softened)}.")
+    return described(figure, say("Probability by rank, the likeliest token first: {lines}.", lines=moves(softened)))
 
 
 def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
@@ -51,12 +52,11 @@ def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
     axis.legend()
     rows = {label("teacher"): target} | {label(name): one for name, one in fitted.items()}
     peaks = listed(
-        (f"{name} is highest at {short(places[one.argmax()])}, with {short(one.max())}" for name, one in rows.items()),
-        "; ",
-    )
-    return described(
-        figure, f"A distribution, and the single peak closest to it for each direction of the KL: {peaks}."
-    )
+        (say("{name} is highest at {place}, with {value}", name=name, place=short(places[one.argmax()]),
+             value=short(one.max())) for name, one in rows.items()), "; "
+    )  # fmt: skip
+    return described(figure, say("A distribution, and the single peak closest to it for each direction of the KL: "
+                                 "{peaks}.", peaks=peaks))  # fmt: skip
 
 
 def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
@@ -70,7 +70,8 @@ def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     losses = {
         label(name): [row["eval_loss"] for row in history if "eval_loss" in row] for name, history in histories.items()
     }
-    return described(figure, f"{label('held_out_answer_loss')} over the steps: {moves(losses)}.")
+    return described(figure, say("{what} over the steps: {lines}.", what=label("held_out_answer_loss"),
+                                 lines=moves(losses)))  # fmt: skip
 
 
 def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float]) -> Any:
@@ -83,8 +84,9 @@ def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float
     axis.minorticks_off()
     axis.legend()
     lengths = moves({label(name): values for name, values in sizes.items()})
-    span = f"temperatures from {short(temperatures[0])} to {short(temperatures[-1])}"
-    return described(figure, f"{label('gradient_length')} for {span}: {lengths}.")
+    words = say("{what} for temperatures from {first} to {last}: {lines}.", what=label("gradient_length"),
+                first=short(temperatures[0]), last=short(temperatures[-1]), lines=lengths)  # fmt: skip
+    return described(figure, words)
 
 
 def softened(names: Sequence[str], logits: Sequence[float], temperature: float, truth: str = "") -> Any:

@@ -9,6 +9,7 @@ from minimind_lite.evaluation.closed_book import wilson_interval
 
 from ...kit.drawings import arrow, box, rounded
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, described, style, subplots
 from .experiments import LETTERS, Milestone
@@ -40,11 +41,10 @@ def scored_tokens(given: Sequence[str], choices: Mapping[str, Sequence[tuple[str
     axis.text(start, len(choices) - 0.35, label("scored"), fontsize=9)
     axis.set(xlim=(-0.1, start + longest * 1.25 + 2.6), ylim=(-0.7, len(choices)))
     axis.axis("off")
-    return described(
-        figure,
-        f"After the same {len(given)} tokens, each of {len(choices)} choices is scored by the sum of its tokens' "
-        f"log-probabilities: {amounts(totals)}; {best.strip()} is the likeliest.",
-    )
+    words = say("After the same {given} tokens, each of {choices} choices is scored by the sum of its tokens' "
+                "log-probabilities: {totals}; {best} is the likeliest.", given=len(given), choices=len(choices),
+                totals=amounts(totals), best=best.strip())  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -66,11 +66,10 @@ def four_orders(right: int = 0) -> Any:
         box(axis, 6.0, size - 1 - choice, 2.0, f"{label('average')}: {label('answer')} {choice + 1}", CHOICES[choice])
     axis.set(xlim=(-1.1, 8.2), ylim=(-0.6, size))
     axis.axis("off")
-    return described(
-        figure,
-        f"A grid of {size} orders of the same {size} answers: from row to row each moves on by one letter, so that "
-        "every answer stands under every letter once, and its average favours no letter.",
-    )
+    words = say("A grid of {size} orders of the same {size} answers: from row to row each moves on by one letter, so "
+                "that every answer stands under every letter once, and its average favours no letter.",
+                size=size)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -85,17 +84,17 @@ def letters(shares: Mapping[str, Sequence[float]]) -> Any:
     axis.set_xticks(range(len(LETTERS)), list(LETTERS))
     axis.set(xlabel=label("letter"), ylabel=label("share_picked"))
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(shares), fontsize=9)
-    said = (
-        f"{label(name)}: {listed(f'{letter} {short(100 * one)}' for letter, one in zip(LETTERS, values, strict=True))}"
-        for name, values in shares.items()
-    )
-    return described(figure, f"Bars of the share of questions for each letter, in %: {listed(said, '; ')}.")
+    said = (say("{what}: {each}", what=label(name), each=listed(f"{letter} {short(100 * one)}" for letter, one
+                in zip(LETTERS, values, strict=True))) for name, values in shares.items())  # fmt: skip
+    return described(figure, say("Bars of the share of questions for each letter, in %: {each}.",
+                                 each=listed(said, "; ")))  # fmt: skip
 
 
 @style()
 def scores(found: Mapping[str, tuple[float, int]], chance: float, chosen: str = "") -> Any:
     """Shares of right answers with 95 % intervals, over the line of guessing: {name: (right, of how many)}."""
-    found = {label(name) + (f" ({label('way_chosen')})" if name == chosen else ""): one for name, one in found.items()}
+    found = {say("{name} (chosen)", name=label(name)) if name == chosen else label(name): one
+             for name, one in found.items()}  # fmt: skip
     figure, axis = subplots(height=0.9 + 0.42 * len(found))
     names = list(found)[::-1]
     for row, name in enumerate(names):
@@ -112,11 +111,9 @@ def scores(found: Mapping[str, tuple[float, int]], chance: float, chosen: str = 
     axis.legend(loc="lower right")
     above = [name for name, (right, total) in found.items() if wilson_interval(right, total)[0] > chance]
     lengths = amounts({name: 100 * right / total for name, (right, total) in found.items()})
-    return described(
-        figure,
-        f"Bars of right answers in %: {lengths}; wholly above {short(100 * chance)} %, which is guessing: "
-        f"{listed(above)}.",
-    )
+    words = say("Bars of right answers in %: {lengths}; wholly above {chance} %, which is guessing: {above}.",
+                lengths=lengths, chance=short(100 * chance), above=listed(above))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -132,8 +129,8 @@ def two_measures(found: Mapping[str, tuple[float, float]]) -> Any:
         title = label("perplexity" if part == 0 else "bits_per_byte")
         axis.set(xlabel=title, xlim=(0, 1.2 * max(values)))
         axis.grid(axis="y", visible=False)
-        said.append(f"{title}: {amounts(dict(zip(names, values, strict=True)))}")
-    return described(figure, f"Two charts of the same models. {listed(said, '. ')}.")
+        said.append(say("{what}: {each}", what=title, each=amounts(dict(zip(names, values, strict=True)))))
+    return described(figure, say("Two charts of the same models. {first}; {second}.", first=said[0], second=said[1]))
 
 
 @style()
@@ -150,11 +147,10 @@ def interval_width(exams: Mapping[str, int], share: float = 0.25) -> Any:
                       fontsize=9, color=colour)  # fmt: skip
     axis.set(xscale="log", xlabel=label("questions"), ylabel=label("half_width"), ylim=(0, None), xlim=(9, 80_000))
     said = listed(f"{name} ±{short(one)}" for name, one in marks.items())
-    return described(
-        figure,
-        f"{label('half_width_percent')} around a score of {short(100 * share)} %, over the questions: "
-        f"{move('it', widths)}; {said}.",
-    )
+    words = say("{what} around a score of {share} %, over the questions: {line}; {exams}.",
+                what=label("half_width_percent"), share=short(100 * share), line=move(say("it"), widths),
+                exams=said)  # fmt: skip
+    return described(figure, words)
 
 
 def _half_width(share: float, size: int) -> float:
@@ -173,12 +169,11 @@ def drawn_scores(found: Sequence[float], skill: float, questions: int) -> Any:
     axis.axvspan(100 * low, 100 * high, color=GREEN, alpha=0.2)
     axis.axvline(100 * skill, color="black", linestyle="--", linewidth=1)
     axis.set(xlim=(0, 100), xlabel=label("score"), ylabel=label("exams_share"))
-    return described(
-        figure,
-        f"Scores on {len(found)} pretended exams of {questions} questions by a model with a true skill of "
-        f"{short(100 * skill)} %: {spread(percent)} %; its 95 % interval goes from {short(100 * low)} to "
-        f"{short(100 * high)} %.",
-    )
+    words = say("Scores on {exams} pretended exams of {questions} questions by a model with a true skill of {skill} %: "
+                "{spread} %; its 95 % interval goes from {low} to {high} %.", exams=len(found), questions=questions,
+                skill=short(100 * skill), spread=spread(percent), low=short(100 * low),
+                high=short(100 * high))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -201,7 +196,7 @@ def paired_answers(first: Sequence[float], second: Sequence[float], names: tuple
     axis.set(xlim=(-0.1, 6.2), ylim=(-0.1, 2.1))
     axis.axis("off")
     said = listed((f"{words} {counts[which]}" for which, (words, *_) in fields.items()), "; ")
-    return described(figure, f"Four fields for how two models answered the same items: {said}.")
+    return described(figure, say("Four fields for how two models answered the same items: {fields}.", fields=said))
 
 
 CHANCE = {"pairs_zh": 0.5, "pairs_en": 0.5, "cloze": 0.0, "exam_answers": 0.25, "exam_letters": 0.25}
@@ -228,9 +223,9 @@ def progress(found: Sequence[Milestone]) -> Any:
     for axis in axes[1]:
         axis.set(xscale="log", xlabel=label("tokens_seen"))
     said = listed((move(name, values) for name, values in lines.items()), "; ")
-    return described(
-        figure, f"Six charts of one model over {found[0].tokens:,} to {found[-1].tokens:,} tokens of training: {said}."
-    )
+    words = say("Six charts of one model over {first} to {last} tokens of training: {lines}.",
+                first=f"{found[0].tokens:,}", last=f"{found[-1].tokens:,}", lines=said)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -248,7 +243,9 @@ def leak(shares: Mapping[str, Mapping[str, tuple[float, int]]], overlaps: Mappin
     axes[1].xaxis.label.set_size(8)
     axes[1].legend(loc="upper center", fontsize=8)
     found = listed((f"{label(name)} {spread([100 * one for one in v])}" for name, v in overlaps.items()), "; ")
-    return described(figure, f"Right answers in %: {said}. {label('overlap_percent')}: {found}.")
+    words = say("Right answers in %: {scores}. {what}: {found}.", scores=said, what=label("overlap_percent"),
+                found=found)  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -259,7 +256,8 @@ def adapter(shares: Mapping[str, Mapping[str, tuple[float, int]]]) -> Any:
     axis.axhline(25, color="black", linestyle="--", linewidth=1)
     axis.set(ylabel=label("share_picked"), ylim=(0, 118))
     axis.legend(loc="upper right")
-    return described(figure, f"Bars of {label('share_picked')}: {said}; guessing is 25.")
+    return described(figure, say("Bars of {what}: {lengths}; guessing is 25.", what=label("share_picked"),
+                                 lengths=said))  # fmt: skip
 
 
 def _grouped(axis: Any, shares: Mapping[str, Mapping[str, tuple[float, int]]], colours: Sequence[str]) -> str:
@@ -278,7 +276,11 @@ def _grouped(axis: Any, shares: Mapping[str, Mapping[str, tuple[float, int]]], c
     axis.grid(axis="x", visible=False)
     return listed(
         (
-            f"{label(name)}: {listed(f'{label(one)} {short(100 * r / n)}' for one, (r, n) in values.items())}"
+            say(
+                "{what}: {each}",
+                what=label(name),
+                each=listed(f"{label(one)} {short(100 * r / n)}" for one, (r, n) in values.items()),
+            )
             for name, values in shares.items()
         ),
         "; ",

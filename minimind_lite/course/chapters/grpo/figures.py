@@ -11,6 +11,7 @@ from minimind_lite.training.policy_gradient import Objective, clipped_loss, grou
 
 from ...kit.curves import practice_curves as curves
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, short, spread
 from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, described, html, subplots
 
@@ -33,13 +34,13 @@ def advantages(rewards: Sequence[float]) -> Any:
         axis.set(title=label(name), xlabel=label("answer"), xticks=range(1, len(rewards) + 1))
         axis.set_ylim((0, 1.05) if name == "reward" else (-2.4, 2.4))
     given, scaled = columns["reward"], columns["over_std"]
-    best = f"answer {int(given.argmax()) + 1} has the largest reward, {short(given.max())}"
-    words = label("dead_group") if given.max() == given.min() else f"{best}, and the largest advantage"
-    return described(
-        figure,
-        f"Bars of {len(rewards)} rewards with a mean of {short(group.mean())}, and of the advantages, which run "
-        f"{spread(columns['minus_mean'])} without and {spread(scaled)} with the standard deviation: {words}.",
-    )
+    best = say("answer {number} has the largest reward, {reward}, and the largest advantage",
+               number=int(given.argmax()) + 1, reward=short(given.max()))  # fmt: skip
+    words = say("Bars of {count} rewards with a mean of {mean}, and of the advantages, which run {plain} without and "
+                "{scaled} with the standard deviation: {best}.", count=len(rewards), mean=short(group.mean()),
+                plain=spread(columns["minus_mean"]), scaled=spread(scaled),
+                best=label("dead_group") if given.max() == given.min() else best)  # fmt: skip
+    return described(figure, words)
 
 
 def clips(objectives: Mapping[str, Objective]) -> Any:
@@ -51,26 +52,25 @@ def clips(objectives: Mapping[str, Objective]) -> Any:
             logprobs = ratios.log()[None].requires_grad_()
             loss = clipped_loss(logprobs, torch.zeros(1, 400), torch.full((1, 1), advantage), style)
             (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
-            stops.append(f"{objective}, {label(name)}, {_pushes_at(ratios, gradient[0])}")
+            stops.append(say("{objective}, {token}, {where}", objective=objective, token=label(name),
+                             where=_pushes_at(ratios, gradient[0])))  # fmt: skip
             axis.plot(
                 ratios, -gradient[0], label=objective, color=(BLUE, ORANGE, PURPLE)[place], linewidth=3 - 0.8 * place
             )
         axis.set(title=label(name), xlabel=label("ratio"))
     axes[0].set_ylabel(label("push"))
     axes[0].legend()
-    return described(
-        figure,
-        f"The push on log π of each objective against the ratio {spread(ratios)}, at advantage +1 and -1: "
-        f"{listed(stops, '; ')}.",
-    )
+    words = say("The push on log π of each objective against the ratio {ratios}, at advantage +1 and -1: {each}.",
+                ratios=spread(ratios), each=listed(stops, "; "))  # fmt: skip
+    return described(figure, words)
 
 
 def _pushes_at(ratios: Tensor, gradient: Tensor) -> str:
     """Where an objective pushes at all, in words."""
     moved = ratios[gradient.abs() > 0]
     if len(moved) in (0, len(ratios)):
-        return "pushes everywhere" if len(moved) else "pushes nowhere"
-    return f"pushes at ratios {spread(moved.tolist())}"
+        return say("pushes everywhere" if len(moved) else "pushes nowhere")
+    return say("pushes at ratios {ratios}", ratios=spread(moved.tolist()))
 
 
 def estimators(found: Mapping[str, tuple[float, float]], truth: float) -> Any:
@@ -86,11 +86,10 @@ def estimators(found: Mapping[str, tuple[float, float]], truth: float) -> Any:
     axis.legend()
     points = listed((f"{name} {short(mean)} ± {short(deviation)}" for name, (mean, deviation) in found.items()), "; ")
     narrowest = min(found, key=lambda name: found[name][1])
-    return described(
-        figure,
-        f"Means of estimators of one KL divergence, with their standard deviations, around the true {short(truth)}: "
-        f"{points}; {narrowest} scatters least.",
-    )
+    words = say("Means of estimators of one KL divergence, with their standard deviations, around the true {truth}: "
+                "{points}; {narrowest} scatters least.", truth=short(truth), points=points,
+                narrowest=narrowest)  # fmt: skip
+    return described(figure, words)
 
 
 def texts(columns: Mapping[str, Sequence[str]]) -> Any:

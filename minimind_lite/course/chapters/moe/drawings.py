@@ -5,6 +5,7 @@ from typing import Any
 
 from ...kit.drawings import FAINT, PALE_BLUE, PALE_GREEN, PALES, PAPER, arrow, box, sheet, sign, squares, words
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed
 from ...kit.style import GREEN, GREY, described, style
 
@@ -32,12 +33,11 @@ def one_token(shares: Sequence[float], top_k: int) -> Any:
             words(axis, 5.75, height + (0.2 if height >= middle else -0.16), f"× {share / kept:.2f}", GREEN, "left")
     sign(axis, 7.5, middle, "+", GREEN)
     arrow(axis, (7.68, middle), (8.4, middle), GREY)
-    asked_words = listed(f"expert {one} with {shares[one]:.0%}, weight {shares[one] / kept:.2f}" for one in best)
-    return described(
-        figure,
-        f"A token's way: the router gives each of {len(shares)} experts a share; asked are only {asked_words}. Their "
-        "answers, times the weights, are added.",
-    )
+    said = listed(say("expert {expert} with {share}, weight {weight}", expert=one, share=f"{shares[one]:.0%}",
+                      weight=f"{shares[one] / kept:.2f}") for one in best)  # fmt: skip
+    return described(figure, say("A token's way: the router gives each of {experts} experts a share; asked are only "
+                                 "{asked}. Their answers, times the weights, are added.", experts=len(shares),
+                                 asked=said))  # fmt: skip
 
 
 @style()
@@ -61,12 +61,10 @@ def sorted_by_expert(chosen: Sequence[int], experts: int) -> Any:
     for expert, lefts in piles.items():
         if lefts:
             words(axis, lefts[-1] + side + 0.06, 1.41, f"E{expert}", FAINT, "left", 8)
-    counts = listed(f"expert {expert} {len(lefts)}" for expert, lefts in piles.items())
-    return described(
-        figure,
-        f"{len(chosen)} tokens are gathered into one pile for each expert, so that every expert computes once, and are "
-        f"put back in their order; the piles hold: {counts}.",
-    )
+    counts = listed(say("expert {expert} {count}", expert=expert, count=len(lefts)) for expert, lefts in piles.items())
+    return described(figure, say("{tokens} tokens are gathered into one pile for each expert, so that every expert "
+                                 "computes once, and are put back in their order; the piles hold: {counts}.",
+                                 tokens=len(chosen), counts=counts))  # fmt: skip
 
 
 @style()
@@ -79,8 +77,7 @@ def stored_and_active(experts: int, top_k: int) -> Any:
     squares(axis, 1.6, 0.75, [[PALE_GREEN] * top_k + ["#eeeeee"] * (experts - top_k)], 0.5)
     words(axis, 1.6 + 0.5 * experts + 0.3, 1.25, label("all_of_it"), align="left")
     words(axis, 1.6 + 0.5 * experts + 0.3, 0.5, label("some_of_it").format(active=top_k, all=experts), align="left")
-    return described(
-        figure,
-        f"A dense layer's squares are all used by every token. The layer of experts stores {experts} squares, of which "
-        f"a token uses {top_k}: the same computation, {experts / top_k:g} times the memory.",
-    )
+    said = say("A dense layer's squares are all used by every token. The layer of experts stores {experts} squares, of "
+               "which a token uses {active}: the same computation, {times} times the memory.", experts=experts,
+               active=top_k, times=f"{experts / top_k:g}")  # fmt: skip
+    return described(figure, said)

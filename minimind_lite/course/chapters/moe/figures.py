@@ -12,6 +12,7 @@ from minimind_lite.model.moe import load_entropy
 from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL, chip, described, html, subplots
 
@@ -64,12 +65,12 @@ def kinds(loads: Mapping[str, Tensor], layer_names: Sequence[str]) -> Any:
         axis.grid(False)
     figure.colorbar(image, ax=axes, label=label("load"))
     busiest = listed(
-        (f"{label(name)}: {layer_names[i]}, expert {int(row.argmax())} with {float(row.max()):.0%}"
+        (say("{kind}: {layer}, expert {expert} with {share}", kind=label(name), layer=layer_names[i],
+             expert=int(row.argmax()), share=f"{float(row.max()):.0%}")
          for name in names for i, row in [max(enumerate(loads[name]), key=lambda one: float(one[1].max()))]), "; "
     )  # fmt: skip
-    return described(
-        figure, f"Heat maps, one per layer, of the share of each kind of text at each expert; the largest: {busiest}."
-    )
+    return described(figure, say("Heat maps, one per layer, of the share of each kind of text at each expert; the "
+                                 "largest: {busiest}.", busiest=busiest))  # fmt: skip
 
 
 def load_bars(loads: Mapping[str, Tensor]) -> Any:
@@ -83,11 +84,13 @@ def load_bars(loads: Mapping[str, Tensor]) -> Any:
                  xticks=range(len(shares)))  # fmt: skip
     axes[0][0].set(ylabel=label("load_percent"), ylim=(0, 100))
     panels = listed(
-        (f"{name}: expert {int(shares.argmax())} takes most, {float(shares.max()):.0%}, expert {int(shares.argmin())} "
-         f"least, {float(shares.min()):.0%}, {label('entropy')} {float(load_entropy(shares)):.2f}"
+        (say("{name}: expert {most} takes most, {high}, expert {least} least, {low}, entropy {entropy}", name=name,
+             most=int(shares.argmax()), high=f"{float(shares.max()):.0%}", least=int(shares.argmin()),
+             low=f"{float(shares.min()):.0%}", entropy=f"{float(load_entropy(shares)):.2f}")
          for name, shares in loads.items()), "; "
     )  # fmt: skip
-    return described(figure, f"Bars of each expert's share of the visits, beside a line of equal shares: {panels}.")
+    return described(figure, say("Bars of each expert's share of the visits, beside a line of equal shares: {panels}.",
+                                 panels=panels))  # fmt: skip
 
 
 def collapse(runs: Mapping[str, Sequence[Tensor]], step: int | None = None) -> Any:
@@ -101,14 +104,12 @@ def collapse(runs: Mapping[str, Sequence[Tensor]], step: int | None = None) -> A
         axis.set(title=name, xlabel=label("step"), xlim=(0, max(1, table.shape[1] - 1)), ylim=(0, 100))
     axes[0][0].set(ylabel=label("load_percent"))
     ends = listed(
-        (f"{name}: the largest share goes {_largest_shares(history)}" for name, history in runs.items()), "; "
-    )
-    return described(figure, f"Stacked bands of the experts' shares of the visits over the steps: {ends}.")
-
-
-def _largest_shares(history: Sequence[Tensor]) -> str:
-    first, last = history[0], history[-1]
-    return f"from {float(first.max()):.0%} to {float(last.max()):.0%}, which is expert {int(last.argmax())}'s"
+        (say("{name}: the largest share goes from {first} to {last}, which is expert {expert}'s", name=name,
+             first=f"{float(history[0].max()):.0%}", last=f"{float(history[-1].max()):.0%}",
+             expert=int(history[-1].argmax())) for name, history in runs.items()), "; "
+    )  # fmt: skip
+    return described(figure, say("Stacked bands of the experts' shares of the visits over the steps: {ends}.",
+                                 ends=ends))  # fmt: skip
 
 
 def race(dense: Sequence[Mapping[str, Any]], experts: Sequence[Mapping[str, Any]], coefficient: float) -> Any:
@@ -118,7 +119,7 @@ def race(dense: Sequence[Mapping[str, Any]], experts: Sequence[Mapping[str, Any]
         losses = [row["loss"] - coefficient * row.get("balance_loss", 0.0) for row in rows]
         axis.plot([row["step"] for row in rows], losses, color=colour, linewidth=1, alpha=0.7, label=label(name))
         held_out = [(row["step"], row["eval_loss"]) for row in rows if "eval_loss" in row]
-        words = f"{label(name)}, {label('held_out')}"
+        words = say("{name}, held out", name=label(name))
         axis.plot(*zip(*held_out, strict=True), color=colour, marker="o", label=words)
     axis.set(xlabel=label("step"), ylabel=label("loss"))
     axis.legend()
@@ -126,9 +127,8 @@ def race(dense: Sequence[Mapping[str, Any]], experts: Sequence[Mapping[str, Any]
         label(name): [row["eval_loss"] for row in rows if "eval_loss" in row]
         for rows, name in ((dense, "dense"), (experts, "moe"))
     }
-    return described(
-        figure, f"{label('loss')} of two runs over their steps, without the balance term; held out, {moves(held)}."
-    )
+    return described(figure, say("{loss} of two runs over their steps, without the balance term; held out, {lines}.",
+                                 loss=label("loss"), lines=moves(held)))  # fmt: skip
 
 
 def parameter_bars(configs: Mapping[str, ModelConfig]) -> Any:
@@ -145,5 +145,7 @@ def parameter_bars(configs: Mapping[str, ModelConfig]) -> Any:
     axis.set(xlabel=label("million_parameters"), xlim=(0, 1.2 * max(a + i for a, i in zip(active, idle, strict=True))))
     axis.legend(loc="upper right")
     pairs = zip(names[::-1], active[::-1], idle[::-1], strict=True)
-    sizes = listed((f"{name} {short(used)} of {short(used + rest)}" for name, used, rest in pairs), "; ")
-    return described(figure, f"Bars, {label('million_parameters')}, those that a token meets out of all: {sizes}.")
+    sizes = listed((say("{name} {used} of {all}", name=name, used=short(used), all=short(used + rest))
+                    for name, used, rest in pairs), "; ")  # fmt: skip
+    return described(figure, say("Bars, {what}, those that a token meets out of all: {sizes}.",
+                                 what=label("million_parameters"), sizes=sizes))  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...kit.curves import practice_curves as curves
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import move, moves, short
 from ...kit.style import BLUE, GREEN, ORANGE, PURPLE, RED, described, subplots
 
@@ -24,8 +25,6 @@ def gae_lines(rewards: Sequence[float], values: Sequence[float], found: Mapping[
     for axis in axes:
         axis.set_xlabel(label("token"))
         axis.legend()
-    return described(
-        figure,
-        f"Over the tokens of one answer with a reward of {short(sum(rewards))}, {move(label('value'), values)}; "
-        f"{label('advantage')}: {moves(found)}.",
-    )
+    words = say("Over the tokens of one answer with a reward of {reward}, {values}; advantage: {lines}.",
+                reward=short(sum(rewards)), values=move(label("value"), values), lines=moves(found))  # fmt: skip
+    return described(figure, words)

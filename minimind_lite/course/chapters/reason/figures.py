@@ -11,6 +11,7 @@ from minimind_lite.evaluation.reasoning import ReasonedAnswers
 from minimind_lite.tokenizer import Rendered, Tokenizer
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, chip, described, html, subplots
 from ...kit.tokens import CONTEXT, TARGET
@@ -59,8 +60,10 @@ def by_difficulty(measured: Mapping[str, Mapping[str, ReasonedAnswers]], title: 
     axis.grid(axis="x", visible=False)
     axis.set(xlabel=title, ylabel=label("right_percent"), ylim=(0, None))
     axis.legend(loc="upper right")
-    ways = listed((f"{label(name)}: {_percents(found)}" for name, found in measured.items()), "; ")
-    return described(figure, f"Bars of {label('right_percent')}, by {title}, with 95 % intervals: {ways}.")
+    ways = listed((say("{what}: {each}", what=label(name), each=_percents(found))
+                   for name, found in measured.items()), "; ")  # fmt: skip
+    return described(figure, say("Bars of {what}, by {groups}, with 95 % intervals: {ways}.",
+                                 what=label("right_percent"), groups=title, ways=ways))  # fmt: skip
 
 
 def _percents(found: Mapping[str, ReasonedAnswers]) -> str:
@@ -68,7 +71,8 @@ def _percents(found: Mapping[str, ReasonedAnswers]) -> str:
 
 
 def _ranges(lengths: Mapping[str, Sequence[int]]) -> str:
-    return listed(f"{group} {short(float(np.mean(one)))} ({spread(one)})" for group, one in lengths.items())
+    return listed(say("{group} {mean} ({range})", group=group, mean=short(float(np.mean(one))), range=spread(one))
+                  for group, one in lengths.items())  # fmt: skip
 
 
 def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Sequence[int]], title: str) -> Any:
@@ -85,11 +89,10 @@ def thought_lengths(teacher: Mapping[str, Sequence[int]], model: Mapping[str, Se
     axis.grid(axis="x", visible=False)
     axis.set(xlabel=title, ylabel=label("tokens_in_thought"), ylim=(0, None))
     axis.legend(loc="upper left")
-    return described(
-        figure,
-        f"{label('tokens_in_thought')} by {title}, mean and range: {label('teacher_thought')}: {_ranges(teacher)}; "
-        f"{label('model_thought')}: {_ranges(model)}.",
-    )
+    words = say("{what} by {groups}, mean and range: the teacher's: {teacher}; the model's: {model}.",
+                what=label("tokens_in_thought"), groups=title, teacher=_ranges(teacher),
+                model=_ranges(model))  # fmt: skip
+    return described(figure, words)
 
 
 def answers(columns: Mapping[str, ReasonedAnswers], places: Sequence[int]) -> Any:

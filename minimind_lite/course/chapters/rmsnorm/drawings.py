@@ -5,6 +5,7 @@ from typing import Any
 
 from ...kit.drawings import FAINT, PALE_BLUE, PALE_GREEN, PALE_ORANGE, arrow, box, sheet, sign, squares, words
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import listed, short
 from ...kit.style import BLUE, GREY, RED, described, style
 
@@ -28,11 +29,11 @@ def one_vector(x: Sequence[float]) -> Any:
     axis.plot([0.85, 0.85, 6.45], [0.6, 0.25, 0.25], color=BLUE, linewidth=1.4)
     arrow(axis, (6.45, 0.25), (6.45, 0.88), BLUE)
     words(axis, 3.6, 0.42, label("the_entries_again"), BLUE)
-    return described(
-        figure,
-        f"RMSNorm step by step: the vector {listed(map(short, x))}, its squares {listed(map(short, squared))}, their "
-        f"mean {short(mean)}, its root {short(root)}, and the vector divided by it, {listed(map(short, normed))}.",
-    )
+    said = say("RMSNorm step by step: the vector {vector}, its squares {squares}, their mean {mean}, its root {root}, "
+               "and the vector divided by it, {divided}.", vector=listed(map(short, x)),
+               squares=listed(map(short, squared)), mean=short(mean), root=short(root),
+               divided=listed(map(short, normed)))  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -44,11 +45,10 @@ def norm_beside_the_stream() -> Any:
         for start, end in ((0.2, 8.3),) if name == "pre_norm" else ((0.2, 6.2), (7.3, 8.3)):
             arrow(axis, (start, bottom), (end, bottom), BLUE)
         _branch(axis, bottom, label("layer_box"), pre=name == "pre_norm")
-    return described(
-        figure,
+    return described(figure, say(
         "Two lanes. Above, pre-norm: the branch leaves the stream, passes a norm and a layer, and is added; the stream "
-        "runs through untouched. Below, post-norm: the branch is added first, and then a norm stands on the stream.",
-    )
+        "runs through untouched. Below, post-norm: the branch is added first, and then a norm stands on the stream."
+    ))  # fmt: skip
 
 
 def _branch(axis: Any, bottom: float, layer: str, *, pre: bool) -> None:

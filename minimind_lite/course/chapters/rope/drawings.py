@@ -5,6 +5,7 @@ from typing import Any
 
 from ...kit.drawings import FAINT, PALE_BLUE, PALE_GREEN, PALE_ORANGE, PAPER, arrow, box, sheet, words
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, style
 
 
@@ -26,11 +27,10 @@ def what_is_turned() -> Any:
     arrow(axis, (6.9, 1.8), (7.65, 1.2), GREY)
     words(axis, 7.5, 1.75, label("only_distance"), align="left", size=8.5)
     box(axis, 7.15, 0.85, 1.1, label("mixture"), PALE_GREEN, 0.7)
-    return described(
-        figure,
+    return described(figure, say(
         "From a token's vector come query, key and value. The query and the key are turned by the token's position; "
-        "their dot product, which depends on the distance only, weights the values, which are not turned.",
-    )
+        "their dot product, which depends on the distance only, weights the values, which are not turned."
+    ))  # fmt: skip
 
 
 @style()
@@ -43,12 +43,10 @@ def same_distance(speed: float = 0.45, places: tuple[tuple[int, int], ...] = ((5
         words(axis, middle, 0.5, label("places_of").format(query=query, key=key))
     angle = math.degrees((places[0][0] - places[0][1]) * speed)
     words(axis, 4.3, 0.13, label("same_angle").format(angle=round(angle)), GREEN)
-    seen = ", ".join(f"{query} and {key}" for query, key in places)
-    return described(
-        figure,
-        f"Dials with the hands of a query and a key at the positions {seen}: the hands point elsewhere each time, and "
-        f"the angle between them is {angle:.0f} degrees in all of them.",
-    )
+    seen = say(", ").join(say("{first} and {last}", first=query, last=key) for query, key in places)
+    return described(figure, say("Dials with the hands of a query and a key at the positions {places}: the hands point "
+                                 "elsewhere each time, and the angle between them is {angle} degrees in all of them.",
+                                 places=seen, angle=f"{angle:.0f}"))  # fmt: skip
 
 
 def _dial(axis: Any, centre: tuple[float, float], query: float, key: float, radius: float = 0.85) -> None:

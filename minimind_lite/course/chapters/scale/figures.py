@@ -9,6 +9,7 @@ from minimind_lite.training.scaling import KEPT_WHOLE, Memory, Sharding
 
 from ...kit.drawings import arrow, box
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, RED, described, style, subplots
 
@@ -35,11 +36,10 @@ def ring_steps(ranks: int = 4) -> Any:
         axis.axis("off")
     words = f"1–{ranks - 1}: {label('reduce_scatter')}   ·   {ranks}–{steps}: {label('all_gather')}"
     figure.supxlabel(words, fontsize=9)
-    return described(
-        figure,
-        f"A ring of {ranks} ranks passes pieces on in {steps} steps: {ranks - 1} in which sums grow to {ranks} parts, "
-        f"and {ranks - 1} in which every rank receives the complete pieces.",
-    )
+    said = say("A ring of {ranks} ranks passes pieces on in {steps} steps: {half} in which sums grow to {ranks} parts, "
+               "and {half} in which every rank receives the complete pieces.", ranks=ranks, steps=steps,
+               half=ranks - 1)  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -64,9 +64,8 @@ def shards(ranks: int = 4) -> Any:
         axis.spines["left"].set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     held = listed((f"{title} {_kept(kind, ranks)}" for kind, title in KINDS.items()), "; ")
-    return described(
-        figure, f"Bars of what each of {ranks} ranks holds of weights, gradients and optimizer states: {held}."
-    )
+    return described(figure, say("Bars of what each of {ranks} ranks holds of weights, gradients and optimizer states: "
+                                 "{held}.", ranks=ranks, held=held))  # fmt: skip
 
 
 def _kept(kind: Sharding, ranks: int) -> str:
@@ -76,9 +75,9 @@ def _kept(kind: Sharding, ranks: int) -> str:
     whole = [words[name] for name in names if name in KEPT_WHOLE[kind]]
     parts = [words[name] for name in names if name not in KEPT_WHOLE[kind]]
     if not parts:
-        return f"keeps {listed(whole)} whole"
-    share = f"1/{ranks} of the {listed(parts)}"
-    return f"keeps {listed(whole)} whole, and {share}" if whole else f"keeps {share}"
+        return say("keeps {whole} whole", whole=listed(whole))
+    return say("keeps {whole} whole, and 1/{ranks} of the {parts}" if whole else "keeps 1/{ranks} of the {parts}",
+               whole=listed(whole), ranks=ranks, parts=listed(parts))  # fmt: skip
 
 
 @style()
@@ -108,11 +107,10 @@ def overlap_lines(layers: int = 4) -> Any:
     axis.set(xlim=(0, 18.5), ylim=(-0.6, 5.2), yticks=[], xticks=[], xlabel=f"{label('time')} →")
     axis.grid(False)
     axis.spines["left"].set_visible(False)
-    return described(
-        figure,
-        f"Two time lines of one step through {layers} layers: gradients exchanged after the backward pass, done at "
-        f"{short(ends[0])}, and exchanged layer by layer during it, done at {short(ends[1])}, in any unit of time.",
-    )
+    words = say("Two time lines of one step through {layers} layers: gradients exchanged after the backward pass, done "
+                "at {after}, and exchanged layer by layer during it, done at {during}, in any unit of time.",
+                layers=layers, after=short(ends[0]), during=short(ends[1]))  # fmt: skip
+    return described(figure, words)
 
 
 def _bar(axis: Any, left: float, middle: float, width: float, text: str, colour: str) -> None:
@@ -132,10 +130,9 @@ def distances(found: Mapping[str, Tensor], expected: Tensor, limit: float = 1e-5
     axis.grid(axis="y", visible=False)
     near = [name for name in found if apart[names.index(name)] < limit]
     largest = amounts({label(name): apart[names.index(name)] for name in found})
-    return described(
-        figure,
-        f"Bars of {label('largest_distance')}: {largest}; {len(near)} of {len(found)} are below {short(limit)}.",
-    )
+    words = say("Bars of {what}: {lengths}; {near} of {count} are below {limit}.", what=label("largest_distance"),
+                lengths=largest, near=len(near), count=len(found), limit=short(limit))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -159,8 +156,10 @@ def memory_bars(found: Mapping[str, Memory], card_gigabytes: float | None = None
     card = ""
     if card_gigabytes is not None:
         fitting = sum(total <= card_gigabytes for total in left)
-        card = f"; {fitting} of {len(totals)} fit into the card's {short(card_gigabytes)} GB"
-    return described(figure, f"Stacked bars of one card's memory in GB: {amounts(totals)}{card}.")
+        card = say("; {fitting} of {count} fit into the card's {size} GB", fitting=fitting, count=len(totals),
+                   size=short(card_gigabytes))  # fmt: skip
+    return described(figure, say("Stacked bars of one card's memory in GB: {totals}{card}.", totals=amounts(totals),
+                                 card=card))  # fmt: skip
 
 
 @style()
@@ -173,12 +172,10 @@ def exchange_times(timed: Sequence[tuple[int, float]], latency: float, bandwidth
     axis.plot(sizes, line, color=GREY, linestyle="--", label=label("fitted"))
     axis.set(xscale="log", yscale="log", xlabel=label("bytes_exchanged"), ylabel=label("seconds"))
     axis.legend()
-    times = move(label("timed"), [seconds for _, seconds in timed])
-    return described(
-        figure,
-        f"Seconds of an all-reduce for {short(sizes[0])} to {short(sizes[-1])} bytes: {times}; "
-        f"{move(label('fitted'), line)}.",
-    )
+    words = say("Seconds of an all-reduce for {first} to {last} bytes: {times}; {line}.", first=short(sizes[0]),
+                last=short(sizes[-1]), times=move(label("timed"), [seconds for _, seconds in timed]),
+                line=move(label("fitted"), line))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -195,7 +192,9 @@ def plan(ranks: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]
         axis.legend(loc="lower left", fontsize=8)
     axes[0, 0].set_ylabel(label("efficiency_percent"))
     seen = listed(
-        (f"{title}: {moves({name: [100 * one for one in shares] for name, shares in lines.items()})}"
+        (say("{what}: {each}", what=title,
+             each=moves({name: [100 * one for one in shares] for name, shares in lines.items()}))
          for title, lines in panels.items()), "; "
     )  # fmt: skip
-    return described(figure, f"{label('efficiency_percent')} for {ranks[0]} to {ranks[-1]} cards: {seen}.")
+    return described(figure, say("{what} for {first} to {last} cards: {lines}.", what=label("efficiency_percent"),
+                                 first=ranks[0], last=ranks[-1], lines=seen))  # fmt: skip

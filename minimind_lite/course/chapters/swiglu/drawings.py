@@ -4,6 +4,7 @@ from typing import Any
 
 from ...kit.drawings import FAINT, PALE_BLUE, PALE_GREEN, PALE_ORANGE, PAPER, arrow, box, sheet, sign, words
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, RED, described, style
 
 
@@ -28,11 +29,10 @@ def gate_drawing(width: int, inner: int) -> Any:
     arrow(axis, (5.5, 1.2), (6.3, 1.2), GREY)
     box(axis, 6.3, 1.2, 1.3, f"$W_{{down}}$\n{inner} → {width}", PALE_GREEN, 0.6)
     arrow(axis, (7.6, 1.2), (8.3, 1.2), GREY)
-    return described(
-        figure,
-        f"SwiGLU: x of width {width} goes up twice, to width {inner}. One copy passes SiLU and says how far each gate "
-        "is open, the other is what wants to pass; they are multiplied, and a third matrix goes back down.",
-    )
+    said = say("SwiGLU: x of width {width} goes up twice, to width {inner}. One copy passes SiLU and says how far each "
+               "gate is open, the other is what wants to pass; they are multiplied, and a third matrix goes back down.",
+               width=width, inner=inner)  # fmt: skip
+    return described(figure, said)
 
 
 @style()
@@ -53,9 +53,8 @@ def same_weights(width: int = 48) -> Any:
             axis.add_patch(Rectangle((left, top - size[1]), *size, facecolor=colours[matrix], edgecolor="#888"))
             words(axis, left + size[0] / 2, top - size[1] / 2, f"{matrix}\n{width} × {inner}", size=8.5)
     words(axis, 4.4, 0.14, label("to_scale"), FAINT)
-    total = [f"{len(matrices)} of {width} × {inner}" for _, inner, matrices in kinds]
-    return described(
-        figure,
-        f"Matrices drawn to scale: the classic MLP has {total[0]}, the gated one {total[1]}; both have the same number "
-        "of weights.",
-    )
+    (_, inner, classic), (_, gated_inner, gated) = kinds
+    said = say("Matrices drawn to scale: the classic MLP has {count} of {width} × {inner}, the gated one {gated_count} "
+               "of {width} × {gated_inner}; both have the same number of weights.", count=len(classic), width=width,
+               inner=inner, gated_count=len(gated), gated_inner=gated_inner)  # fmt: skip
+    return described(figure, said)

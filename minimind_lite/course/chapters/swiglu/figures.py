@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, spread
 from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, RED, described, subplots
 
@@ -25,14 +26,13 @@ def activations() -> Any:
         (slope,) = torch.autograd.grad(y.sum(), z)
         axes[0].plot(z.detach(), y.detach(), color=COLOURS[name], label=label(name))
         axes[1].plot(z.detach(), slope, color=COLOURS[name])
-        seen.append(f"{label(name)} lies {spread(y.tolist())}, its slope {spread(slope.tolist())}")
+        seen.append(say("{name} lies {values}, its slope {slopes}", name=label(name), values=spread(y.tolist()),
+                        slopes=spread(slope.tolist())))  # fmt: skip
     axes[0].set(xlabel=label("input"), title=label("activation"), ylim=(-0.6, 4))
     axes[1].set(xlabel=label("input"), title=label("slope"))
     axes[0].legend()
-    return described(
-        figure,
-        f"Three activations and their slopes over inputs from -6 to 4: {listed(seen, '; ')}.",
-    )
+    return described(figure, say("Three activations and their slopes over inputs from -6 to 4: {each}.",
+                                 each=listed(seen, "; ")))  # fmt: skip
 
 
 def neurons() -> Any:
@@ -41,13 +41,13 @@ def neurons() -> Any:
     ranges = []
     a, b = torch.meshgrid(torch.linspace(-3, 3, 120), torch.linspace(-3, 3, 120), indexing="xy")
     for axis, name, z in ((axes[0], "relu_neuron", F.relu(a + b)), (axes[1], "swiglu_neuron", F.silu(a + b) * (a - b))):
-        ranges.append(
-            f"{label(name)} {spread(z.flatten().tolist())}, {float((z < 0).float().mean()):.0%} of it negative"
-        )
+        ranges.append(say("{name} {spread}, {share} of it negative", name=label(name),
+                          spread=spread(z.flatten().tolist()),
+                          share=f"{float((z < 0).float().mean()):.0%}"))  # fmt: skip
         image = axis.contourf(a, b, z, levels=np.linspace(-9, 9, 25), cmap=DIVERGING)
         axis.set(title=label(name), xlabel=label("input_a"), ylabel=label("input_b"), aspect="equal")
         figure.colorbar(image, ax=axis, ticks=range(-9, 10, 3))
-    return described(figure, f"Two surfaces over two inputs from -3 to 3: {listed(ranges, '; ')}.")
+    return described(figure, say("Two surfaces over two inputs from -3 to 3: {each}.", each=listed(ranges, "; ")))
 
 
 def gated_line(gate_slope: float, gate_shift: float, up_slope: float, up_shift: float) -> Any:
@@ -63,7 +63,7 @@ def gated_line(gate_slope: float, gate_shift: float, up_slope: float, up_shift: 
     axis.legend(loc="upper center", ncols=3)
     passed = {label("gate"): gate, label("up"): up, label("passes"): gate * up}
     ends = listed((move(name, line.tolist()) for name, line in passed.items()), "; ")
-    return described(figure, f"One SwiGLU neuron over inputs from -4 to 4: {ends}.")
+    return described(figure, say("One SwiGLU neuron over inputs from -4 to 4: {lines}.", lines=ends))
 
 
 def learning(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
@@ -79,8 +79,8 @@ def learning(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
         axis.set(title=label(task), xlabel=label("step"), yscale="log")
     axes[0].set_ylabel(label("unexplained"))
     axes[0].legend()
-    tasks = listed((f"{label(task)}: {moves(lines)}" for task, lines in drawn.items()), "; ")
-    return described(figure, f"{label('unexplained')} over the steps, smoothed: {tasks}.")
+    tasks = listed((say("{what}: {each}", what=label(task), each=moves(lines)) for task, lines in drawn.items()), "; ")
+    return described(figure, say("{what} over the steps, smoothed: {lines}.", what=label("unexplained"), lines=tasks))
 
 
 def seeds(losses: Mapping[str, Sequence[float]]) -> Any:
@@ -93,9 +93,8 @@ def seeds(losses: Mapping[str, Sequence[float]]) -> Any:
     axis.set(xlabel=label("held_out_nats_per_letter"), ylim=(len(losses) - 0.5, -0.5))
     means = amounts({label(name): np.mean(values) for name, values in losses.items()})
     count = len(next(iter(losses.values())))
-    return described(
-        figure, f"{label('held_out_nats_per_letter')}, a dot for each of {count} seeds; the means: {means}."
-    )
+    return described(figure, say("{what}, a dot for each of {count} seeds; the means: {means}.",
+                                 what=label("held_out_nats_per_letter"), count=count, means=means))  # fmt: skip
 
 
 def gates(gate: Tensor, hidden: Tensor, relu: Tensor) -> Any:
@@ -116,9 +115,7 @@ def gates(gate: Tensor, hidden: Tensor, relu: Tensor) -> Any:
     axes[1].set(title=label("inside"), yscale="log", yticks=[])
     axes[1].legend()
     small = {name: float((values.abs() < 0.1).float().mean()) for values, name in ((relu, "relu"), (hidden, "swiglu"))}
-    near = listed(f"{share:.0%} for {label(name)}" for name, share in small.items())
-    return described(
-        figure,
-        f"Histograms: of the gates, {float((gate < 0).float().mean()):.0%} are below zero before the SiLU; of "
-        f"the values inside, within 0.1 of zero are {near}.",
-    )
+    near = listed(say("{share} for {name}", share=f"{share:.0%}", name=label(name)) for name, share in small.items())
+    words = say("Histograms: of the gates, {shut} are below zero before the SiLU; of the values inside, within 0.1 of "
+                "zero are {near}.", shut=f"{float((gate < 0).float().mean()):.0%}", near=near)  # fmt: skip
+    return described(figure, words)

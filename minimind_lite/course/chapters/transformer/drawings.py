@@ -17,6 +17,7 @@ from ...kit.drawings import (
     words,
 )  # fmt: skip
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts
 from ...kit.style import GREY, described, style
 
@@ -53,7 +54,8 @@ def block_to_scale(config: ModelConfig) -> Any:
     sizes = {name: rows * columns for name, (rows, columns, _) in found.items()}
     words(axis, 4.4, 0.18, label("block_total").format(total=sum(sizes.values()) / 1e6,
                                                       layers=config.num_hidden_layers), size=8.5)  # fmt: skip
-    return described(figure, f"The matrices of one block, drawn to scale; their parameters: {amounts(sizes)}.")
+    return described(figure, say("The matrices of one block, drawn to scale; their parameters: {sizes}.",
+                                 sizes=amounts(sizes)))  # fmt: skip
 
 
 @style()
@@ -71,8 +73,6 @@ def next_tokens(tokens: Sequence[str]) -> Any:
     for place in range(len(tokens) - 1):
         arrow(axis, (1.92 + place * side, 1.38), (1.92 + place * side, 0.8), GREY)
     words(axis, 4.4, 0.12, label("all_at_once"), FAINT)
-    return described(
-        figure,
-        f"The tokens {' '.join(tokens[:-1])} in a row, and below each of them what it has to predict, the next one: "
-        f"{' '.join(tokens[1:])}.",
-    )
+    return described(figure, say("The tokens {read} in a row, and below each of them what it has to predict, the next "
+                                 "one: {predicted}.", read=" ".join(tokens[:-1]),
+                                 predicted=" ".join(tokens[1:])))  # fmt: skip

@@ -8,6 +8,7 @@ from minimind_lite.config import ModelConfig
 from ...kit.curves import loss_curves
 from ...kit.drawings import arrow, box, rounded
 from ...kit.labels import label
+from ...kit.language import say
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, SKY, described, style, subplots
 
@@ -35,12 +36,11 @@ def block_diagram(config: ModelConfig) -> Any:
     head = label("same_matrix") if config.tie_word_embeddings else f"{config.hidden_size} × {config.vocab_size}"
     box(axis, 9.35, 0, 1.3, f"{label('output_head')}\n{head}", "#e8e8e8")
     axis.text(11.0, 0, label("logits"), va="center")
-    return described(
-        figure,
-        f"The decoder as a diagram: token ids, an embedding of {config.vocab_size} × {config.hidden_size}, "
-        f"{config.num_hidden_layers} blocks whose attention and SwiGLU each read the stream through a norm and add to "
-        f"it, a last norm, and the output head ({head}), which gives logits.",
-    )
+    words = say("The decoder as a diagram: token ids, an embedding of {vocabulary} × {width}, {blocks} blocks whose "
+                "attention and SwiGLU each read the stream through a norm and add to it, a last norm, and the output "
+                "head ({head}), which gives logits.", vocabulary=config.vocab_size, width=config.hidden_size,
+                blocks=config.num_hidden_layers, head=head)  # fmt: skip
+    return described(figure, words)
 
 
 def _branch(axis: Any, left: float, plus: float, name: str, colour: str) -> None:
@@ -61,14 +61,15 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], unit: str, divide_by: 
     figure, axis = subplots(width=8.4, height=0.9 + 0.42 * len(rows))
     _stack(axis, rows, divide_by)
     axis.set_xlabel(unit)
-    return described(figure, f"Stacked bars, {unit}: {_stack_words(rows, divide_by)}.")
+    return described(figure, say("Stacked bars, {unit}: {bars}.", unit=unit, bars=_stack_words(rows, divide_by)))
 
 
 def _stack_words(rows: Mapping[str, Mapping[str, float]], divide_by: float) -> str:
     """Each bar's total and parts, in words."""
     return listed(
-        (f"{name} {short(sum(parts.values()) / divide_by)} "
-         f"({amounts({part: size / divide_by for part, size in parts.items()})})" for name, parts in rows.items()), "; "
+        (say("{name} {total} ({parts})", name=name, total=short(sum(parts.values()) / divide_by),
+             parts=amounts({part: size / divide_by for part, size in parts.items()}))
+         for name, parts in rows.items()), "; "
     )  # fmt: skip
 
 
@@ -105,10 +106,9 @@ def stream_growth(depths: Sequence[int], sizes: Mapping[str, Sequence[float]], s
     axis.set_xlabel(label("blocks"))
     axis.set_ylabel(label("stream_rms"))
     axis.legend()
-    return described(
-        figure,
-        f"{label('stream_rms')} for {depths[0]} to {depths[-1]} blocks, starting from {short(start)}: {moves(sizes)}.",
-    )
+    words = say("{what} for {first} to {last} blocks, starting from {start}: {lines}.", what=label("stream_rms"),
+                first=depths[0], last=depths[-1], start=short(start), lines=moves(sizes))  # fmt: skip
+    return described(figure, words)
 
 
 @style()
@@ -121,8 +121,7 @@ def explorer(parameters: Mapping[str, int], memory: Mapping[str, float], title: 
     axes[1].set_xlabel(label("mebibytes"))
     figure.suptitle(title, fontsize=11)
     below = _stack_words({label("training_memory"): memory}, 2**20)
-    return described(
-        figure,
-        f"Two stacked bars of one model, {label('million_parameters')}: "
-        f"{_stack_words({label('parameters'): parameters}, 1e6)}; {label('mebibytes')}: {below}.",
-    )
+    words = say("Two stacked bars of one model, {millions}: {above}; {mebibytes}: {below}.",
+                millions=label("million_parameters"), above=_stack_words({label("parameters"): parameters}, 1e6),
+                mebibytes=label("mebibytes"), below=below)  # fmt: skip
+    return described(figure, words)
