@@ -1,6 +1,13 @@
-"""What pytest prints at the end: how many planted mistakes each check of the exercises has caught."""
+"""What pytest prints at the end: how many planted mistakes each check of the exercises has caught.
+
+Whatever language this machine speaks, the commands speak English in the tests.
+"""
+
+import os
 
 import pytest
+
+os.environ["LANGUAGE"] = "en"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -373,6 +373,30 @@ def minimind(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.parametrize(
+    ("system", "options", "source"),
+    [("zh_CN", [], "modelscope"), ("en", [], "huggingface"), ("zh_CN", ["--source", "huggingface"], "huggingface"),
+     ("en", ["--source", "modelscope"], "modelscope")],
+)  # fmt: skip
+def test_a_chinese_system_downloads_from_modelscope_unless_told_otherwise(
+    system: str, options: list[str], source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGUAGE", system)
+    code, text = minimind("download", "pretrain_hq", "--into", tmp_path, *options)
+    assert code == 0 and f"as {source} states it" in text
+
+
+def test_benchmarks_come_from_hugging_face_on_a_chinese_system_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources: list[str] = []
+    monkeypatch.setenv("LANGUAGE", "zh_CN")
+    monkeypatch.setattr("minimind_lite.data.benchmark_files.download_benchmarks",
+                        lambda names, into, *, source, revision: sources.append(source) or [])  # fmt: skip
+    assert minimind("download", "ceval", "--into", tmp_path) == (0, "")
+    assert sources == ["huggingface"]
+
+
 def test_the_command_says_what_came_and_what_comes_next(tmp_path: Path) -> None:
     code, text = minimind("download", "pretrain_hq", "--into", tmp_path)
     assert code == 0, text

@@ -1,5 +1,6 @@
 """What all `minimind` commands share: how they are created and how they report errors."""
 
+import locale
 import math
 import os
 import re
@@ -51,6 +52,18 @@ def model_folder(path: Path) -> Iterator[Path]:
 
     with as_folder(path) as folder:
         yield folder
+
+
+def system_language() -> str:
+    """ "zh" where the system speaks Chinese, else "en"; where it is stated, in the order of gettext."""
+    variables = (os.environ.get(name) for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
+    stated = next(filter(None, variables), None) or locale.getlocale()[0] or ""
+    return "zh" if stated.lower().startswith(("zh", "chinese")) else "en"  # Windows: "Chinese (Simplified)_China"
+
+
+def or_system_language(value: str) -> str:
+    """The callback of an option for a language: what the system speaks, where none was chosen."""
+    return value or system_language()
 
 
 def finite(value: float) -> float:

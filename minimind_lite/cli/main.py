@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from minimind_lite.cli.clean import clean
-from minimind_lite.cli.common import clean_errors, model_folder, new_app
+from minimind_lite.cli.common import clean_errors, model_folder, new_app, system_language
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
 from minimind_lite.cli.formats import export_app, import_model
@@ -127,7 +127,13 @@ def download(
     names: Annotated[
         list[str] | None, typer.Argument(help="Published files, or benchmarks: ceval, arc …; --list shows them.")
     ] = None,
-    source: Annotated[str, typer.Option(help="huggingface or modelscope.")] = "huggingface",
+    source: Annotated[
+        str,
+        typer.Option(
+            help="huggingface or modelscope; benchmarks are on huggingface only.",
+            show_default="modelscope where the system's language is Chinese, else huggingface",
+        ),
+    ] = "",
     into: Annotated[Path | None, typer.Option(help="A folder; default: data in the repository.")] = None,
     revision: Annotated[str, typer.Option(help="A branch or commit of the repository; default: the newest.")] = "",
     show: Annotated[bool, typer.Option("--list", help="Show what there is, and what is here.")] = False,
@@ -147,7 +153,8 @@ def download(
     files = [name for name in names if name not in benchmarks]
     published_files(files)  # an unknown name is refused before anything is fetched
     if benchmarks:
-        for line in download_benchmarks(benchmarks, folder, source=source, revision=revision):
+        for line in download_benchmarks(benchmarks, folder, source=source or "huggingface", revision=revision):
             typer.echo(line)
+    source = source or ("modelscope" if system_language() == "zh" else "huggingface")
     for line in download_all(files, folder, source=source, revision=revision) if files else ():
         typer.echo(line)

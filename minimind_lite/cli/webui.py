@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from minimind_lite.cli.common import clean_errors
+from minimind_lite.cli.common import clean_errors, or_system_language
 from minimind_lite.cli.serve import KEYS_VARIABLE, load_served, read_keys
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ def webui(
     api_key_file: Annotated[
         Path | None, typer.Option(help=f"Keys of visitors, one a line; or in the variable {KEYS_VARIABLE}, by commas.")
     ] = None,
-    language: Annotated[str, typer.Option(help="The page's first language: en or zh.")] = "en",
+    language: Annotated[
+        str,
+        typer.Option(
+            callback=or_system_language, show_default="the system's", help="The page's first language: en or zh."
+        ),
+    ] = "",
     quantize: Annotated[bool, typer.Option(help="Multiply in 8 bits, on the CPU: faster, less exact.")] = False,
 ) -> None:
     """Chat in the browser: branches, probabilities of tokens, two models side by side; stop with Ctrl-C."""
