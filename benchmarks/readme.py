@@ -46,9 +46,15 @@ def title(chapter: str, folder: str = "notebooks") -> str:
     return re.sub(r"^(chapter\s+)?\d+b?\s*[.:·—-]*\s*", "", first, flags=re.I)
 
 
-def builds(chapter: str) -> str:
+def builds(chapter: str, folder: str = "notebooks") -> str:
     """The part of the library that a chapter builds, as its settings say."""
-    return str(getattr(chapter_part(chapter.partition("_")[2], "settings"), "BUILDS", ""))
+    part = str(getattr(chapter_part(chapter.partition("_")[2], "settings"), "BUILDS", ""))
+    if folder == "notebooks":
+        return part
+    return BUILDS_ZH.get(part) or re.sub(r"(.+) in (`.+`)", r"\2 里的 \1", part)
+
+
+BUILDS_ZH = {"the whole pipeline, at toy size": "整条流水线，玩具大小"}
 
 
 HEADS = {"notebooks": ("chapter", "builds", "minutes", "all"), "notebooks/zh": ("章", "建成什么", "分钟", "合计")}
@@ -61,7 +67,7 @@ def chapters_block(course: dict[str, Any], folder: str = "notebooks") -> str:
     for row in course["chapters"]:
         name, minutes = row["name"], row["seconds"] / 60
         link = f"[{title(name, folder)}]({folder}/{name}.ipynb)"
-        lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name)} | {minutes:.1f} |")
+        lines.append(f"| {name.partition('_')[0]} | {link} | {builds(name, folder)} | {minutes:.1f} |")
     return "\n".join([*lines, f"| | **{total}** | | **{course['total_seconds'] / 60:.1f}** |"])
 
 
