@@ -131,6 +131,7 @@ def test_values_are_filled_in_and_braces_without_values_stay(chinese: None) -> N
     assert language.say("") == ""
     assert language.say("{name} falls from {first} to {last}", name="float16", first=9, last=1) == "float16 从 9 降到 1"
     assert language.spaced("原样 从 1") == "原样从 1"
+    assert language.spaced("最低的是β，β是 0.1，τ = 1") == "最低的是 β，β 是 0.1，τ = 1"
 
 
 def test_an_unknown_language_names_the_known_ones(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ LOCALE = Path(__file__).parents[1] / "locale"
 DOMAIN = "course"
 
 HAN = r"[\u3400-\u9fff]"
+LETTER = r"A-Za-z0-9\u0370-\u03ff"  # Latin and Greek, inside of brackets
 _current = "en"
 
 
@@ -69,12 +70,12 @@ def say(message: str, **values: Any) -> str:
 
 
 def spaced(text: str) -> str:
-    """Chinese as it is set: a space between it and Latin letters or digits, none between two Chinese characters.
+    """Chinese as it is set: a space between it and Latin or Greek letters or digits, none between Chinese characters.
 
     Values and sentences meet in many ways: "float16" + "从 1 升到 9" becomes "float16 从 1 升到 9".
     """
     text = re.sub(rf"(?<={HAN}) (?={HAN})", "", text)
-    return re.sub(rf"(?<={HAN})(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%])(?={HAN})", " ", text)
+    return re.sub(rf"(?<={HAN})(?=[{LETTER}])|(?<=[{LETTER}%])(?={HAN})", " ", text)
 
 
 def say_key(key: str, message: str) -> str:
