@@ -197,7 +197,7 @@ def spaced(text: str) -> str:
 plant(
     checks.check_leaks,
     mistakes=[
-        (lambda t, q: found(t, q, str, inside), "in capitals"),
+        (lambda t, q: found(t, q, str, inside), "all in capital letters"),
         (lambda t, q: found(t, q, str.lower, inside), "with other spaces"),
         (lambda t, q: found(t, q, spaced, inside), "with other punctuation"),
         (lambda t, q: found(t, q, only_letters, str.__eq__), "in the middle"),

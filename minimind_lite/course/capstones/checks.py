@@ -224,7 +224,8 @@ def check_leaks(task: Task) -> str:
     got = task.call(training, questions)
     task.that(isinstance(got, (list, tuple)) and len(got) == 12, "return one True or False for each question")
     for place, why in enumerate((
-        "word for word", "in capitals", "with other spaces", "with other punctuation", "in the middle of a longer text",
+        "word for word", "all in capital letters", "with other spaces", "with other punctuation",
+        "in the middle of a longer text",
     )):  # fmt: skip
         task.that(
             got[place],
