@@ -44,6 +44,17 @@ def _use_utf8() -> None:
         as_utf8(stream)
 
 
+def system_language() -> str:
+    """ "zh" where the system's locale is Chinese, else "en": the first of LC_ALL, LC_MESSAGES and LANG that is set."""
+    chosen = next((one for one in map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG")) if one), "")
+    return "zh" if chosen.lower().startswith("zh") else "en"
+
+
+def nearest_hub() -> str:
+    """The hub that ``download`` asks where none is named: ModelScope where the system speaks Chinese."""
+    return {"zh": "modelscope", "en": "huggingface"}[system_language()]
+
+
 @contextmanager
 def model_folder(path: Path) -> Iterator[Path]:
     """A model's folder: ``path``, or, if that is a published MiniMind model, one that lasts as long as the command."""

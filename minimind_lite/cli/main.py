@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from minimind_lite.cli.clean import clean
-from minimind_lite.cli.common import clean_errors, model_folder, new_app
+from minimind_lite.cli.common import clean_errors, model_folder, nearest_hub, new_app
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
 from minimind_lite.cli.formats import export_app, import_model
@@ -127,7 +127,9 @@ def download(
     names: Annotated[
         list[str] | None, typer.Argument(help="Published files, or benchmarks: ceval, arc …; --list shows them.")
     ] = None,
-    source: Annotated[str, typer.Option(help="huggingface or modelscope.")] = "huggingface",
+    source: Annotated[
+        str, typer.Option(help="huggingface or modelscope; default: huggingface, in a Chinese locale modelscope.")
+    ] = "",
     into: Annotated[Path | None, typer.Option(help="A folder; default: data in the repository.")] = None,
     revision: Annotated[str, typer.Option(help="A branch or commit of the repository; default: the newest.")] = "",
     show: Annotated[bool, typer.Option("--list", help="Show what there is, and what is here.")] = False,
@@ -137,7 +139,7 @@ def download(
     from minimind_lite.data.download import download_all
     from minimind_lite.data.published import data_folder, published_files, published_table
 
-    folder = into or data_folder()
+    folder, source = into or data_folder(), source or nearest_hub()
     if show:
         typer.echo(f"{published_table(folder)}\nbenchmarks: {', '.join(downloadable())} (minimind eval --list)")
         return
