@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-os.environ["LANGUAGE"] = "en"
+os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

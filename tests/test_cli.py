@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from minimind_lite.cli import app
-from minimind_lite.cli.common import clean_errors, system_language
+from minimind_lite.cli.common import clean_errors
 from minimind_lite.cli.train import HELP, stage_settings
 from minimind_lite.config import ConfigError
 from minimind_lite.files import repository_root
@@ -243,50 +243,3 @@ def test_a_vocabulary_that_a_token_store_cannot_hold_is_refused(tmp_path: Path) 
     assert done.exit_code == 1
     assert "vocab_size 1000000000 is too large" in done.output and "65,536" in done.output
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("stated", "spoken"),
-    [
-        ({"LANG": "zh_CN.UTF-8"}, "zh"),
-        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
-        ({"LANG": "en_GB.UTF-8", "LANGUAGE": "zh:en"}, "zh"),
-        ({"LANG": "de_DE.UTF-8", "LC_MESSAGES": ""}, "en"),
-        ({"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_US.UTF-8"}, "en"),
-    ],
-)
-def test_the_language_is_what_the_system_speaks(
-    stated: dict[str, str], spoken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in stated.items():
-        monkeypatch.setenv(name, value)
-    assert system_language() == spoken
-
-
-@pytest.mark.parametrize(
-    ("said", "spoken"), [("Chinese (Simplified)_China", "zh"), ("English_Ireland", "en"), (None, "en")]
-)
-def test_where_no_variable_states_a_language_the_system_is_asked(
-    said: str | None, spoken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("locale.getlocale", lambda: (said, None))
-    assert system_language() == spoken
-
-
-@pytest.mark.parametrize(
-    ("system", "options", "edition"),
-    [("zh_CN", [], "zh"), ("en", [], "en"), ("zh_CN", ["--language", "en"], "en"), ("en", ["--language", "zh"], "zh")],
-)
-def test_the_course_runs_in_the_language_of_the_system_unless_another_is_chosen(
-    system: str, options: list[str], edition: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setenv("LANGUAGE", system)
-    monkeypatch.setattr("minimind_lite.course.runner.plan.check_language", lambda name: asked.append(name) or name)
-    code, text = minimind("course", "status", "--output-dir", tmp_path, *options)
-    assert code == 0, text
-    assert set(asked) == {edition}

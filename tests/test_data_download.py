@@ -381,7 +381,7 @@ def minimind(*arguments: object) -> tuple[int, str]:
 def test_a_chinese_system_downloads_from_modelscope_unless_told_otherwise(
     system: str, options: list[str], source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LANGUAGE", system)
+    monkeypatch.setenv("LC_ALL", system)
     code, text = minimind("download", "pretrain_hq", "--into", tmp_path, *options)
     assert code == 0 and f"as {source} states it" in text
 
@@ -390,7 +390,7 @@ def test_benchmarks_come_from_hugging_face_on_a_chinese_system_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources: list[str] = []
-    monkeypatch.setenv("LANGUAGE", "zh_CN")
+    monkeypatch.setenv("LC_ALL", "zh_CN")
     monkeypatch.setattr("minimind_lite.data.benchmark_files.download_benchmarks",
                         lambda names, into, *, source, revision: sources.append(source) or [])  # fmt: skip
     assert minimind("download", "ceval", "--into", tmp_path) == (0, "")

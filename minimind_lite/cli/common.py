@@ -45,6 +45,20 @@ def _use_utf8() -> None:
         as_utf8(stream)
 
 
+def system_language() -> str:
+    """ "zh" where the system's locale is Chinese, else "en": the first of LC_ALL, LC_MESSAGES and LANG that is set.
+
+    Where none is, as on Windows, the system is asked; it may answer "Chinese (Simplified)_China".
+    """
+    chosen = next((one for one in map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG")) if one), "")
+    return "zh" if (chosen or locale.getlocale()[0] or "").lower().startswith(("zh", "chinese")) else "en"
+
+
+def nearest_hub() -> str:
+    """The hub that ``download`` asks where none is named: ModelScope where the system speaks Chinese."""
+    return {"zh": "modelscope", "en": "huggingface"}[system_language()]
+
+
 @contextmanager
 def model_folder(path: Path) -> Iterator[Path]:
     """A model's folder: ``path``, or, if that is a published MiniMind model, one that lasts as long as the command."""
@@ -52,18 +66,6 @@ def model_folder(path: Path) -> Iterator[Path]:
 
     with as_folder(path) as folder:
         yield folder
-
-
-def system_language() -> str:
-    """ "zh" where the system speaks Chinese, else "en"; where it is stated, in the order of gettext."""
-    variables = (os.environ.get(name) for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
-    stated = next(filter(None, variables), None) or locale.getlocale()[0] or ""
-    return "zh" if stated.lower().startswith(("zh", "chinese")) else "en"  # Windows: "Chinese (Simplified)_China"
-
-
-def or_system_language(value: str) -> str:
-    """The callback of an option for a language: what the system speaks, where none was chosen."""
-    return value or system_language()
 
 
 def finite(value: float) -> float:

@@ -5,19 +5,16 @@ from typing import Annotated
 
 import typer
 
-from minimind_lite.cli.common import clean_errors, finite, new_app, or_system_language
+from minimind_lite.cli.common import clean_errors, finite, new_app, system_language
 from minimind_lite.cli.train import Changes
 
 course_app = new_app("Run the chapters, see your progress, keep them current. Example: minimind course run --to 03")
 
 Output = Annotated[str, typer.Option("--output-dir", help="Where artifacts go; relative to the repository.")]
-SystemLanguage = Annotated[
-    str,
-    typer.Option(
-        "--language", metavar="en|zh", callback=or_system_language, show_default="the system's language",
-        help="The edition: English or Chinese.",
-    ),
-]  # fmt: skip
+Language = Annotated[str, typer.Option(metavar="en|zh", help="The edition: English or Chinese.")]
+Spoken = Annotated[
+    str, typer.Option("--language", metavar="en|zh", help="The edition; default: Chinese in a Chinese locale.")
+]
 Profile = Annotated[str, typer.Option(help="quick, colab or full.")]
 
 
@@ -37,7 +34,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", metavar="NN", help="The last chapter.")] = None,
     changes: Changes = None,
     output_dir: Output = "build/course/artifacts",
-    language: SystemLanguage = "",
+    language: Spoken = "",
     force: Annotated[bool, typer.Option("--force", help="Rerun finished chapters.")] = False,
     max_steps: Annotated[
         int, typer.Option(min=0, help="Rehearse: at most N steps a stage, artifacts in build/rehearsal.", metavar="N")
@@ -53,7 +50,7 @@ def run(
     from minimind_lite.course.runner.plan import make_plan
 
     with at_most(max_steps):
-        plan = make_plan(profile, first, last, changes or (), output_dir, language=language)
+        plan = make_plan(profile, first, last, changes or (), output_dir, language=language or system_language())
         if dry_run:
             show_plan(plan)
             return
@@ -80,12 +77,12 @@ def costs(
 
 @course_app.command(epilog="Example: minimind course status")
 @clean_errors
-def status(output_dir: Output = "build/course/artifacts", language: SystemLanguage = "") -> None:
+def status(output_dir: Output = "build/course/artifacts", language: Spoken = "") -> None:
     """Show whether each chapter is done, stale (its inputs changed), failed or missing."""
     from minimind_lite.course.runner.command import show_status
     from minimind_lite.course.runner.plan import make_plan
 
-    show_status(make_plan(output_dir=output_dir, language=language))
+    show_status(make_plan(output_dir=output_dir, language=language or system_language()))
 
 
 @course_app.command(epilog="Example: minimind course refresh 08 10")
@@ -94,7 +91,7 @@ def refresh(
     chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
     run: Annotated[bool, typer.Option(help="Execute them; --no-run only stamps and cleans.")] = True,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
-    language: Annotated[str, typer.Option(metavar="en|zh", help="The edition: English or Chinese.")] = "en",
+    language: Language = "en",
 ) -> None:
     """Execute chapters with the quick profile, clean their outputs, stamp setup cell, badge and ids, and save them."""
     from minimind_lite.course.notebooks.files import chapters_in

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from minimind_lite.cli.clean import clean
-from minimind_lite.cli.common import clean_errors, model_folder, new_app, system_language
+from minimind_lite.cli.common import clean_errors, model_folder, nearest_hub, new_app
 from minimind_lite.cli.course import course_app, grade
 from minimind_lite.cli.evaluate import evaluate
 from minimind_lite.cli.formats import export_app, import_model
@@ -129,10 +129,7 @@ def download(
     ] = None,
     source: Annotated[
         str,
-        typer.Option(
-            help="huggingface or modelscope; benchmarks are on huggingface only.",
-            show_default="modelscope where the system's language is Chinese, else huggingface",
-        ),
+        typer.Option(help="huggingface or modelscope; default: huggingface, for files in a Chinese locale modelscope."),
     ] = "",
     into: Annotated[Path | None, typer.Option(help="A folder; default: data in the repository.")] = None,
     revision: Annotated[str, typer.Option(help="A branch or commit of the repository; default: the newest.")] = "",
@@ -155,6 +152,6 @@ def download(
     if benchmarks:
         for line in download_benchmarks(benchmarks, folder, source=source or "huggingface", revision=revision):
             typer.echo(line)
-    source = source or ("modelscope" if system_language() == "zh" else "huggingface")
+    source = source or nearest_hub()
     for line in download_all(files, folder, source=source, revision=revision) if files else ():
         typer.echo(line)

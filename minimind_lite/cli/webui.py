@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from minimind_lite.cli.common import clean_errors, or_system_language
+from minimind_lite.cli.common import clean_errors, system_language
 from minimind_lite.cli.serve import KEYS_VARIABLE, load_served, read_keys
 
 if TYPE_CHECKING:
@@ -33,10 +33,7 @@ def webui(
         Path | None, typer.Option(help=f"Keys of visitors, one a line; or in the variable {KEYS_VARIABLE}, by commas.")
     ] = None,
     language: Annotated[
-        str,
-        typer.Option(
-            callback=or_system_language, show_default="the system's", help="The page's first language: en or zh."
-        ),
+        str, typer.Option(help="The page's first language: en or zh; default: Chinese in a Chinese locale.")
     ] = "",
     quantize: Annotated[bool, typer.Option(help="Multiply in 8 bits, on the CPU: faster, less exact.")] = False,
 ) -> None:
@@ -48,6 +45,7 @@ def webui(
     from minimind_lite.serving.page.options import PageOptions
     from minimind_lite.serving.run import RunningServer
 
+    language = language or system_language()
     if language not in ("en", "zh"):
         raise typer.BadParameter(f"--language {language!r} must be en or zh")
     keys = Keys.of(read_keys(api_key_file))

@@ -8,6 +8,7 @@ from minimind_lite.data.published import DATA_FOLDER, DATA_VARIABLE, PUBLISHED, 
 from minimind_lite.files import repository_root
 
 from .errors import CourseError
+from .language import language
 from .profiles import is_smoke
 
 # The published files, by role; held-out items always come from the samples, so that figures can be compared.
@@ -45,10 +46,11 @@ def require_data(roles: Sequence[str], profile: str) -> None:
     missing = [file for file in published_files_of(roles) if not (folder / file.name).is_file()]
     if missing:
         files = ", ".join(f"{folder.name}/{file.name} ({in_bytes(file.size)})" for file in missing)
+        hub = " --source modelscope" if language() == "zh" else ""  # the nearer one
         raise CourseError(
             f'profile "full" trains on the published data, and of it these files are not there: {files}. Download them '
-            f"with: minimind data download {' '.join(file.name for file in missing)}; put them there by hand; or use "
-            'profile="quick", which needs no download'
+            f"with: minimind data download {' '.join(file.name for file in missing)}{hub}; put them there by hand; or "
+            'use profile="quick", which needs no download'
         )
 
 
