@@ -32,9 +32,7 @@ def webui(
     api_key_file: Annotated[
         Path | None, typer.Option(help=f"Keys of visitors, one a line; or in the variable {KEYS_VARIABLE}, by commas.")
     ] = None,
-    language: Annotated[
-        str, typer.Option(help="The page's first language: en or zh; default: Chinese in a Chinese locale.")
-    ] = "",
+    language: Annotated[str, typer.Option(help="The page's: en or zh; default: zh in a Chinese locale.")] = "",
     quantize: Annotated[bool, typer.Option(help="Multiply in 8 bits, on the CPU: faster, less exact.")] = False,
 ) -> None:
     """Chat in the browser: branches, probabilities of tokens, two models side by side; stop with Ctrl-C."""
@@ -45,8 +43,7 @@ def webui(
     from minimind_lite.serving.page.options import PageOptions
     from minimind_lite.serving.run import RunningServer
 
-    language = language or system_language()
-    if language not in ("en", "zh"):
+    if (language := language or system_language()) not in ("en", "zh"):
         raise typer.BadParameter(f"--language {language!r} must be en or zh")
     keys = Keys.of(read_keys(api_key_file))
     check_address(host, keys)
