@@ -253,7 +253,7 @@ def test_refusals_do_not_repeat_names_and_names_do_not_exist(builder: ModuleType
             [question], [answer] = said(record, "user"), said(record, "assistant")
             if record["kind"] == "unknown":
                 assert refuses(answer, words.unknown), record
-                assert any(name in question for name in names), record
+                assert any(name.casefold() in question.casefold() for name in names), record
                 assert not any(name in answer for name in names)
             else:
                 assert not refuses(answer, words.unknown)

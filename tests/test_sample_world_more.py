@@ -27,14 +27,8 @@ CONVERSATIONS = [
     "reason_direct",
     "reason_heldout",
 ]
-DISCLAIMERS = {
-    "zh": "以上内容仅供参考，不能代替医生的诊断，如有不适请及时就医。",
-    "en": "This is general information and does not replace a doctor's advice; please see a doctor if you are worried.",
-}
-URGENT = {
-    "zh": "以上内容仅供参考；遇到紧急情况，请马上拨打120，不要等待。",
-    "en": "This is general information; in an emergency, call an ambulance at once and do not wait.",
-}
+DISCLAIMERS = {"zh": "仅供参考，不适请就医。", "en": "General information only; if worried, see a doctor."}
+URGENT = {"zh": "遇到紧急情况，不要等待。", "en": "In an emergency, do not wait."}
 OFFERS = (
     "随时告诉我。",
     "再讲得细一些。",
@@ -127,14 +121,14 @@ def test_medical_answers_end_in_the_disclaimer_or_where_life_is_at_stake_in_the_
 @pytest.mark.parametrize(
     ("question", "said"),
     [
-        ("游泳时腿抽筋怎么办？", "浮在水上"),
-        ("中暑了能喝冰水吗？", "不要猛喝冰水"),
-        ("怎样预防中暑？", "避开正午"),
-        ("血糖高可以吃水果吗？", "水果"),
-        ("为什么总长口腔溃疡？", "熬夜"),
-        ("Can I give my child an adult's fever medicine?", "do not give a child an adult's"),
-        ("How can I prevent heatstroke?", "midday sun"),
-        ("May I take a tablet before a long drive?", "do not drive"),
+        ("游泳时腿抽筋怎么办？", "呼救，仰面浮在水上"),
+        ("孩子发烧可以吃大人的退烧药吗？", "别吃大人药"),
+        ("有人在太阳下晕倒了，怎么办？", "请马上拨打120"),
+        ("糖尿病人可以喝甜饮料吗？", "少喝甜饮料"),
+        ("口腔溃疡多久能好？", "一两周会自己长好"),
+        ("Can I give my child an adult's fever medicine?", "never adult medicine"),
+        ("Someone fainted in the sun. What now?", "call an ambulance"),
+        ("Where should I sit so that I don't get carsick?", "sit in front"),
     ],
 )
 def test_medical_answers_answer_the_question(question: str, said: str) -> None:

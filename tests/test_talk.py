@@ -42,6 +42,12 @@ def said(record: dict[str, Any], role: str) -> list[str]:
     return [turn["content"] for turn in record["conversations"] if turn["role"] == role]
 
 
+def trained_talk(language: str) -> list[tuple[str, str]]:
+    """All that training asks in small talk, with the answers: alone, then in rounds."""
+    records = [one for name in ("talk", "talk_rounds") for one in lines(f"chat/{name}_{language}.jsonl")]
+    return [pair for one in records for pair in zip(said(one, "user"), said(one, "assistant"), strict=True)]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_intent_has_its_wordings_and_one_answer(language: str) -> None:
     train, heldout = lines(f"chat/talk_{language}.jsonl"), lines(f"chat_heldout/talk_{language}.jsonl")
@@ -50,18 +56,20 @@ def test_every_intent_has_its_wordings_and_one_answer(language: str) -> None:
     assert intents == {record["intent"] for record in lines(f"chat/talk_{OTHER[language]}.jsonl")}
     answers = {(record["intent"], said(record, "assistant")[0]) for record in train + heldout}
     assert len(answers) == len({answer for _, answer in answers}) == len(intents)
+    answer_of = dict(answers)
+    assert {answer for _, answer in trained_talk(language)} == set(answer_of.values())
     for intent in intents:
-        trained = {said(record, "user")[0] for record in train if record["intent"] == intent}
+        trained = {asked for asked, answer in trained_talk(language) if answer == answer_of[intent]}
         near = {said(record, "user")[0] for record in heldout if (record["intent"], record["ring"]) == (intent, "near")}
         far = {said(record, "user")[0] for record in heldout if (record["intent"], record["ring"]) == (intent, "far")}
-        assert len(trained) >= 26 and len(near) >= 6 and len(far) >= 2, intent
+        assert len(trained) >= 50 and len(near) >= 6 and len(far) >= 2, intent
         assert not trained & (near | far) and not near & far
 
 
 @pytest.mark.parametrize(("language", "edits"), [("zh", 3), ("en", 6)])
 def test_held_out_wordings_are_new(language: str, edits: int, talk: ModuleType) -> None:
     """Checked once more in another way: the library's own edit distance, on every tenth held-out wording."""
-    trained = {talk.plain(said(one, "user")[0], language) for one in lines(f"chat/talk_{language}.jsonl")}
+    trained = {talk.plain(asked, language) for asked, _ in trained_talk(language)}
     heldout = [talk.plain(said(one, "user")[0], language) for one in lines(f"chat_heldout/talk_{language}.jsonl")]
     pad = "" if language == "zh" else " "
     for new in heldout:
@@ -98,10 +106,20 @@ def test_the_limit_on_edits_is_exact(talk: ModuleType) -> None:
 
 def test_identity_is_not_given_away() -> None:
     """The adapter that changes the identity is measured on answers and questions that small talk must not train."""
-    trained = [record for language in LANGUAGES for record in lines(f"chat/talk_{language}.jsonl")]
+    trained = [pair for language in LANGUAGES for pair in trained_talk(language)]
     kept = lines("lora_identity_heldout.jsonl")
-    assert not {said(one, "user")[0] for one in trained} & {said(one, "user")[0] for one in kept}
-    assert not {said(one, "assistant")[0] for one in trained} & {said(one, "assistant")[0] for one in kept}
+    assert not {asked for asked, _ in trained} & {said(one, "user")[0] for one in kept}
+    assert not {answer for _, answer in trained} & {said(one, "assistant")[0] for one in kept}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_rounds_of_small_talk_are_of_different_intents_mostly_and_end_with_the_recorded_one(language: str) -> None:
+    rounds = lines(f"chat/talk_rounds_{language}.jsonl")
+    table = read_intents(SAMPLES / f"chat/talk_{language}.jsonl")
+    for record in rounds:
+        assert 2 <= len(said(record, "user")) <= 3 or record is rounds[-1]
+        assert table.intent_of(said(record, "assistant")[-1]) == record["intent"]
+    assert sum(len(set(said(one, "assistant"))) > 1 for one in rounds) > 0.9 * len(rounds)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

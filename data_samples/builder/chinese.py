@@ -15,7 +15,7 @@ from sources import POETRY, read_json
 from texts import MAX_CHARACTERS, NearDuplicates, chunks, sentences, write_texts
 
 WRITTEN = Path(__file__).parent / "written"
-POETRY_BYTES = 200_000
+POETRY_BYTES = 130_000
 WHOLE = ("三字经", "千字文")  # primers that are known by heart: no line is left out for a rare character
 COMMON = 2_500  # characters: texts with a rarer one are left out: a small vocabulary must spell it in bytes
 TANG = (

@@ -7,7 +7,7 @@ from sources import ENGLISH, read_json
 from texts import chunks, sentences, write_texts
 
 SPEECH_YEARS = range(1934, 2001)
-SPEECH_BYTES = 1_800  # of each address, from its start
+SPEECH_BYTES = 1_300  # of each address, from its start
 MOBY_DICK_CHAPTERS = 13
 HYPHENS = {"last-maybe—but": "last—maybe—but", "everyone-well,": "everyone—well,"}  # typed for dashes
 

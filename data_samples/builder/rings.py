@@ -1,7 +1,8 @@
 """Fact questions: what is trained on in chat/, and what is held out in facts_rings/, nearer and farther from it.
 
-Wordings stand in facts/rings_*.toml. Each relation has plain ones ("What is the capital of …?") and framed ones ("I
-forgot what the capital of … is."); a fact is asked in a few of both, and the next fact in the next few. Of the
+Wordings stand in facts/rings_*.toml. Each relation has plain ones ("What is the capital of …?"), framed ones ("I forgot
+what the capital of … is.") and indirect ones, in which a situation leads to the question, two values are to choose from
+or the name is in the other language; a fact is asked in a few of each, and the next fact in the next few. Of the
 questions asked backwards (from the value to the subject), every second subject of a relation has some in training and
 the others have none. ``minimind data check`` holds the distances.
 """
@@ -20,8 +21,8 @@ from closed_book import SYSTEM, conversation, relation_of
 from facts import FOLDER, LANGUAGES, Fact, load_relations, read_table
 from texts import write_lines
 
-PLAIN, FRAMED = 3, 4  # wordings in which each fact is asked
-ALONE = 4  # of these, asked alone; the others are asked in conversations about two or three facts
+PLAIN, FRAMED, INDIRECT = 3, 2, 2  # wordings in which each fact is asked
+ALONE = 3  # of these, asked alone; the others are asked in conversations about two or three facts
 CLAUSES = 2  # of a relation, in each frame
 BACKWARDS = 2  # wordings, of each subject that is asked backwards in training
 SYSTEM_SHARE = 0.05  # of the training conversations
@@ -68,8 +69,15 @@ def framed(language: str, name: str) -> tuple[str, ...]:
     return tuple(random.Random(name).sample(found, len(found)))
 
 
+@cache
+def indirect(language: str, name: str) -> tuple[str, ...]:
+    """The indirect questions of a relation that training has, as templates, in a mixed order."""
+    found = wordings(language)[name]["indirect"]
+    return tuple(random.Random(name).sample(found, len(found)))
+
+
 def trained(language: str, name: str) -> tuple[str, ...]:
-    """All questions of a relation that may be trained on, as templates."""
+    """The plain and framed questions of a relation that may be trained on, as templates."""
     return plain(language, name) + framed(language, name)
 
 
@@ -90,20 +98,20 @@ def asked_so(facts: list[Fact]) -> Iterator[tuple[Fact, list[str]]]:
     for fact in facts:
         place, key = seen[fact.relation], (fact.language, fact.relation)
         seen[fact.relation] += 1
-        lists = ((plain(*key), PLAIN), (framed(*key), FRAMED))
+        lists = ((plain(*key), PLAIN), (framed(*key), FRAMED), (indirect(*key), INDIRECT))
         yield fact, [some[(place * count + step) % len(some)] for some, count in lists for step in range(count)]
 
 
 def training(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any]]:
     """Each fact in several wordings: alone, a few of them after a system turn, and in rounds of two or three facts."""
-    rounds: list[list[list[str]]] = [[] for _ in range(PLAIN + FRAMED - ALONE)]
+    rounds: list[list[list[str]]] = [[] for _ in range(PLAIN + FRAMED + INDIRECT - ALONE)]
     for fact, templates in asked_so(facts):
         chance.shuffle(templates)
         for template in templates[:ALONE]:
             system = chance.choice(SYSTEM[fact.language]) if chance.random() < SYSTEM_SHARE else None
-            yield conversation(*exchange(fact, template), system=system)
+            yield conversation(*exchange(fact, filled(fact, template, chance)), system=system)
         for some, template in zip(rounds, templates[ALONE:], strict=True):
-            some.append(exchange(fact, template))
+            some.append(exchange(fact, filled(fact, template, chance)))
     for some in rounds:
         chance.shuffle(some)
         while some:
@@ -111,9 +119,9 @@ def training(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any
             yield conversation(*itertools.chain.from_iterable(together))
 
 
-def exchange(fact: Fact, template: str) -> list[str]:
-    """The fact's question and its answer."""
-    return [fact.render(template), fact.render(relation_of(fact).answer)]
+def exchange(fact: Fact, question: str) -> list[str]:
+    """A question about the fact and its answer."""
+    return [question, fact.render(relation_of(fact).answer)]
 
 
 def reversible(facts: list[Fact]) -> list[Fact]:
@@ -163,7 +171,7 @@ def near(facts: list[Fact], size: int, turn: int) -> Iterator[dict[str, Any]]:
 
 
 def far(facts: list[Fact], size: int, chance: random.Random) -> Iterator[dict[str, Any]]:
-    """Frames that training lacks, in turn: plans, choices, names in the other language, follow-ups."""
+    """Frames that training lacks, in turn: other plans, choices, names in the other language, follow-ups."""
     seen: Counter[str] = Counter()
     for fact in spread(facts, size):
         known = wording_of(fact)
@@ -186,7 +194,7 @@ def first_round(fact: Fact, facts: list[Fact], chance: random.Random) -> list[st
     if not others:
         return []
     other = chance.choice(others)
-    return exchange(other, chance.choice(trained(other.language, other.relation)))
+    return exchange(other, other.render(chance.choice(trained(other.language, other.relation))))
 
 
 def asked_backwards(facts: list[Fact], size: int) -> Iterator[dict[str, Any]]:

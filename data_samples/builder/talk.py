@@ -1,8 +1,9 @@
 """Small talk: everyday intents, each with one answer and many wordings (talk/zh.toml, talk/en.toml).
 
-An intent has the same name in both languages. Held out are wordings in two rings: near ones say it in other everyday
-words, far ones in a roundabout way. The builder refuses a held-out wording that is too near to a training wording of
-any intent, and a wording that two intents have.
+An intent has the same name in both languages. A third of the training wordings are asked alone, the others in
+conversations of two or three rounds. Held out are wordings in two rings: near ones say it in other everyday words, far
+ones in a roundabout way. The builder refuses a held-out wording that is too near to a training wording of any intent,
+and a wording that two intents have.
 """
 
 import itertools
@@ -23,6 +24,8 @@ from texts import write_lines
 
 FOLDER = Path(__file__).parent / "talk"
 TRAIN, HELD_OUT = 26, 6  # wordings of an intent, at least
+ALONE = 3  # every third wording is asked alone
+ROUNDS = (2, 2, 3)  # exchanges of a conversation, in turn
 NEAREST = {"zh": 3, "en": 6}  # edits (characters) between a held-out wording and any training wording, at least
 _WORD = re.compile(r"\w+")
 Record = dict[str, Any]
@@ -116,17 +119,30 @@ def refuse(found: Iterator[str], language: str) -> None:
         raise ValueError(f"talk/{language}.toml: " + "; ".join(first))
 
 
+def rounds(exchanges: list[tuple[Intent, str]], chance: random.Random) -> Iterator[Record]:
+    """Conversations of two or three exchanges; a record's ``intent`` is that of its last one."""
+    left = chance.sample(exchanges, len(exchanges))
+    for count in itertools.cycle(ROUNDS):
+        if not left:
+            return
+        together, left = left[:count], left[count:]
+        turns = [content for intent, text in together for content in (text, intent.answer)]
+        yield conversation(*turns) | {"intent": together[-1][0].name}
+
+
 def build(folder: Path, _facts: object) -> None:
-    """Write chat/talk_LANGUAGE.jsonl and chat_heldout/talk_LANGUAGE.jsonl."""
+    """Write chat/talk_LANGUAGE.jsonl, chat/talk_rounds_LANGUAGE.jsonl and chat_heldout/talk_LANGUAGE.jsonl."""
     for language in LANGUAGES:
         intents, _ = load_talk(language)
         refuse(problems(intents, language), language)
-        train, heldout = list[Record](), list[Record]()
+        train, heldout, chance = list[Record](), list[Record](), random.Random(language)
         for intent in intents.values():
-            train += [conversation(text, intent.answer) | {"intent": intent.name} for text in intent.train]
+            train += [conversation(text, intent.answer) | {"intent": intent.name} for text in intent.train[::ALONE]]
             for ring, wordings in (("near", intent.heldout), ("far", intent.far)):
                 keys = {"intent": intent.name, "ring": ring}
                 heldout += [conversation(text, intent.answer) | keys for text in wordings]
-        random.Random(language).shuffle(train)
+        chance.shuffle(train)
         write_lines(folder / "chat" / f"talk_{language}.jsonl", train)
+        others = [(one, text) for one in intents.values() for at, text in enumerate(one.train) if at % ALONE]
+        write_lines(folder / "chat" / f"talk_rounds_{language}.jsonl", rounds(others, chance))
         write_lines(folder / "chat_heldout" / f"talk_{language}.jsonl", heldout)

@@ -29,7 +29,7 @@ class LoRASettings(SFTSettings):
     medical_steps: Count = 300  # of the medical adapter
     medical_questions: Count = 50  # held-out questions that are asked
     medical_tokens: Count = 160  # maximum length of an answer to one
-    disclaimer_characters: Count = 20  # the last characters of an expected answer that are its disclaimer
+    disclaimer_characters: Count = 10  # the last characters of an expected answer that are its disclaimer
     experiment_steps: Count = 30  # of the chapter's short runs
 
 
