@@ -38,8 +38,8 @@ def measure(run: Run) -> Measured:
         data_path("lora_medical", "quick"),
         base,
         run.folder("lora") / "medical",
-        replace(config, total_steps=settings.medical_steps),
-        options,
+        replace(config, total_steps=settings.medical_steps, micro_batch_size=settings.medical_batch_size),
+        replace(options, rank=settings.medical_rank),
         run=RunOptions(eval_data=data_path("lora_medical_heldout", "quick"), resume=run.resume),
     )
     facts_after = exact_match(identity.model, tokenizer, facts, max_new_tokens=limit).share
