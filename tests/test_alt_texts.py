@@ -106,13 +106,15 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     deploy.server_watched: lambda: deploy.server_watched([Moment(n, 5 - n, 2, 40 * n) for n in range(6)], 2),
     distill.temperatures: lambda: distill.temperatures(torch.tensor([2.0, 1.0, 0.0]), [0.5, 2.0]),
     distill.fits: lambda: distill.fits(torch.arange(2.0), MAP[1], {"forward": MAP[0]}),
-    distill.held_out: lambda: distill.held_out({"student": RUN, "labels_only": RUN}),
+    distill.three_ways: lambda: distill.three_ways(
+        {"student": 0.4, "labels_only": 0.6}, {"student": EXACT, "labels_only": EXACT}
+    ),
     distill.gradients: lambda: distill.gradients({"with_t_squared": [1.0, 0.9]}, [1.0, 2.0]),
     dpo.margin: lambda: dpo.margin([0.1, 0.5], 2.0),
     dpo.logprobs: lambda: dpo.logprobs(RUN),
     dpo.lines: lambda: dpo.lines({"one": RUN}, "loss"),
     dpo.before_after: lambda: dpo.before_after(REPORT, REPORT),
-    dpo.kl: lambda: dpo.kl({0.1: (3.0, 0.9)}),
+    dpo.kl: lambda: dpo.kl({0.1: (3.0, 0.9, 0.5)}),
     generation.time_per_token: lambda: generation.time_per_token([16, 32], {"cached": [1.0, 2.0]}),
     generation.cache_memory: lambda: generation.cache_memory({"nano": NANO}, 1024),
     grpo.advantages: lambda: grpo.advantages([1.0, 0.0, 0.5]),
@@ -188,6 +190,7 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     curves.loss_band: lambda: curves.loss_band(RUN, BAND),
     curves.lines: lambda: curves.lines({"one": [2.0, 1.0]}),
     curves.loss_curves: lambda: curves.loss_curves({"one": [2.0, 1.0]}, 3.0, "guessing"),
+    curves.held_out: lambda: curves.held_out({"student": RUN, "labels_only": RUN}),
     curves.practice_curves: lambda: curves.practice_curves(PRACTICE),
     answers.shares: lambda: answers.shares({"before": EXACT, "after": EXACT}),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,14 @@ from training_kit import TINY, same_weights, tiny_data, tiny_model
 
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.course.chapters.distill import figures
+from minimind_lite.course.chapters.distill.experiments import answered_by, answers_in, documents_read
 from minimind_lite.course.chapters.distill.widgets import temperature_explorer
+from minimind_lite.course.kit import curves
+from minimind_lite.data.documents import Document, conversation_documents
+from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.answer_loss import AnswerLoss, answer_loss
+from minimind_lite.evaluation.closed_book import Answer, ExactMatch
+from minimind_lite.generation.engine import generate
 from minimind_lite.model.attention import KVCache, document_mask
 from minimind_lite.model.losses import kl_divergence, next_token_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
@@ -32,6 +39,7 @@ from minimind_lite.training.loop import train
 from minimind_lite.training.options import RunOptions, TrainConfig
 
 LARGER = replace(TINY, hidden_size=24, num_hidden_layers=2, head_dim=0)
+RIGHT = ExactMatch([Answer("q", "a", "a"), Answer("q", "a", "b")])
 CONFIG = TrainConfig(total_steps=6, micro_batch_size=2, learning_rate=3e-3, save_every=2, progress=False)
 
 
@@ -381,12 +389,57 @@ def test_two_conversations_have_an_interval_and_one_has_none() -> None:
     assert one.saved(AnswerLoss(tokens[:1] * 2, tokens[:1])) == (1.0, -math.inf, math.inf)
 
 
+def test_a_run_reads_the_documents_of_its_first_blocks() -> None:
+    data, read = tiny_data(), []
+
+    def remember(model: Any, batch: dict[str, torch.Tensor]) -> Any:
+        read.extend(batch["input_ids"].flatten().tolist())
+        return next_token_loss(model, batch)
+
+    documents = [Document(np.full(len(one), number % 40), one.loss_mask) for number, one in enumerate(data.documents)]  # type: ignore[arg-type]
+    numbered = PackedDataset(documents[:40], 24)
+    config = replace(CONFIG, total_steps=3, gradient_accumulation_steps=2, save_every=0)
+    with tempfile.TemporaryDirectory() as folder:
+        train(tiny_model(), numbered, config, folder, loss_fn=remember, resume="never")
+    found = documents_read(numbered, config)
+    assert len(found) == len(set(found)) < 40 and set(found) - {0} == set(read) - {0}  # 0 is padding too
+    assert sorted(documents_read(numbered, replace(config, total_steps=1000))) == list(range(40))
+
+
+def test_the_answers_are_where_the_mask_is_set() -> None:
+    mask = np.asarray([0, 1, 1, 0, 0, 1], dtype=np.uint8)
+    assert answers_in(Document(np.arange(6), mask)) == [(1, 3), (5, 6)]
+    assert answers_in(Document(np.arange(6))) == []
+
+
+def test_a_teacher_writes_every_answer_anew_and_nothing_else(tokenizer: Tokenizer) -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    longer = [*turns, {"role": "user", "content": "and you"}, {"role": "assistant", "content": "well, thank you"}]
+    documents = list(conversation_documents([longer, turns], tokenizer, 512))
+    model = Transformer(preset("pico", vocab_size=290, hidden_size=32)).eval()
+    one, other = answered_by(model, tokenizer, documents, max_new_tokens=7, max_length=512, batch_size=2)
+    for document, written in ((documents[0], one), (documents[1], other)):
+        ids, mask = document.ids.tolist(), written.loss_mask
+        assert mask is not None and len(mask) == len(written)
+        spans = zip(answers_in(document), answers_in(written), strict=True)
+        for (start, _), (begin, end) in spans:
+            said = generate(model, tokenizer, [ids[:start]], max_new_tokens=7)[0].ids
+            assert written.ids[begin:end].tolist() == said  # after the file's own history, not the teacher's
+        kept = [ids[i] for i in range(len(ids)) if not document.loss_mask[i]]  # type: ignore[index]
+        assert written.ids[mask == 0].tolist() == kept
+    assert [len(x) for x in answered_by(model, tokenizer, documents, max_new_tokens=7, max_length=20)] == [
+        20,
+        len(other.ids[:20]),
+    ]
+
+
 def test_the_pictures_and_the_interactive_of_chapter_13(tmp_path: Path) -> None:
     history = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.5, "eval_loss": 2.0}]
     drawn = [
         figures.temperatures(torch.randn(50), [0.5, 2.0]),
         figures.fits(torch.arange(9.0), torch.rand(9), {"forward": torch.rand(9), "reverse": torch.rand(9)}),
-        figures.held_out({"student": history, "labels_only": history}),
+        curves.held_out({"student": history, "labels_only": history}),
+        figures.three_ways({"student": 0.4, "labels_only": 0.6}, dict.fromkeys(("student", "labels_only"), RIGHT)),
         figures.gradients({"with_t_squared": [1.0, 1.0], "without_t_squared": [1.0, 0.25]}, [1.0, 2.0]),
     ]
     for number, figure in enumerate(drawn):

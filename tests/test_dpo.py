@@ -319,8 +319,8 @@ def test_kl_is_the_exact_divergence_at_each_token(base: Path, data: Path) -> Non
 def test_the_pictures_and_the_explorer_draw(tmp_path: Path) -> None:
     history = [{"step": n, "logps/chosen": -30.0 - n, "logps/rejected": -40.0 - 3 * n} for n in range(1, 9)]
     for number, figure in enumerate(
-        [figures.margin([0.1, 0.5], 2.0), figures.logprobs(history), figures.kl({0.05: (3.0, 0.9), 0.5: (1.0, 0.4)}),
-         figures.lines({"lr": history}, "logps/chosen")]
+        [figures.margin([0.1, 0.5], 2.0), figures.logprobs(history),
+         figures.kl({0.05: (3.0, 0.9, 0.5), 0.5: (1.0, 0.4, 0.6)}), figures.lines({"lr": history}, "logps/chosen")]
     ):  # fmt: skip
         figure.savefig(tmp_path / f"{number}.png")
         assert (tmp_path / f"{number}.png").stat().st_size < 60_000

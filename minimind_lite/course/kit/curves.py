@@ -65,6 +65,21 @@ def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: st
                                  name=level_name, level=short(level), lines=moves(curves)))  # fmt: skip
 
 
+def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+    """Held-out cross-entropy on answers of two runs over their steps: a model, and its control."""
+    figure, axis = subplots(height=3.6)
+    for colour, (name, history) in zip((GREEN, GREY), histories.items(), strict=False):
+        seen = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
+        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=f"{label(name)}: {seen[-1][1]:.3f}")
+    axis.set(xlabel=label("step"), ylabel=label("held_out_answer_loss"))
+    axis.legend()
+    losses = {
+        label(name): [row["eval_loss"] for row in history if "eval_loss" in row] for name, history in histories.items()
+    }
+    return described(figure, say("{what} over the steps: {lines}.", what=label("held_out_answer_loss"),
+                                 lines=moves(losses)))  # fmt: skip
+
+
 def practice_curves(
     history: Sequence[Mapping[str, Any]],
     names: Sequence[str] = ("correctness_reward", "kl", "answer_tokens", "dead_groups"),

@@ -68,6 +68,7 @@ LABELS: dict[str, str] = {
     "gradients": "gradients",
     "model": "model",
     "bits_per_byte": "bits per byte",
+    "held_out_answer_loss": "held-out loss on answers (nats per token)",
 }
 
 

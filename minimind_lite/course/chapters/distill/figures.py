@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minimind_lite.evaluation.closed_book import ShareRight
+
 from ...kit.labels import label
 from ...kit.language import say
-from ...kit.sentences import listed, moves, short
+from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, html, subplots
 
 
@@ -59,19 +61,28 @@ def fits(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> Any:
                                  "{peaks}.", peaks=peaks))  # fmt: skip
 
 
-def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
-    """Held-out cross-entropy of several runs over the same steps: the student, and its control."""
-    figure, axis = subplots(height=3.6)
-    for colour, (name, history) in zip((GREEN, GREY), histories.items(), strict=False):
-        seen = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
-        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=f"{label(name)}: {seen[-1][1]:.3f}")
-    axis.set(xlabel=label("step"), ylabel=label("held_out_answer_loss"))
-    axis.legend()
-    losses = {
-        label(name): [row["eval_loss"] for row in history if "eval_loss" in row] for name, history in histories.items()
-    }
-    return described(figure, say("{what} over the steps: {lines}.", what=label("held_out_answer_loss"),
-                                 lines=moves(losses)))  # fmt: skip
+def three_ways(losses: Mapping[str, float], exact: Mapping[str, ShareRight]) -> Any:
+    """The same student taught in several ways: its held-out loss, and the share of right answers with its interval."""
+    names = list(losses)[::-1]
+    colours = [GREEN if name == "student" else ORANGE if name == "texts_only" else GREY for name in names]
+    figure, (left, right) = subplots(columns=2, width=8.2, height=0.9 + 0.45 * len(names), sharey=True)
+    bars = left.barh(range(len(names)), [losses[name] for name in names], color=colours)
+    left.bar_label(bars, fmt="%.3f", padding=3)
+    left.set_yticks(range(len(names)), [label(name) for name in names])
+    left.set(xlabel=label("held_out_answer_loss"), xlim=(0, 1.25 * max(losses.values())))
+    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        share, (low, high) = exact[name].share, exact[name].interval
+        right.barh(row, 100 * share, color=colour)
+        right.errorbar(100 * share, row, xerr=[[100 * (share - low)], [100 * (high - share)]], color="black", capsize=4)
+        right.annotate(f"{share:.1%}", (100 * high, row), xytext=(6, -4), textcoords="offset points")
+    right.set(xlabel=label("exact_percent"), xlim=(0, 118))
+    for axis in (left, right):
+        axis.grid(axis="y", visible=False)
+    shares = {label(name): 100 * exact[name].share for name in losses}
+    return described(figure, say("Bars for each student: {loss}: {losses}; {exact}: {shares}.",
+                                 loss=label("held_out_answer_loss"), exact=label("exact_percent"),
+                                 losses=amounts({label(name): value for name, value in losses.items()}),
+                                 shares=amounts(shares)))  # fmt: skip
 
 
 def gradients(sizes: Mapping[str, Sequence[float]], temperatures: Sequence[float]) -> Any:

@@ -6,7 +6,7 @@ half must learn to work together again.
 
 from dataclasses import dataclass
 
-from minimind_lite.settings import Count, Natural, Positive, Share
+from minimind_lite.settings import Count, Length, Natural, Positive, Share
 from minimind_lite.training.distill import Direction
 
 from ...kit.profiles import Minutes, by_profile
@@ -26,6 +26,8 @@ class DistillSettings(SFTSettings):
     eval_every: Natural = 30
     eval_batches: Natural = 0  # all the held-out questions: the chapter's main picture shows them
     log_every: Natural = 5
+    written_conversations: Count = 8000  # at most so many are answered by the teacher, for the student of its texts
+    written_tokens: Length = 200  # maximum length of such an answer
 
 
 SETTINGS = by_profile(
@@ -34,9 +36,9 @@ SETTINGS = by_profile(
     full=GPU
     | {"preset": "minimind2-small", "alpha": 0.5, "temperature": 1.5, "chunk_size": 4096, "micro_batch_size": 32}
     | {"total_steps": 20_000, "learning_rate": 1e-4, "precision": "bf16", "eval_batches": 16}
-    | {"max_new_tokens": 256},
-    smoke=SMOKE | {"chunk_size": 16, "eval_questions": 4, "max_new_tokens": 8},
+    | {"max_new_tokens": 256, "written_conversations": 50_000, "written_tokens": 512},
+    smoke=SMOKE | {"chunk_size": 16, "eval_questions": 4, "max_new_tokens": 8, "written_tokens": 8},
 )
-MINUTES = Minutes(quick=1.5, colab=5.0, full=60.0)
+MINUTES = Minutes(quick=2.5, colab=6.0, full=80.0)
 DATA = ("sft",)  # published files that the profile full needs, by role
 BUILDS = "`training/distill.py`"  # in the README's table of chapters

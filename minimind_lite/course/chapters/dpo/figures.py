@@ -81,21 +81,32 @@ def before_after(before: Any, after: Any) -> Any:
     return described(figure, say("Bars in percent of held-out items, before and after: {changes}.", changes=changes))
 
 
-def kl(measured: Mapping[float, tuple[float, float]]) -> Any:
-    """For each β: how far the model drifted (KL per answer, nats) and its share of answers in the preferred style."""
-    figure, axis = subplots(height=3.0)
-    for beta, (distance, share) in measured.items():
-        axis.plot(distance, 100 * share, marker="o", linestyle="none", label=f"β = {beta:g}")
-    axis.set(xlabel=label("kl_answer"), ylabel=label("style_percent"), ylim=(0, 105))
-    axis.margins(x=0.15)
-    axis.set_xlim(left=0)
-    axis.legend(loc="lower left")
-    points = listed((
-        say("β = {beta} at {distance} with {share} %", beta=f"{beta:g}", distance=short(distance),
-            share=short(100 * share))
-        for beta, (distance, share) in measured.items()), "; ")  # fmt: skip
-    return described(figure, say("{what}, against {distance}, a point for each β: {points}.",
-                                 what=label("style_percent"), distance=label("kl_answer"), points=points))  # fmt: skip
+def kl(measured: Mapping[float, tuple[float, float, float]]) -> Any:
+    """For each β: how far the model drifted (KL per answer, nats), and what it gained in style and kept of the facts.
+
+    measured: KL, share of sampled answers in the preferred style, share of answers that hold the right fact.
+    """
+    figure, (left, right) = subplots(columns=2, width=8.2, height=1.2 + 0.55 * len(measured), sharey=True)
+    places = range(len(measured), 0, -1)
+    distances = [one[0] for one in measured.values()]
+    bars = left.barh(list(places), distances, height=0.5, color=BLUE)
+    left.bar_label(bars, fmt="%.1f", padding=3)
+    left.set_yticks(list(places), [f"β = {beta:g}" for beta in measured])
+    left.set(xlabel=label("kl_answer"), xlim=(0, 1.2 * max(*distances, 1e-6)))
+    for column, name, colour, shift in ((1, "style_percent", GREEN, 0.19), (2, "facts_percent", ORANGE, -0.19)):
+        shares = [100 * one[column] for one in measured.values()]
+        bars = right.barh([at + shift for at in places], shares, height=0.36, color=colour, label=label(name))
+        right.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=8)
+    right.set(xlabel=label("percent_held_out"), xlim=(0, 115))
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    for axis in (left, right):
+        axis.grid(axis="y", visible=False)
+    told = listed((
+        say("β = {beta}: KL {distance}, style {style} %, facts {facts} %", beta=f"{beta:g}", distance=short(distance),
+            style=short(100 * style), facts=short(100 * facts))
+        for beta, (distance, style, facts) in measured.items()), "; ")  # fmt: skip
+    return described(figure, say("Bars for each β, of {distance} and of {what}: {told}.", distance=label("kl_answer"),
+                                 what=label("percent_held_out"), told=told))  # fmt: skip
 
 
 def answers(questions: Sequence[str], said: Mapping[str, Sequence[str]], closings: Sequence[str]) -> Any:

@@ -35,6 +35,7 @@ class DPOSettings(SFTSettings):
     eval_questions: Count = 150
     max_new_tokens: Length = 96
     experiment_steps: Count = 12  # length of the chapter's small experiments
+    beta_steps: Count = 120  # length of each of the runs that compare β
 
     def reference_changes(self) -> dict[str, Any]:
         """What is different while the reference is fine-tuned, under the names that TrainConfig uses."""
@@ -47,11 +48,12 @@ SETTINGS = by_profile(
     colab=GPU | {"micro_batch_size": 16, "learning_rate": 5e-5, "reference_learning_rate": 5e-4, "precision": "fp16"},
     full=GPU
     | {"preset": "minimind2-small", "block_size": 1024, "micro_batch_size": 4, "total_steps": 40_000}
-    | {"learning_rate": 1e-6, "reference_steps": 0, "precision": "bf16", "max_new_tokens": 256},
+    | {"learning_rate": 1e-6, "reference_steps": 0, "precision": "bf16", "max_new_tokens": 256}
+    | {"beta_steps": 4000},
     smoke=SMOKE
-    | {"block_size": 512, "reference_steps": 4, "max_new_tokens": 6, "experiment_steps": 2}
+    | {"block_size": 512, "reference_steps": 4, "max_new_tokens": 6, "experiment_steps": 2, "beta_steps": 2}
     | {"eval_pairs": 6, "eval_questions": 4},
 )
-MINUTES = Minutes(quick=3.0, colab=5.0, full=60.0)
+MINUTES = Minutes(quick=4.0, colab=6.0, full=60.0)
 DATA = ("dpo", "sft")  # published files that the profile full needs, by role
 BUILDS = "`model/losses.py`, `training/dpo.py`"  # in the README's table of chapters

@@ -19,6 +19,8 @@ LABELS: dict[str, str] = {
     "system_turns": "system turns obeyed",
     "with_plain_text": "short run, plain text mixed in",
     "conversations_only": "short run, conversations only",
+    "pretrained_first": "after pretraining (the main run)",
+    "random_weights": "from random weights",
     "before_fine_tuning": "before fine-tuning",
     "ring_trained": "trained",
     "ring_trained_example": "What is the capital of Peru?",
