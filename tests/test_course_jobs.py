@@ -32,7 +32,7 @@ from minimind_lite.files import LOCK, repository_root
 
 CHAPTERS = repository_root() / "minimind_lite" / "course" / "chapters"
 # The chain 01 → 04 → 05 is the longest; 07 is the real chapter that measures speed.
-NEEDS = {"01_first": (), "02_short": (), "03_short": ("first",), "04_long": ("first",), "05_last": ("long", "short"),
+NEEDS = {"01_first": (), "02_short": (), "03_small": ("first",), "04_long": ("first",), "05_last": ("long", "short"),
          "06_other": ("first",), "07_generation": ("first",)}  # fmt: skip
 
 
@@ -85,14 +85,14 @@ class Fake:
 def fake(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Fake:
     made = Fake(*arguments)
     monkeypatch.setattr(run, "execute", made)
+    monkeypatch.setattr(state, "library_hash", lambda chapter: "")  # takes a while, and nothing changes here
     return made
 
 
 def expect(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> None:
     """Seconds that the runner believes the chapters will take."""
-    monkeypatch.setattr(
-        run, "expected_seconds", lambda plan, _: {p.stem: seconds.get(p.stem, 1.0) for p in plan.chapters}
-    )
+    seconds = {name: seconds.get(name, 1.0) for name in NEEDS}
+    monkeypatch.setattr(run, "expected_seconds", lambda plan, last_runs: seconds)
 
 
 EXPECTED = {"01_first": 5.0, "04_long": 50.0, "05_last": 20.0, "06_other": 10.0}
@@ -106,7 +106,7 @@ def test_chapters_run_beside_one_another_after_what_they_need(tmp_path: Path, mo
     assert [status for _, status, _ in ran.chapters] == ["done"] * len(NEEDS) and not ran.error
     assert [name for name, _, _ in ran.chapters] == list(NEEDS)  # the course's order, whatever ran first
     assert made.begun[:3] == ["01_first", "02_short", "04_long"]  # the longest chain as early as it can
-    assert made.beside("04_long") == {"03_short", "06_other"}
+    assert made.beside("04_long") == {"03_small", "06_other"}
     assert made.beside("07_generation") == set()
     for name, stages in NEEDS.items():
         for other in NEEDS:
@@ -126,17 +126,16 @@ def test_one_at_a_time_is_the_order_of_the_course(tmp_path: Path, monkeypatch: p
 
 
 def test_a_failure_lets_the_others_finish_and_starts_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = threading.Event()
+    failing = threading.Event()
 
     def during(name: str) -> str:
         if name == "04_long":
-            started.set()
+            assert failing.wait(10)
         if name == "06_other":
-            assert started.wait(10)
-            return "06_other: broken"
-        return ""
+            failing.set()
+        return "06_other: broken" if name == "06_other" else ""
 
-    made = fake(monkeypatch, {"04_long": 0.5}, during)
+    made = fake(monkeypatch, {"04_long": 0.3}, during)
     expect(monkeypatch, EXPECTED)
     ran = run_course(course(tmp_path, 2), console=quiet())
     assert ran.error == "06_other: broken" and made.beside("06_other") == {"04_long"}
@@ -167,9 +166,6 @@ def test_an_error_of_the_runner_itself_ends_all_and_is_raised(tmp_path: Path, mo
     saved = state.load(plan.state_file)
     assert (saved["01_first"].status, saved["02_short"].status) == ("done", "failed") and len(saved) == 2
     assert not (plan.home / LOCK).exists()
-
-
-WAIT = "import pathlib, time\nfor n in range(600):\n    time.sleep(0.1)\n    if all(pathlib.Path(o).exists() for o in {}): break"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -215,9 +211,7 @@ def test_an_interrupt_between_two_chapters_is_no_success(tmp_path: Path, monkeyp
 
 def test_a_kernel_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "PATIENCE", 0.5)
-    deaf = (
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('deaf', 'w').close()\ntime.sleep(60)"
-    )
+    deaf = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('deaf', 'w')\ntime.sleep(60)"
     write_chapter(tmp_path / "notebooks", "01_first", deaf)
     plan = make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks")
     plainly = run.wait
@@ -235,8 +229,8 @@ def test_a_kernel_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: py
 
 
 def test_two_kernels_run_at_once_in_their_folder_and_the_report_counts_the_wall(tmp_path: Path) -> None:
-    meet = ("import pathlib, time\npathlib.Path('{}').touch()\n"
-            "for _ in range(600):\n    if pathlib.Path('{}').exists(): break\n    time.sleep(0.1)\nelse: raise TimeoutError\n"
+    meet = ("import pathlib, time\npathlib.Path('{}').touch()\nuntil = time.time() + 60\n"
+            "while not pathlib.Path('{}').exists():\n    assert time.time() < until\n    time.sleep(0.1)\n"
             "time.sleep(1)")  # fmt: skip
     write_chapter(tmp_path / "notebooks", "01_a", meet.format("here_a", "here_b"), RECORD)
     write_chapter(tmp_path / "notebooks", "02_b", meet.format("here_b", "here_a"), RECORD)
@@ -255,6 +249,14 @@ def test_seconds_side_by_side_count_once() -> None:
     last_runs = {name: state.LastRun("done", 1.0, "", "quick", {}, start) for name, start in starts.items()}
     assert report.wall_seconds(rows, last_runs) == 18.0  # from 100 to 115, and 3 at an unknown time
     assert report.wall_seconds(rows, {}) == 27.0
+
+
+def test_a_chapter_waits_for_those_that_look_for_what_it_replaces(tmp_path: Path) -> None:
+    write_chapter(tmp_path / "notebooks", "01_a", '(chapter.output_dir / "b").exists()')
+    write_chapter(tmp_path / "notebooks", "02_b")
+    plan = make_plan(output_dir=tmp_path / "out", folder=tmp_path / "notebooks", jobs=2)
+    assert [task.needs for task in tasks_of(plan, {"01_a": 1.0, "02_b": 1.0})] == [frozenset(), {"01_a"}]
+    assert state.required_stages(plan.chapters[0]) == []
 
 
 def test_the_schedule() -> None:
@@ -324,7 +326,9 @@ def test_a_dry_run_says_what_runs_beside_what(tmp_path: Path) -> None:
 
 
 def cells_of(path: Path) -> list[str]:
-    return [one.source for one in nbformat.read(path, as_version=4).cells if one.cell_type == "code"]
+    """The code that the chapter itself has: without the setup cell, which is the same for all."""
+    code = [one for one in nbformat.read(path, as_version=4).cells if one.cell_type == "code"]
+    return [one.source for one in code if "setup" not in one.metadata.get("tags", [])]
 
 
 def calls(source: str, method: str) -> list[ast.Call]:
@@ -340,11 +344,12 @@ def test_a_chapter_reaches_the_outputs_of_others_only_through_require(path: Path
     for source in cells:
         required |= {ast.literal_eval(call.args[0]) for call in calls(source, "require")}  # a text, not a variable
         assert all(ast.literal_eval(call.args[0]) == stage for call in calls(source, "output") if call.args)
-        assert not re.search(r"output\(\)\.parent|\.output_dir\b", source)
+        assert not re.search(r"output\(\)\.parent|\.output_dir\b(?! / \"\w+\")", source)
         if not re.search(r"^output_dir = |course\.begin\(", source, re.M):
-            assert "output_dir" not in source.replace("output_dir=", "")
+            assert not re.search(r"(?<!\.)\boutput_dir\b", source)
             assert "build/" not in source
     assert sorted(required) == state.required_stages(path)
+    assert state.optional_stages(path) == (["sft"] if path.stem == "00_welcome" else [])  # a model of an earlier run
     for module in (CHAPTERS / stage).glob("*.py"):
         assert not re.search(r"\.require\(|resolve_output|\boutput_dir\b|\"build/", module.read_text(encoding="utf-8"))
 
@@ -352,10 +357,11 @@ def test_a_chapter_reaches_the_outputs_of_others_only_through_require(path: Path
 def test_what_needs_what() -> None:
     tasks = tasks_of(make_plan(), dict.fromkeys((path.stem for path in chapter_paths()), 1.0))
     needs = {task.name: sorted(stage_of(one) for one in task.needs) for task in tasks if task.needs}
-    after_sft = ("12_dpo", "13_distill", "14_reason", "15_grpo")
     assert needs == {
-        "06_moe": ["tokenizer"], "08_pretrain": ["tokenizer"], "09_generation": ["pretrain"], "10_sft": ["pretrain"],
-        "11_lora": ["pretrain", "sft"], **dict.fromkeys(after_sft, ["sft"]), "15b_ppo": ["grpo"],
+        "06_moe": ["tokenizer"], "08_pretrain": ["tokenizer"], "09_generation": ["pretrain"],
+        "10_sft": ["pretrain", "welcome"],  # which shows the model of an earlier run, before it is removed
+        "11_lora": ["pretrain", "sft"], "12_dpo": ["sft"], "13_distill": ["sft"], "14_reason": ["sft"],
+        "15_grpo": ["sft"], "15b_ppo": ["grpo"],
         "16_evaluation": ["pretrain"], "17_deploy": ["pretrain", "sft"],
     }  # fmt: skip
     part = {task.name: task.needs for task in tasks_of(make_plan(first="10"), {p.stem: 1.0 for p in chapter_paths()})}

@@ -22,7 +22,7 @@ class Task:
 
     name: str
     seconds: float  # that it is expected to take
-    needs: frozenset[str] = frozenset()  # the earlier chapters of the run whose outputs it reads
+    needs: frozenset[str] = frozenset()  # the earlier chapters of the run that have to be finished before it
     alone: bool = False
 
 
@@ -46,12 +46,17 @@ def default_jobs(profile: str) -> int:
 
 
 def tasks_of(plan: Plan, seconds: Mapping[str, float]) -> list[Task]:
-    """The plan's chapters as tasks, in the course's order. seconds: that each is expected to take, by name."""
+    """The plan's chapters as tasks, in the course's order. seconds: that each is expected to take, by name.
+
+    A chapter needs the earlier ones whose outputs it reads, and those that look for its own output: they have to find
+    there what they would find if the chapters ran one after another.
+    """
+    reads = {path.stem: {*state.required_stages(path), *state.optional_stages(path)} for path in plan.chapters}
     found: list[Task] = []
-    for path in plan.chapters:
-        required = state.required_stages(path)
-        needs = frozenset(earlier.name for earlier in found if stage_of(earlier.name) in required)
-        found.append(Task(path.stem, seconds[path.stem], needs, runs_alone(stage_of(path.stem))))
+    for name in reads:
+        stage = stage_of(name)
+        needs = (one.name for one in found if stage_of(one.name) in reads[name] or stage in reads[one.name])
+        found.append(Task(name, seconds[name], frozenset(needs), runs_alone(stage)))
     return found
 
 

@@ -19,6 +19,7 @@ from ..kit.profiles import RESULTS, artifact_of
 logger = logging.getLogger(__name__)
 
 _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
+_LOOKS_FOR = re.compile(r"""\.output_dir\s*/\s*["'](\w+)["']""")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,13 @@ def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifa
 
 
 def required_stages(notebook: Path) -> list[str]:
-    """The stages whose outputs a chapter reads: those that its cells give to ``chapter.require("…")``, the only way."""
+    """The stages whose outputs a chapter needs: those that its cells give to ``chapter.require("…")``."""
     return sorted(set(_REQUIRES.findall("\n".join(_code_of(notebook)))))
+
+
+def optional_stages(notebook: Path) -> list[str]:
+    """The stages whose outputs a chapter shows if they are there: ``chapter.output_dir / "…"`` in its cells."""
+    return sorted(set(_LOOKS_FOR.findall("\n".join(_code_of(notebook)))))
 
 
 def _code_of(notebook: Path) -> list[str]:
