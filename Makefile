@@ -20,6 +20,8 @@ NBVAL = $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-tim
 PROFILE = quick
 # The edition that `make course` runs: en or zh.
 LANGUAGE = en
+# How many chapters `make course` runs at a time; empty: two where there are two cores.
+JOBS =
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
 # How many mutants `make mutation` draws; 0 takes all.
@@ -28,7 +30,7 @@ SAMPLE = 0
 .PHONY: course test lint types unit weekly notebooks processors processors-all lab mutation evidence install site lock hooks dist clean
 
 course: $(INSTALLED)
-	$(BIN)/minimind course run --profile $(PROFILE) --language $(LANGUAGE)
+	$(BIN)/minimind course run --profile $(PROFILE) --language $(LANGUAGE) $(if $(JOBS),--jobs $(JOBS))
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb

@@ -71,6 +71,12 @@ def chapters_block(course: dict[str, Any], folder: str = "notebooks") -> str:
     return "\n".join([*lines, f"| | **{total}** | | **{course['total_seconds'] / 60:.1f}** |"])
 
 
+def ran_on(course: dict[str, Any]) -> str:
+    """The device of a run, and how many chapters ran at a time: the reason why all take less than their sum."""
+    jobs = course.get("jobs", 1)  # a report of before has none
+    return f"On: {course['device']}{f', {jobs} chapters at a time' if jobs > 1 else ''}."
+
+
 def results_block(stages: dict[str, Any], course: dict[str, Any]) -> str:
     """The held-out figures beside what they compare with: means over seeds, or the course's own figures."""
     figures = course["figures"] | stages["mean"]
@@ -210,7 +216,7 @@ def blocks() -> dict[str, dict[str, str]]:
         "answers": answers_block(course),
         "world": world_block(course),
         "results": results_block(stages, course),
-        "chapters": f"{chapters_block(course)}\n\nOn: {course['device']}.",
+        "chapters": f"{chapters_block(course)}\n\n{ran_on(course)}",
         "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
         "bench": bench_block(bench_reports()),
     }

@@ -275,3 +275,9 @@ def test_the_readmes_table_shows_ratio_spread_goal_and_shares(subjects: Any) -> 
     assert lines[2] == ("| x | things/s | 2,195 | 1.23 (them) | 0.012 × (0.004–1.25) | ≥ 1.3 ×, missed | 2% / 57% |  |")
     assert lines[3] == "| y | seconds | 0.5 |  |  | ≤ 1, met |  |  |"
     assert lines[-1] == "On: cpu; torch 2.0, transformers 5.0; load average before a run: 0.25 to 0.25."
+
+
+def test_the_readmes_table_of_chapters_says_how_many_ran_at_a_time(subjects: Any) -> None:
+    ran_on = import_module("readme").ran_on
+    assert ran_on({"device": "cpu, 2 cores"}) == ran_on({"device": "cpu, 2 cores", "jobs": 1}) == "On: cpu, 2 cores."
+    assert ran_on({"device": "cpu, 2 cores", "jobs": 2}) == "On: cpu, 2 cores, 2 chapters at a time."

@@ -21,8 +21,8 @@ from minimind_lite.files import repository_root
 
 PIXEL = base64.b64encode(b"\x89PNG main").decode()
 OTHER = base64.b64encode(b"\x89PNG other").decode()
-DATA = {"commit": "abc", "profile": "quick", "device": "cpu, 2 cores", "total_seconds": 61.0, "chapters": [],
-        "figures": {}}  # fmt: skip
+DATA = {"commit": "abc", "profile": "quick", "device": "cpu, 2 cores", "jobs": 1, "total_seconds": 61.0,
+        "chapters": [], "figures": {}}  # fmt: skip
 
 
 def view(status: str = "done", **figures: object) -> ChapterView:
@@ -94,6 +94,11 @@ def test_the_page_is_well_formed_and_loads_nothing(status: str) -> None:
     assert f" {status}</span>" in text
     assert "prefers-color-scheme: dark" in text
     assert all("alt=" in image for image in re.findall("<img[^>]*>", text))
+
+
+def test_the_page_says_how_many_chapters_ran_at_a_time() -> None:
+    assert "on cpu, 2 cores." in page(DATA, [], [], "")
+    assert "on cpu, 2 cores, 2 chapters at a time." in page(DATA | {"jobs": 2}, [], [], "")
 
 
 def test_dollar_signs_and_braces_in_content_survive() -> None:

@@ -25,6 +25,7 @@ from minimind_lite.course.runner.plan import Plan, make_plan
 from minimind_lite.course.runner.progress_bar import CourseProgressBar, minutes
 from minimind_lite.course.runner.report import make_report
 from minimind_lite.course.runner.run import run_course
+from minimind_lite.course.runner.schedule import Task
 from minimind_lite.files import LOCK, FolderInUse, process_start, repository_root
 
 PLOT = """import matplotlib.pyplot as plt
@@ -69,7 +70,8 @@ def test_runs_skips_and_runs_again_what_changed(tmp_path: Path, monkeypatch: pyt
     assert "[2/3] 01_two: starts" in printed(console)
     assert "[3/3] 02_three: done in" in printed(console)
     report = json.loads((course.out / "report.json").read_text(encoding="utf-8"))
-    assert set(report) == {"commit", "profile", "device", "total_seconds", "chapters", "figures", "claims", "answers"}
+    assert set(report) == {"commit", "profile", "device", "jobs", "total_seconds", "chapters", "figures", "claims",
+                           "answers"}  # fmt: skip
     assert [chapter["name"] for chapter in report["chapters"]] == ["00_one", "01_two", "02_three"]
     assert report["figures"]["one.score"] == 1.5
     assert report["figures"]["total_seconds"] == report["total_seconds"] > 0
@@ -94,7 +96,8 @@ def test_parameters_reach_the_chapters_and_are_inputs(tmp_path: Path) -> None:
     console = log()
     show_status(course.plan(), console)
     lines = printed(console).splitlines()
-    assert [line.split()[1] for line in lines] == ["missing", "missing", "done"]
+    assert [line.split()[1] for line in lines[:-1]] == ["missing", "missing", "done"]
+    assert lines[-1] == "2 to run, 1 at a time: about 1 min 00 s"
     assert plan.verdict(plan.chapters[0], state.load(plan.state_file)) == "done"
     other = course.plan("count=6", first="02")
     assert other.verdict(plan.chapters[0], state.load(plan.state_file)) == "stale"
@@ -326,23 +329,23 @@ def test_two_runs_of_the_course_cannot_share_a_folder(tmp_path: Path) -> None:
 def test_the_time_left_follows_what_the_machine_really_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
-    progress = CourseProgressBar({"a": 10.0, "b": 20.0, "c": 30.0}, log())
-    progress.start("a", 1, 3)
+    progress = CourseProgressBar([Task("a", 10.0), Task("b", 20.0), Task("c", 30.0)], console=log())
+    progress.start("a", "[1/3] a")
     assert progress.time_left() == 60
     now[0] = 4.0
     assert progress.time_left() == 56
     progress.finish("a", 20.0)  # twice as long as expected
     assert progress.time_left() == 100
-    progress.start("b", 2, 3)
+    progress.start("b", "[2/3] b")
     now[0] = 500.0
     assert progress.time_left() == 60  # b is late; c is still to come
 
 
 def test_the_live_line_has_chapter_heading_and_time() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with CourseProgressBar({"00_one": 65.0}, console) as progress:
-        progress.start("00_one", 1, 1)
-        progress.listen("Look at a vector", 2, 4)
+    with CourseProgressBar([Task("00_one", 65.0)], console=console) as progress:
+        progress.start("00_one", "[1/1] 00_one")
+        progress.listen("00_one", "Look at a vector", 2, 4)
         progress.live.refresh()
     text = printed(console)
     assert "[1/1] 00_one" in text
@@ -369,7 +372,7 @@ def test_a_lost_wake_up_does_not_stop_a_run_for_ever(monkeypatch: pytest.MonkeyP
 
     channel = Channel()
     monkeypatch.setattr(AsyncKernelManager, "client", lambda self, **options: SimpleNamespace(shell_channel=channel))
-    patient = execute._patient_manager()().client().shell_channel
+    patient = execute._patient_manager(execute.Kernels())().client().shell_channel
     assert asyncio.run(patient.get_msg()) == "reply"
     assert channel.waits == [1, 1, 1]
     with pytest.raises(Empty):

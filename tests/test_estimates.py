@@ -225,7 +225,7 @@ def test_a_dry_run_needs_no_file_and_says_where_its_numbers_come_from(
     assert f"minimind data download {wanted}\n" in text
     sources = {one.chapter: one.source for one in found}
     assert (sources["08_pretrain"], sources["09_generation"], sources["15_grpo"]) == ("estimated", "stated", "stated")
-    seconds, memory, disk = totals(found)
+    seconds, memory, disk = totals(plan, found)
     assert seconds == sum(one.seconds for one in found) and memory > 5e9 and disk > 4e9
     assert not (tmp_path / "out").exists()
 

@@ -46,10 +46,10 @@ RESULT = ROOT / "benchmarks" / "results" / "mutation.json"
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.json"
 # Tests that read sources, run notebooks, or make environments: slow, and no judges of the library's behaviour.
 LEFT_OUT = {
-    "test_architecture", "test_base_install", "test_checks_planted", "test_course_notebooks", "test_course_run",
-    "test_exercises", "test_grade", "test_grade_attacks", "test_lock", "test_messages", "test_mutate", "test_nbgrader",
-    "test_packaging", "test_processes", "test_processors", "test_project_files", "test_readme", "test_route",
-    "test_sample_world_more", "test_site",
+    "test_architecture", "test_base_install", "test_checks_planted", "test_course_jobs", "test_course_notebooks",
+    "test_course_run", "test_exercises", "test_grade", "test_grade_attacks", "test_lock", "test_messages",
+    "test_mutate", "test_nbgrader", "test_packaging", "test_processes", "test_processors", "test_project_files",
+    "test_readme", "test_route", "test_sample_world_more", "test_site",
 }  # fmt: skip
 PRELOADED = (
     "pytest", "hypothesis", "numpy", "pydantic", "tokenizers", "safetensors.torch", "accelerate", "einops", "typer",

@@ -43,14 +43,22 @@ def run(
         bool, typer.Option("--dry-run", help="Only print the plan: stages, files, time, memory.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the profile full even without a GPU.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Chapters at a time; default: 2 at quick where there are two cores."),
+    ] = None,
 ) -> None:
-    """Run the chapters in order; those that are finished and unchanged are skipped."""
+    """Run the chapters, each after those that it needs; those that are finished and unchanged are skipped."""
     from minimind_lite.course.kit.bounds import at_most
     from minimind_lite.course.runner.command import check_gpu, run_and_report, show_plan
     from minimind_lite.course.runner.plan import make_plan
+    from minimind_lite.course.runner.schedule import default_jobs
 
     with at_most(max_steps):
-        plan = make_plan(profile, first, last, changes or (), output_dir, language=language or system_language())
+        plan = make_plan(
+            profile, first, last, changes or (), output_dir,
+            language=language or system_language(), jobs=jobs or default_jobs(profile),
+        )  # fmt: skip
         if dry_run:
             show_plan(plan)
             return
@@ -78,11 +86,13 @@ def costs(
 @course_app.command(epilog="Example: minimind course status")
 @clean_errors
 def status(output_dir: Output = "build/course/artifacts", language: Spoken = "") -> None:
-    """Show whether each chapter is done, stale (its inputs changed), failed or missing."""
+    """Show whether each chapter is done, stale (its inputs changed), failed or missing, and what a run would take."""
     from minimind_lite.course.runner.command import show_status
     from minimind_lite.course.runner.plan import make_plan
+    from minimind_lite.course.runner.schedule import default_jobs
 
-    show_status(make_plan(output_dir=output_dir, language=language or system_language()))
+    jobs = default_jobs("quick")
+    show_status(make_plan(output_dir=output_dir, language=language or system_language(), jobs=jobs))
 
 
 @course_app.command(epilog="Example: minimind course refresh 08 10")

@@ -1,8 +1,8 @@
 """The sizes at which a chapter runs: quick, colab, full, and the smoke size of the tests.
 
 A chapter's ``settings.py`` holds ``SETTINGS`` (what ``by_profile`` returns), ``MINUTES``, ``BUILDS`` for the README,
-``ARTIFACT`` if a later chapter needs a file of its own, and ``DATA``, the roles of the published files that it reads at
-the profile full. A notebook reads ``course.begin(...).settings`` and holds
+``ARTIFACT`` if a later chapter needs a file of its own, ``DATA``, the roles of the published files that it reads at the
+profile full, and ``ALONE = True`` if it measures speed. A notebook reads ``course.begin(...).settings`` and holds
 no sizes itself.
 """
 
@@ -101,6 +101,11 @@ def artifact_of(chapter: str) -> str:
 def published_data(chapter: str) -> tuple[str, ...]:
     """The roles (see ``data_files.FULL_DATA``) of the published files that the chapter reads at the profile full."""
     return tuple(_from_settings(chapter, "DATA", ()))
+
+
+def runs_alone(chapter: str) -> bool:
+    """Whether the chapter measures speed, so that none may run beside it."""
+    return bool(_from_settings(chapter, "ALONE", False))
 
 
 def _from_settings(chapter: str, name: str, default: Any) -> Any:

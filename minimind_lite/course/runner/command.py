@@ -12,7 +12,8 @@ from .plan import Plan
 from .progress_bar import minutes
 from .questions import Answer, ask_trained_model
 from .report import make_report, status_row, write_report
-from .run import run_course
+from .run import expected_seconds, run_course
+from .schedule import tasks_of, timeline
 
 
 def run_and_report(plan: Plan, *, force: bool = False, console: Console | None = None) -> bool:
@@ -55,10 +56,15 @@ def show_answers(answers: list[Answer], console: Console) -> None:
 
 
 def show_status(plan: Plan, console: Console | None = None) -> None:
-    """One line per chapter: its status, how long its last run took, and at which profile."""
+    """One line per chapter: its status, how long its last run took, at which profile; then what a run would take."""
     console = console or Console(highlight=False)
-    last_runs = state.load(plan.state_file)
+    last_runs, finished = state.load(plan.state_file), set()
     for path in plan.every:
         name, status, seconds = status_row(plan, path, last_runs)
+        finished |= {name} if status == "done" else set()
         last = f"{minutes(seconds):>12}  {last_runs[name].profile}" if name in last_runs else ""
         console.print(f"{name:18}{status:9}{last}", markup=False, soft_wrap=True)
+    due = [task for task in tasks_of(plan, expected_seconds(plan, last_runs)) if task.name not in finished]
+    if due:
+        left = minutes(max(slot.end for slot in timeline(due, plan.jobs)))
+        console.print(f"{len(due)} to run, {plan.jobs} at a time: about {left}", markup=False, soft_wrap=True)

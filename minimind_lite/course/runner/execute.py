@@ -1,8 +1,13 @@
-"""Run one notebook with papermill, telling a listener which heading it has reached, and explain a failure."""
+"""Run one notebook with papermill, telling a listener which heading it has reached, and explain a failure.
 
+Several may run at the same time, each in a thread of its own, which waits for a kernel: a process of its own.
+"""
+
+import asyncio
 import logging
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -32,8 +37,34 @@ class Outcome:
     error: str = ""  # empty if every cell ran; else the cell, the line, the error, and what to do
 
 
-def execute(source: Path, target: Path, parameters: dict[str, Any], listener: Listener, cwd: Path) -> Outcome:
-    """Execute ``source`` and store it as ``target``; papermill injects the ``parameters``."""
+class Interrupted(Exception):
+    """The chapter was stopped between two of its cells."""
+
+
+class Kernels:
+    """The kernels of the chapters that are running, to be stopped together from another thread."""
+
+    def __init__(self) -> None:
+        self.managers: list[Any] = []
+        self.stopping = False
+
+    def interrupt(self, kill: bool = False) -> None:
+        """Interrupt the cells that are running, and let no other begin; ``kill`` those that do not listen."""
+        self.stopping = True
+        for manager in list(self.managers):
+            if manager.has_kernel:
+                end = manager.provisioner.kill() if kill else manager.provisioner.send_signal(signal.SIGINT)
+                with suppress(OSError):  # it has just ended
+                    asyncio.run(end)
+
+
+def execute(
+    source: Path, target: Path, parameters: dict[str, Any], listener: Listener, cwd: Path, kernels: Kernels
+) -> Outcome:
+    """Execute ``source`` in the folder ``cwd`` and store it as ``target``; papermill injects the ``parameters``.
+
+    Raises Interrupted if ``kernels`` are stopped between two cells; in a cell, the outcome has a KeyboardInterrupt.
+    """
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -45,8 +76,9 @@ def execute(source: Path, target: Path, parameters: dict[str, Any], listener: Li
     try:
         papermill.execute_notebook(
             source, target, parameters=parameters, engine_name=ENGINE, kernel_name="python3",
-            language="python", progress_bar=False,
-            cwd=cwd, listener=listener, extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            language="python", progress_bar=False, listener=listener, kernels=kernels,
+            resources={"metadata": {"path": str(cwd)}},  # of the kernel; papermill's cwd is that of all threads
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )  # fmt: skip
     except PapermillExecutionError as failure:
         error = explain(failure, source.stem, target)
@@ -102,23 +134,27 @@ def _register_engine() -> None:
 
     class ListeningEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, listener: Listener, **more: Any) -> Any:
+        def execute_managed_notebook(
+            cls, nb_man: Any, kernel_name: str, listener: Listener, kernels: Kernels, **more: Any
+        ) -> Any:
             headings, plain_start = _headings(nb_man.nb.cells), nb_man.cell_start
 
             def cell_start(cell: Any, cell_index: int | None = None, **rest: Any) -> None:
+                if kernels.stopping:
+                    raise Interrupted
                 index = cell_index or 0
                 listener(headings[index], index, len(headings))
                 plain_start(cell, cell_index, **rest)
 
             nb_man.cell_start = cell_start
             return super().execute_managed_notebook(
-                nb_man, kernel_name, kernel_manager_class=_patient_manager(), **more
+                nb_man, kernel_name, kernel_manager_class=_patient_manager(kernels), **more
             )
 
     papermill_engines.register(ENGINE, ListeningEngine)
 
 
-def _patient_manager() -> type:
+def _patient_manager(kernels: Kernels) -> type:
     """A kernel manager whose client checks for a reply every second instead of sleeping until it is woken.
 
     In a cell with a widget, nbclient sends on the socket it is waiting on, and the wake-up can be lost: the cell has
@@ -131,6 +167,7 @@ def _patient_manager() -> type:
 
     class PatientManager(AsyncKernelManager):
         def start_kernel(self, *arguments: Any, **options: Any) -> Any:
+            kernels.managers.append(self)
             return super().start_kernel(*arguments, **{"env": os.environ | {"MPLBACKEND": INLINE}} | options)
 
         def client(self, **options: Any) -> Any:

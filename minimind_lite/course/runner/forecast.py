@@ -23,6 +23,7 @@ from ..kit.settings import TrainingSettings
 from . import state
 from .cards import ASSUMED_MFU, CARDS, seconds_on, training_flops
 from .plan import Plan
+from .schedule import Slot, beside, tasks_of, timeline
 
 FULL_CARD = "RTX 3090"  # the 24 GB card that the profile full is made for
 _PARTS = ("reference", "cold", "habit", "sft", "medical")  # of a chapter's settings: the stages beside its own
@@ -129,14 +130,21 @@ def _settings_in(plan: Plan, path: Any, chapter: str) -> dict[str, Any]:
     return {name: value for name, value in plan.parameters.get(path, {}).items() if name in own}
 
 
-def totals(found: list[Forecast]) -> tuple[float, int, int]:
+def timeline_of(plan: Plan, found: list[Forecast]) -> list[Slot]:
+    """When each chapter will run."""
+    return timeline(tasks_of(plan, {one.chapter: one.seconds for one in found}), plan.jobs)
+
+
+def totals(plan: Plan, found: list[Forecast]) -> tuple[float, int, int]:
     """(seconds, bytes of memory at the highest peak, bytes of disk) of all chapters together."""
-    stages = [stage for one in found for stage in one.stages]
+    slots, stages = timeline_of(plan, found), [stage for one in found for stage in one.stages]
+    peaks = {one.chapter: max((stage.memory for stage in one.stages), default=0) for one in found}
+    at_once = [sum(peaks[one.task.name] for one in slots if one.start <= slot.start < one.end) for slot in slots]
     files = {file.name: file.size for one in found for file, _ in one.files}
     stored = sum(file.size // _BYTES_A_TOKEN * _BYTES_STORED for one in found for file, _ in one.files)
     return (
-        sum(one.seconds for one in found),
-        max((stage.memory for stage in stages), default=0),
+        max((slot.end for slot in slots), default=0.0),
+        max(at_once, default=0),
         sum(files.values()) + stored + sum(stage.disk for stage in stages),
     )
 
@@ -144,16 +152,19 @@ def totals(found: list[Forecast]) -> tuple[float, int, int]:
 def as_lines(plan: Plan, found: list[Forecast]) -> Iterator[str]:
     """The forecast for people."""
     yield f"The plan, profile {plan.profile}; nothing was run:"
+    slots = timeline_of(plan, found)
+    places = {slot.task.name: slot for slot in slots}
     for one in found:
-        yield f"{one.chapter}: {in_time(one.seconds)} ({one.source})"
+        yield f"{one.chapter}: {in_time(one.seconds)} ({one.source}){_place(places[one.chapter], slots, plan.jobs)}"
         for stage in one.stages:
             parameters = count_parameters(preset(stage.preset, vocab_size=stage.vocab_size))
             yield (f"    {stage.name}: {stage.preset} ({parameters:,} parameters), {stage.steps:,} steps, "
                    f"{stage.positions:,} tokens, {in_bytes(stage.memory)} of memory")  # fmt: skip
         for file, here in one.files:
             yield f"    {published_folder().name}/{file.name} ({in_bytes(file.size)}): {'there' if here else 'missing'}"
-    seconds, memory, disk = totals(found)
-    yield f"All chapters: ≈ {in_time(seconds)}, {in_bytes(memory)} of memory; {in_bytes(disk)} on disk"
+    seconds, memory, disk = totals(plan, found)
+    at_a_time = f", {plan.jobs} at a time" if plan.jobs > 1 else ""
+    yield f"All chapters{at_a_time}: ≈ {in_time(seconds)}, {in_bytes(memory)} of memory; {in_bytes(disk)} on disk"
     missing = dict.fromkeys(file.name for one in found for file, here in one.files if not here)
     if missing:
         yield f"Missing files: minimind data download {' '.join(missing)}"
@@ -164,10 +175,18 @@ def as_lines(plan: Plan, found: list[Forecast]) -> Iterator[str]:
     )
 
 
+def _place(slot: Slot, slots: list[Slot], jobs: int) -> str:
+    """When a chapter starts and what runs beside it; nothing if they run one after another."""
+    if jobs == 1:
+        return ""
+    others = beside(slot, slots)
+    return f", after {in_time(slot.start)}, {'beside ' + ', '.join(others) if others else 'alone'}"
+
+
 def without_gpu(plan: Plan) -> str:
     """Why the profile full needs a yes on this machine, with an estimate of what it would take here."""
     speed = _product_speed()
-    seconds, memory, disk = totals(forecast(plan, tflops=speed / 1e12, mfu=0.6))
+    seconds, memory, disk = totals(plan, forecast(plan, tflops=speed / 1e12, mfu=0.6))
     return (
         f'profile "full" is made for a GPU with 24 GB, and torch finds none. On this CPU it would take '
         f"≈ {in_time(seconds)}, {in_bytes(memory)} of memory and {in_bytes(disk)} on disk (estimated: 60 % of the "

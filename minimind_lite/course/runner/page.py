@@ -39,12 +39,13 @@ class ChapterView:
 def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], error: str) -> str:
     """The whole page as text."""
     finished = sum(view.status in ("done", "skipped") for view in views)
+    at_a_time = f", {data['jobs']} chapters at a time" if data["jobs"] > 1 else ""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         finished=finished,
         chapters=len(views),
         time=minutes(data["total_seconds"]),
         profile=escape(data["profile"]),
-        device=escape(data["device"]),
+        device=escape(data["device"]) + at_a_time,
         commit=escape(data["commit"][:12]),
         error=f'<section class="error" role="alert"><h2>Stopped</h2><pre>{escape(error)}</pre></section>'
         if error

@@ -28,6 +28,7 @@ class Plan:
     chapters: list[Path]  # the requested ones
     every: list[Path]  # all that exist
     parameters: dict[Path, dict[str, Any]]  # for each, its parameters beside the profile and the folder
+    jobs: int = 1  # chapters at a time
 
     @property
     def state_file(self) -> Path:
@@ -55,6 +56,7 @@ def make_plan(
     output_dir: str | Path = DEFAULT_OUTPUT,
     folder: Path | None = None,
     language: str = "en",
+    jobs: int = 1,
 ) -> Plan:
     """Check all that can be checked before running. Raises CourseError for an unknown profile, chapter or parameter,
     ConfigError for a value that a chapter's settings refuse.
@@ -78,7 +80,7 @@ def make_plan(
     for path in chapters:
         if language_of(path) != language and folder is None:
             given[path]["language"] = language
-    return Plan(profile, artifacts, home, chapters, every, given)
+    return Plan(profile, artifacts, home, chapters, every, given, jobs)
 
 
 def _edition(path: Path, language: str) -> Path:

@@ -1,7 +1,8 @@
-"""What the terminal shows while the course runs: one live line on a terminal, plain lines in a log."""
+"""What the terminal shows while the course runs: a live line per running chapter, or plain lines in a log."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .schedule import Task, timeline
+
 
 def minutes(seconds: float) -> str:
     """A duration for people: "45 s", "2 min 05 s"."""
@@ -17,22 +20,33 @@ def minutes(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
+@dataclass
+class _Chapter:
+    """A running chapter."""
+
+    label: str
+    started: float
+    heading: str = ""
+    share: float = 0.0  # of its cells
+
+
 class CourseProgressBar:
     """Follows one run of the course and estimates the time left from what each chapter is expected to take.
 
-    ``expected``: seconds for each chapter that will run, recorded by an earlier run or stated in its settings.
-    On a terminal, one line stays in place and is redrawn; elsewhere each chapter prints a line when it starts and
-    another when it ends.
+    ``tasks``: the chapters that will run, each with the seconds recorded by an earlier run or stated in its settings.
+    On a terminal, one line for each running chapter stays in place and is redrawn; elsewhere each chapter prints a line
+    when it starts and another when it ends.
     """
 
-    def __init__(self, expected: Mapping[str, float], console: Console | None = None) -> None:
+    def __init__(self, tasks: Sequence[Task], jobs: int = 1, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
-        self.expected = dict(expected)
-        self.left_over = dict(expected)  # chapters not finished yet
+        self.jobs = jobs
+        self.total = sum(task.seconds for task in tasks)
+        self.left_over = {task.name: task for task in tasks}  # chapters not finished yet
+        self.running: dict[str, _Chapter] = {}
         self.ratio = 1.0  # how much slower than expected this machine has been so far
         self.spent = self.promised = 0.0
-        self.chapter, self.heading, self.share, self.started = "", "", 0.0, 0.0
-        self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._line, transient=True)
+        self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._lines, transient=True)
 
     def __enter__(self) -> "CourseProgressBar":
         if self.console.is_terminal:
@@ -44,43 +58,52 @@ class CourseProgressBar:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        """Print a line that stays, above the live one, without wrapping or markup."""
+        """Print a line that stays, above the live ones, without wrapping or markup."""
         self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
-    def start(self, name: str, position: int, total: int) -> None:
+    def start(self, name: str, label: str) -> None:
         """A chapter starts."""
-        self.chapter, self.heading, self.share, self.started = f"[{position}/{total}] {name}", "", 0.0, time.monotonic()
+        self.running[name] = _Chapter(label, time.monotonic())
         if not self.console.is_terminal:
             left = f", about {minutes(self.time_left())} left for the course"
-            self.say(f"{self.chapter}: starts, about {minutes(self.expected.get(name, 0) * self.ratio)}{left}")
+            self.say(f"{label}: starts, about {minutes(self.left_over[name].seconds * self.ratio)}{left}")
 
-    def listen(self, heading: str, cells_done: int, cells: int) -> None:
-        """The running chapter has reached a cell under ``heading``."""
-        self.heading, self.share = heading, cells_done / max(1, cells)
+    def listen(self, name: str, heading: str, cells_done: int, cells: int) -> None:
+        """A running chapter has reached a cell under ``heading``; called from its thread."""
+        chapter = self.running[name]
+        chapter.heading, chapter.share = heading, cells_done / max(1, cells)
+
+    def skip(self, name: str) -> None:
+        """A chapter need not run."""
+        del self.left_over[name]
 
     def finish(self, name: str, seconds: float, word: str = "done") -> None:
         """A chapter has ended; the time it took corrects the estimate for the rest."""
-        self.promised += self.left_over.pop(name, 0.0)
+        self.promised += self.left_over.pop(name).seconds
         self.spent += seconds
         if self.promised > 0:
             self.ratio = min(20.0, max(0.05, self.spent / self.promised))
-        self.say(f"{self.chapter}: {word} in {minutes(seconds)}")
-        self.chapter = ""
+        self.say(f"{self.running.pop(name).label}: {word} in {minutes(seconds)}")
 
     def time_left(self) -> float:
         """Estimated seconds until the last chapter ends."""
-        running = time.monotonic() - self.started if self.chapter else 0.0
-        name = self.chapter.rpartition(" ")[2]
-        rest = sum(seconds for other, seconds in self.left_over.items() if other != name) * self.ratio
-        return rest + max(0.0, self.left_over.get(name, 0.0) * self.ratio - running)
+        now, tasks = time.monotonic(), []
+        for name, task in list(self.left_over.items()):
+            chapter = self.running.get(name)
+            passed = now - chapter.started if chapter else 0.0
+            tasks.append(replace(task, seconds=max(0.0, task.seconds * self.ratio - passed)))
+        return max((slot.end for slot in timeline(tasks, self.jobs, list(self.running))), default=0.0)
 
-    def _line(self) -> Any:
-        done = 1 - sum(self.left_over.values()) / (sum(self.expected.values()) or 1)
-        here = self.left_over.get(self.chapter.rpartition(" ")[2], 0.0) / (sum(self.expected.values()) or 1)
+    def _lines(self) -> Any:
+        running = dict(self.running)
+        done = self.total - sum(task.seconds for task in list(self.left_over.values()))
+        done += sum(self.left_over[name].seconds * one.share for name, one in running.items() if name in self.left_over)
         grid = Table.grid(padding=(0, 1))
-        grid.add_row(
-            Text(self.chapter, style="bold"), ProgressBar(total=1.0, completed=done + here * self.share, width=24),
-            Text(f"{minutes(self.time_left())} left"),
-            Text(self.heading, style="dim", overflow="ellipsis", no_wrap=True),
-        )  # fmt: skip
+        for row, chapter in enumerate(running.values()):
+            bar = ProgressBar(total=1.0, completed=done / (self.total or 1), width=24)
+            grid.add_row(
+                Text(chapter.label, style="bold"), "" if row else bar,
+                "" if row else Text(f"{minutes(self.time_left())} left"),
+                Text(chapter.heading, style="dim", overflow="ellipsis", no_wrap=True),
+            )  # fmt: skip
         return grid

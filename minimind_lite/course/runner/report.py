@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from .page import ChapterView, page
 from .plan import Plan
 from .questions import Answer
 from .run import CourseRun
+from .schedule import usable_cores
 from .state import LastRun
 
 
@@ -37,7 +37,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     files = {name: run.plan.artifacts / stage_of(name) / "results.json" for name, _, _ in rows}
     results = {name: _part(path, "figures") for name, path in files.items()}
     claims = {name: found for name, path in files.items() if (found := _part(path, "claims", required=False))}
-    total = round(sum(round(seconds, 1) for _, _, seconds in rows), 1)  # of what is shown, and recorded
+    total = wall_seconds(rows, state.load(run.plan.state_file))
     figures = {
         key if "." in key else f"{stage_of(name)}.{key}": value  # "exam.accuracy" says itself what it is of
         for name, found in results.items()
@@ -48,6 +48,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "commit": commit(),
         "profile": run.plan.profile,
         "device": device_name(),
+        "jobs": run.plan.jobs,
         "total_seconds": total,
         "chapters": [{"name": name, "status": status, "seconds": round(seconds, 1)} for name, status, seconds in rows],
         "figures": figures | {"total_seconds": total},
@@ -83,6 +84,20 @@ def status_row(plan: Plan, path: Path, last_runs: dict[str, LastRun]) -> tuple[s
         return path.stem, "missing", 0.0
     inputs = state.inputs_hash(path, last_run.profile, last_run.parameters, plan.artifacts)
     return path.stem, state.verdict(last_run, inputs, plan.results(path)), last_run.seconds
+
+
+def wall_seconds(rows: list[tuple[str, str, float]], last_runs: dict[str, LastRun]) -> float:
+    """Seconds in which a chapter of ``rows`` was running: those side by side count once.
+
+    Where it is not known when a chapter ran, it counts as if it ran by itself.
+    """
+    spans = [(last_runs[name].started if name in last_runs else 0.0, round(seconds, 1)) for name, _, seconds in rows]
+    total, upto = 0.0, 0.0
+    for started, seconds in sorted(spans):
+        again = max(0.0, upto - started) if started else 0.0
+        total += max(0.0, seconds - again)
+        upto = max(upto, started + seconds) if started else upto
+    return round(total, 1)
 
 
 def write_report(report: Report, home: Path) -> None:
@@ -143,5 +158,4 @@ def device_name() -> str:
     device = pick_device()
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{device.type}, {cores} cores"
+    return f"{device.type}, {usable_cores()} cores"

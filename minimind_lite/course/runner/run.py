@@ -1,8 +1,10 @@
-"""Run the chapters in order with papermill; skip those that are finished and whose inputs have not changed."""
+"""Run the chapters with papermill, one or more at a time; skip those that are finished and have the same inputs."""
 
 import shutil
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,10 +16,14 @@ from ..kit.data_files import require_data
 from ..kit.paths import resolve_output, stage_of
 from ..kit.profiles import expected_minutes, published_data
 from . import state
-from .execute import Outcome, execute
+from .execute import Kernels, Outcome, execute
 from .plan import Plan
 from .progress_bar import CourseProgressBar
+from .schedule import Task, by_urgency, next_task, tasks_of
 from .state import LastRun
+
+GO_ON = "run the same command again to continue"
+PATIENCE = 10.0  # seconds in which an interrupted chapter has to end by itself
 
 
 @dataclass
@@ -30,60 +36,111 @@ class CourseRun:
 
 
 def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
-    """Run the plan's chapters in order; stop at the first that fails. Skipped ones keep their recorded seconds.
+    """Run the plan's chapters; after the first that fails, start no other. Skipped ones keep their recorded seconds.
 
-    Raises FolderInUse if another run writes into the plan's folder, and CourseError before the first chapter if the
-    profile is full and a published file that the run needs is not there.
+    Up to ``plan.jobs`` chapters run at a time, in the order of ``schedule``. Raises FolderInUse if another run writes
+    into the plan's folder, and CourseError before the first chapter if the profile is full and a published file that
+    the run needs is not there.
     """
     with owned(plan.home):
-        return _run_chapters(plan, force, console)
+        last_runs = state.load(plan.state_file)
+        due = [path for path in plan.chapters if force or plan.verdict(path, last_runs) != "done"]
+        require_data([role for path in due for role in published_data(stage_of(path.stem))], plan.profile)
+        tasks = tasks_of(plan, expected_seconds(plan, last_runs))
+        with CourseProgressBar(tasks, plan.jobs, console) as progress, ThreadPoolExecutor(plan.jobs) as threads:
+            return _Running(plan, force, last_runs, tasks, progress, threads).to_the_end()
 
 
-def _run_chapters(plan: Plan, force: bool, console: Console | None) -> CourseRun:
-    run, last_runs = CourseRun(plan), state.load(plan.state_file)
-    due = [path for path in plan.chapters if force or plan.verdict(path, last_runs) != "done"]
-    require_data([role for path in due for role in published_data(stage_of(path.stem))], plan.profile)
-    with CourseProgressBar(_expected(plan, last_runs), console) as progress:
-        for position, path in enumerate(plan.chapters, 1):
-            if run.error:
-                run.chapters.append((path.stem, "not run", 0.0))
-            elif not force and plan.verdict(path, last_runs) == "done":
-                run.chapters.append((path.stem, "skipped", last_runs[path.stem].seconds))
-                progress.left_over.pop(path.stem, None)
-                progress.say(f"[{position}/{len(plan.chapters)}] {path.stem}: finished before, its inputs are the same")
+class _Running:
+    """One run of the course. Only the main thread decides, prints and writes the state; the others wait for kernels."""
+
+    def __init__(
+        self, plan: Plan, force: bool, last_runs: dict[str, LastRun], tasks: list[Task], progress: CourseProgressBar,
+        threads: ThreadPoolExecutor,
+    ) -> None:  # fmt: skip
+        self.plan, self.force, self.last_runs = plan, force, last_runs
+        self.progress, self.threads = progress, threads
+        self.waiting = by_urgency(tasks, plan.jobs)
+        self.paths = {path.stem: path for path in plan.chapters}
+        self.running: dict[Future[Outcome], Task] = {}
+        self.kernels = Kernels()
+        self.rows = {name: (name, "not run", 0.0) for name in self.paths}
+        self.errors: list[str] = []
+
+    def to_the_end(self) -> CourseRun:
+        """Run everything, or up to the first failure or interrupt."""
+        try:
+            while self._start_what_may() or self.running:
+                for future in wait(self.running, timeout=1, return_when=FIRST_COMPLETED).done:
+                    self._finish(future, future.result())
+        except BaseException as error:
+            self._stop()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            self.errors = self.errors or [f"interrupted; {GO_ON}"]  # between two chapters
+        return CourseRun(self.plan, list(self.rows.values()), "\n".join(self.errors))
+
+    def _start_what_may(self) -> bool:
+        """Start or skip chapters until no other may; returns whether it did."""
+        before = len(self.waiting)
+        while not self.errors and (task := next_task(self.waiting, self.running.values(), self.plan.jobs)):
+            position = f"[{1 + list(self.paths).index(task.name)}/{len(self.paths)}] {task.name}"
+            if not self.force and self.plan.verdict(self.paths[task.name], self.last_runs) == "done":
+                self.rows[task.name] = (task.name, "skipped", self.last_runs[task.name].seconds)
+                self.progress.skip(task.name)
+                self.progress.say(f"{position}: finished before, its inputs are the same")
             else:
-                progress.start(path.stem, position, len(plan.chapters))
-                outcome = run_chapter(plan, path, progress, last_runs)
-                run.error = outcome.error
-                run.chapters.append((path.stem, "failed" if outcome.error else "done", outcome.seconds))
-                progress.finish(path.stem, outcome.seconds, "FAILED" if outcome.error else "done")
-    return run
+                self._start(task, position)
+            self.waiting.remove(task)
+        return len(self.waiting) < before
+
+    def _start(self, task: Task, position: str) -> None:
+        """Start one chapter; the figures of an earlier run are removed first."""
+        plan, path = self.plan, self.paths[task.name]
+        _make_room(plan, path, self.last_runs)
+        parameters = {"profile": plan.profile, **plan.parameters.get(path, {})}
+        if plan.artifacts != resolve_output():
+            parameters["output_dir"] = str(plan.artifacts)
+        self.progress.start(task.name, position)
+        listen = partial(self.progress.listen, task.name)
+        target = plan.home / path.name
+        self.running[self.threads.submit(execute, path, target, parameters, listen, path.parent, self.kernels)] = task
+
+    def _finish(self, future: Future[Outcome], outcome: Outcome) -> None:
+        """Record how a chapter ended."""
+        task = self.running.pop(future)
+        plan, path, error = self.plan, self.paths[task.name], outcome.error
+        if not error and not plan.results(path).is_file():
+            error = (f"{task.name}: ran to its end but recorded no figures in {plan.results(path).parent.name}/"
+                     "results.json; it must call chapter.record(…)")  # fmt: skip
+        status = "failed" if error else "done"
+        self.errors += [error] if error else []
+        self.rows[task.name] = (task.name, status, outcome.seconds)
+        begun = self.last_runs[task.name]
+        self.last_runs[task.name] = LastRun(
+            status, round(outcome.seconds, 1), begun.inputs, plan.profile, plan.parameters.get(path, {}), begun.started
+        )
+        state.save(plan.state_file, self.last_runs)
+        self.progress.finish(task.name, outcome.seconds, "FAILED" if error else "done")
+
+    def _stop(self) -> None:
+        """Interrupt the chapters that are running and record them as interrupted; one that ended meanwhile is done."""
+        until = time.monotonic() + PATIENCE
+        while wait(self.running, timeout=0).not_done:
+            try:
+                self.kernels.interrupt(kill=time.monotonic() > until)  # again: a cell may just have begun
+                wait(self.running, timeout=1)
+            except KeyboardInterrupt:  # once more
+                until = 0.0
+        for future, task in list(self.running.items()):
+            if future.exception() or future.result().error:
+                seconds = time.time() - self.last_runs[task.name].started
+                self._finish(future, Outcome(seconds, f"{task.name}: interrupted; {GO_ON}"))
+            else:
+                self._finish(future, future.result())
 
 
-def run_chapter(plan: Plan, path: Path, progress: CourseProgressBar, last_runs: dict[str, LastRun]) -> Outcome:
-    """Execute one chapter and record how it ended; the figures of an earlier run are removed first."""
-    inputs = plan.hash_of(path)
-    _make_room(plan, path, last_runs, inputs)
-    parameters = {"profile": plan.profile, **plan.parameters.get(path, {})}
-    if plan.artifacts != resolve_output():
-        parameters["output_dir"] = str(plan.artifacts)
-    start = time.monotonic()
-    try:
-        outcome = execute(path, plan.home / path.name, parameters, progress.listen, path.parent)
-    except KeyboardInterrupt:
-        outcome = Outcome(time.monotonic() - start, f"{path.stem}: interrupted; run the same command again to continue")
-    if not outcome.error and not plan.results(path).is_file():
-        outcome = Outcome(outcome.seconds, f"{path.stem}: ran to its end but recorded no figures in "
-                          f"{plan.results(path).parent.name}/results.json; it must call chapter.record(…)")  # fmt: skip
-    status = "failed" if outcome.error else "done"
-    last_runs[path.stem] = LastRun(
-        status, round(outcome.seconds, 1), inputs, plan.profile, plan.parameters.get(path, {})
-    )
-    state.save(plan.state_file, last_runs)
-    return outcome
-
-
-def _expected(plan: Plan, last_runs: dict[str, LastRun]) -> dict[str, float]:
+def expected_seconds(plan: Plan, last_runs: dict[str, LastRun]) -> dict[str, float]:
     """Seconds each chapter will take: as recorded at this profile, else as its settings state, else half a minute."""
     found = {}
     for path in plan.chapters:
@@ -95,14 +152,14 @@ def _expected(plan: Plan, last_runs: dict[str, LastRun]) -> dict[str, float]:
     return found
 
 
-def _make_room(plan: Plan, path: Path, last_runs: dict[str, LastRun], inputs: str) -> None:
+def _make_room(plan: Plan, path: Path, last_runs: dict[str, LastRun]) -> None:
     """Remove what an earlier run left, unless it was interrupted with the same inputs: then training resumes from it.
 
     A folder that the runner did not create is left alone.
     """
-    before = last_runs.get(path.stem)
+    before, inputs = last_runs.get(path.stem), plan.hash_of(path)
     if before and not (before.status != "done" and before.inputs == inputs):
         shutil.rmtree(plan.results(path).parent, ignore_errors=True)
     plan.results(path).unlink(missing_ok=True)
-    last_runs[path.stem] = LastRun("failed", 0.0, inputs, plan.profile, {})  # until it has succeeded
+    last_runs[path.stem] = LastRun("failed", 0.0, inputs, plan.profile, {}, time.time())  # until it has succeeded
     state.save(plan.state_file, last_runs)

@@ -19,6 +19,7 @@ from ..kit.profiles import RESULTS, artifact_of
 logger = logging.getLogger(__name__)
 
 _REQUIRES = re.compile(r"""\.require\(\s*["'](\w+)["']""")
+_LOOKS_FOR = re.compile(r"""\.output_dir\s*/\s*["'](\w+)["']""")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class LastRun:
     inputs: str  # the hash of everything it was made from
     profile: str
     parameters: dict[str, Any]  # what -p gave it
+    started: float = 0.0  # when, in seconds since 1970; 0 if it is not known
 
 
 def load(path: Path) -> dict[str, LastRun]:
@@ -53,13 +55,28 @@ def save(path: Path, last_runs: dict[str, LastRun]) -> None:
 
 def inputs_hash(notebook: Path, profile: str, parameters: dict[str, Any], artifacts: Path) -> str:
     """A hash of all that a chapter's result depends on: code, parameters, library, sample data, upstream results."""
-    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    code = _code_of(notebook)
     digest = hashlib.sha256(json.dumps([code, profile, parameters, step_bound()], sort_keys=True, default=str).encode())
     digest.update(library_hash(stage_of(notebook.stem)).encode())
-    for stage in sorted(set(_REQUIRES.findall("\n".join(code)))):
+    for stage in required_stages(notebook):
         for file in (artifacts / stage / RESULTS, artifacts / stage / artifact_of(stage)):
             digest.update(file.read_bytes() if file.is_file() else b"missing")
     return digest.hexdigest()
+
+
+def required_stages(notebook: Path) -> list[str]:
+    """The stages whose outputs a chapter needs: those that its cells give to ``chapter.require("…")``."""
+    return sorted(set(_REQUIRES.findall("\n".join(_code_of(notebook)))))
+
+
+def optional_stages(notebook: Path) -> list[str]:
+    """The stages whose outputs a chapter shows if they are there: ``chapter.output_dir / "…"`` in its cells."""
+    return sorted(set(_LOOKS_FOR.findall("\n".join(_code_of(notebook)))))
+
+
+def _code_of(notebook: Path) -> list[str]:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def library_hash(chapter: str) -> str:

@@ -29,4 +29,5 @@ SETTINGS = by_profile(
     | {"max_new_tokens": 6},
 )
 MINUTES = Minutes(quick=0.7, colab=1.5, full=4.0)
+ALONE = True  # it measures speed, which a chapter beside it would change
 BUILDS = "`model/quantization.py`, `interop/gguf_export.py`, `serving/`"  # in the README's table of chapters

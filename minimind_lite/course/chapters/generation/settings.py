@@ -18,4 +18,5 @@ class GenerationSettings(Settings):
 
 SETTINGS = by_profile(GenerationSettings(), full={"max_new_tokens": 256}, smoke={"max_new_tokens": 8, "repeats": 1})
 MINUTES = Minutes(quick=0.3, colab=0.5, full=0.5)
+ALONE = True  # it measures speed, which a chapter beside it would change
 BUILDS = "`generation/`"  # in the README's table of chapters

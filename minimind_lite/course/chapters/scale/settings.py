@@ -20,4 +20,5 @@ class ScaleSettings(Settings):
 
 SETTINGS = by_profile(ScaleSettings(), smoke={"largest_kibibytes": 256, "rounds": 3, "total_steps": 2})
 MINUTES = Minutes(quick=1.0, colab=1.0, full=1.0)
+ALONE = True  # it measures speed, which a chapter beside it would change
 BUILDS = "`training/scaling.py`, `training/launch/`"  # in the README's table of chapters
