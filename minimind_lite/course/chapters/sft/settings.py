@@ -15,11 +15,11 @@ class ChatSettings(SFTSettings):
 
     optimizer: Literal["adamw", "muon"] = "muon"
     micro_batch_size: Count = 8
-    total_steps: Count = 1800
+    total_steps: Count = 2300
     learning_rate: Positive = 2.5e-3
     embedding_lr_ratio: NotNegative = 4.0
     min_lr_ratio: Share = 0.02
-    replay_share: ShareBelow1 = 0.2  # of the blocks: texts of pretraining, lest the language be forgotten
+    replay_share: ShareBelow1 = 0.08  # of the blocks: texts of pretraining, lest the language be forgotten
     eval_questions: Count = 60  # of each kind of held-out question, in each language
     story_requests: Count = 12  # held-out stories that are asked for, in each language
     story_tokens: Length = 200  # maximum length of a story
