@@ -58,7 +58,7 @@ def chosen_peers(subjects: Sequence[str], against: Sequence[str]) -> dict[str, f
             stop(f"{', '.join(subjects)}: there is no peer called {one!r}; there are: {', '.join(known)}")
     if find_spec("llama_cpp") is None:
         if BUILT & set(against):
-            stop("the peer llama.cpp is not installed: pip install llama-cpp-python, which takes minutes to build")
+            stop("the peer llama.cpp is not installed: pip install '.[llama-cpp]', which builds it for minutes")
         peers = {subject: [one for one in some if one not in BUILT] for subject, some in peers.items()}
     wanted = {subject: frozenset(against or some) & frozenset(some) for subject, some in peers.items()}
     if any("transformers" in some for some in wanted.values()) and find_spec("transformers") is None:

@@ -1,6 +1,6 @@
 """Does llama.cpp read our GGUF files as they are meant? Tokens of texts, chat layouts, greedy answers; f32, f16, q8_0.
 
-    pip install llama-cpp-python
+    pip install '.[llama-cpp]'
     python benchmarks/gguf_in_llama_cpp.py [FOLDER …]    writes benchmarks/results/llama_cpp.json
 
 Random models, one for every architecture that is written, and the trained ones in FOLDERs. All is compared with this
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
     options = parser.parse_args()
     if not has_llama_cpp():
-        raise SystemExit("llama.cpp is not here: pip install llama-cpp-python")
+        raise SystemExit("llama.cpp is not here: pip install '.[llama-cpp]'")
     found = report(options.folders)
     packages = ("llama-cpp-python", "gguf", "torch", "tokenizers")
     versions = {"python": platform.python_version()} | {one: version_of(one) for one in packages}

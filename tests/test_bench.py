@@ -100,7 +100,7 @@ def test_llama_cpp_is_measured_only_where_it_is(subjects: Any, monkeypatch: pyte
     script = import_module("bench")
     monkeypatch.setattr(script, "find_spec", lambda name: None if name == "llama_cpp" else True)
     assert script.chosen_peers(["generate"], []) == {"generate": {"transformers", "original"}}
-    with pytest.raises(SystemExit, match=r"the peer llama\.cpp is not installed: pip install llama-cpp-python"):
+    with pytest.raises(SystemExit, match=r"the peer llama\.cpp is not installed: pip install '.\[llama-cpp\]'"):
         script.chosen_peers(["generate"], ["llama.cpp Q8_0"])
     monkeypatch.setattr(script, "find_spec", lambda name: True)
     assert script.chosen_peers(["generate"], ["llama.cpp"]) == {"generate": {"llama.cpp"}}

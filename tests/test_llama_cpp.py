@@ -16,7 +16,7 @@ from minimind_lite.generation.engine import generate
 from minimind_lite.interop.gguf_export import export_gguf
 from minimind_lite.tokenizer import Tokenizer
 
-HOW = "llama-cpp-python is not installed; pip install llama-cpp-python builds it, in 8 to 26 minutes"
+HOW = "llama-cpp-python is not installed; pip install '.[llama-cpp]' builds it, in 8 to 26 minutes"
 pytest.importorskip("llama_cpp", reason=HOW)
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,7 @@
 """A GGUF file of ours in llama.cpp, through the C interface that llama-cpp-python wraps.
 
-The package builds llama.cpp from its source, which takes minutes, so nothing requires it:
-
-    pip install llama-cpp-python
-    CMAKE_ARGS=-DLLAVA_BUILD=OFF pip install llama-cpp-python -C build.targets=llama    all that is needed here
-
+The package builds llama.cpp from its source, which takes minutes, so nothing requires it: pip install '.[llama-cpp]',
+with CMAKE_ARGS=-DLLAVA_BUILD=OFF in the environment to leave out what reads pictures.
 Keys and values are kept in float32, as ours are; llama.cpp's default is float16.
 """
 
