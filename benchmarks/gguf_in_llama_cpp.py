@@ -11,6 +11,7 @@ type what it multiplies by it.
 import argparse
 import json
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from minimind_lite.interop.gguf_export import GGUFType, architecture_of, export_
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
+from minimind_lite.tokenizer.chat_template import TAGS
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data_samples"
@@ -45,6 +47,7 @@ RANDOM = {
     "experts, two shared, weights not rescaled":
         preset("nano-moe", qk_norm=False, num_shared_experts=2, norm_topk_prob=False),
 }  # fmt: skip
+TAG = re.compile("(" + "|".join(map(re.escape, TAGS)) + ")")
 AWKWARD = (  # where cuts before merging, or bytes, could differ
     "", " ", "\n", "\r\n\r\n  \t x", "a  b   c    d", "naïve café, Ünïcödé", "I'll we've DON'T o'clock",
     "12,345.67 -8e9 ٣٤ ½ ²", "湖南的简称是湘。The capital is Changsha（长沙）！", "全角１２３ＡＢＣ，　。",
@@ -102,11 +105,20 @@ def random_model(config: ModelConfig) -> Transformer:
 
 
 def same_tokens(tokenizer: Tokenizer, peer: GGUFPeer) -> dict[str, Any]:
-    """How many texts become the same tokens, and the first that do not."""
+    """How many texts become the same tokens, and the first that do not.
+
+    In llama.cpp a tag such as <think>, where it stands in a text, is always its token; here that holds for what the
+    assistant says only. Texts with tags are compared with the tokens of their parts, and counted.
+    """
     every = list(dict.fromkeys(texts()))
-    ours = tokenizer.encode_batch(every)
+    parts = [TAG.split(text) for text in every]
+    plain = iter(tokenizer.encode_batch([part for some in parts for part in some[::2]]))
+    ours = [[token for at, part in enumerate(some) for token in (tokenizer.tag_ids(part) if at % 2 else next(plain))]
+            for some in parts]  # fmt: skip
     other = [text for text, ids in zip(every, ours, strict=True) if peer.encode(text) != ids]
-    return {"texts": len(every), "tokens": sum(map(len, ours)), "different": len(other), "first": other[:SHOWN]}
+    tagged = sum(len(some) > 1 for some in parts)
+    return {"texts": len(every), "with_tags": tagged, "tokens": sum(map(len, ours)),
+            "different": len(other), "first": other[:SHOWN]}  # fmt: skip
 
 
 def same_layouts(tokenizer: Tokenizer, peer: GGUFPeer) -> dict[str, Any]:

@@ -121,6 +121,20 @@ def test_cuts_without_a_name_are_refused_and_nothing_is_left(tmp_path: Path, tok
         export_gguf(adapted, tokenizer, tmp_path / "a.gguf")
 
 
+def test_deepseek_coders_cuts_as_published_have_the_name_too(tokenizer: Tokenizer) -> None:
+    import json
+
+    from minimind_lite.interop.gguf_tokenizer import cut_name
+
+    cuts = json.loads(tokenizer.backend.to_str())["pre_tokenizer"]
+    assert cut_name(cuts) == "deepseek-coder"
+    cuts["pretokenizers"][3]["pattern"] = {"Regex": "[一-龥ࠀ-一가-\ud7ff]+"}
+    assert cut_name(cuts) == "deepseek-coder"
+    cuts["pretokenizers"][3]["pattern"] = {"Regex": "[一-龥]+"}
+    with pytest.raises(ValueError, match="no name for how this tokenizer cuts text"):
+        cut_name(cuts)
+
+
 def test_rows_that_are_no_tokens_are_left_out(tmp_path: Path, tokenizer: Tokenizer) -> None:
     model = random_model(CONFIGS["llama untied"])
     export_gguf(model, tokenizer, tmp_path / "a.gguf", "f32")

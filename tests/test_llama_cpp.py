@@ -62,7 +62,7 @@ def test_greedy_answers_are_the_same(compared: Any, opened: Any, tokenizer: Toke
     assert [peer.greedy([prompt], 32)[0] for prompt in prompts] == ours
     with torch.no_grad():
         logits = model(torch.tensor([prompts[0]]))[0, :, : tokenizer.vocab_size]
-    torch.testing.assert_close(torch.from_numpy(peer.logits(prompts[0])), logits, atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(peer.logits(prompts[0])), logits, atol=1e-4, rtol=0)
 
 
 # As in test_gguf_export, where our own reader is bounded; llama.cpp also rounds what it multiplies by these matrices.
@@ -75,6 +75,15 @@ def test_in_fewer_bits_logits_differ_by_little(
     with torch.no_grad():
         difference = (torch.from_numpy(opened(model, kind).logits(ids)) - model(torch.tensor([ids]))[0]).abs()
     assert 0 < difference.amax(dim=-1).median() < tolerance
+
+
+def test_a_wide_space_is_in_no_run_of_chinese(opened: Any) -> None:
+    poem = "\u3000\u3000床前明月光，\u2003疑是地上霜。\n\u3000\u3000举头望明月\u3000低头思故乡\u205f不"
+    wide = Tokenizer.train([poem] * 5, vocab_size=400)
+    assert any(b"\xe3\x80\x80" in wide.token_bytes(token) for token in wide.encode(poem))
+    peer = opened(model_of("llama", wide), its=wide)
+    for text in (poem, *poem.split("，"), "\u3000床", "\u3000A", "霜\u3000\u3000霜", "\u2003疑"):
+        assert peer.encode(text) == wide.encode(text)
 
 
 def test_texts_and_conversations_become_the_same_tokens(compared: Any, opened: Any, tokenizer: Tokenizer) -> None:
