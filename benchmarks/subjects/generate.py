@@ -3,7 +3,8 @@
 New tokens a second, the prompt's reading included; random weights, no end token. The tokens must be equal, but for
 "ours, int8", which is not quite the same model: its rows say what share of each text is equal up to the first
 difference. Continuous batching is compared with batches of fixed requests, on requests of mixed lengths. Where
-llama-cpp-python is installed, llama.cpp reads the same model as GGUF: F32 beside ours, Q8_0 beside "ours, int8".
+llama-cpp-python is installed, llama.cpp reads the same model as GGUF: F32 beside ours, exactly as ours; Q8_0, with its
+defaults, beside "ours, int8".
 """
 
 from collections.abc import Callable

@@ -2,8 +2,8 @@
 
 The package builds llama.cpp from its source, which takes minutes, so nothing requires it: pip install '.[llama-cpp]',
 with CMAKE_ARGS=-DLLAVA_BUILD=OFF in the environment to leave out what reads pictures.
-Keys and values are kept in float32, as ours are, and attention is the plain one: llama.cpp's defaults, float16 there
-and flash attention, move the logits of our small models in the third decimal.
+Where it has to be exact, keys and values are kept in float32, as ours are, and attention is the plain one: llama.cpp's
+defaults, float16 there and flash attention, move the logits of our small models in the third decimal.
 """
 
 import ctypes
@@ -54,7 +54,7 @@ def built_for() -> str:
 class GGUFPeer:
     """A file opened by llama.cpp, with room for ``rows`` texts of ``context`` tokens each."""
 
-    def __init__(self, path: str | Path, context: int, rows: int = 1, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, context: int, rows: int = 1, threads: int = 1, exact: bool = True) -> None:
         self.library, _ = _library()
         reading = self.library.llama_model_default_params()
         reading.use_mmap = False  # the file may go
@@ -65,8 +65,9 @@ class GGUFPeer:
         wanted.n_ctx = wanted.n_batch = context * rows
         wanted.n_seq_max = rows
         wanted.n_threads = wanted.n_threads_batch = threads
-        wanted.type_k = wanted.type_v = self.library.GGML_TYPE_F32
-        wanted.flash_attn_type = self.library.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if exact:
+            wanted.type_k = wanted.type_v = self.library.GGML_TYPE_F32
+            wanted.flash_attn_type = self.library.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.context = self.library.llama_init_from_model(self.model, wanted)
         if not self.context:
             raise ValueError(f"llama.cpp has no room for {rows} texts of {context} tokens of {path}")
@@ -145,9 +146,15 @@ class GGUFPeer:
         return np.ctypeslib.as_array(pointer, (self.vocab_size,)).copy()
 
 
-def peer_of(model: Transformer, kind: GGUFType, context: int, rows: int, threads: int) -> GGUFPeer:
-    """llama.cpp with the weights of ``model``, stored as ``kind``, and a tokenizer of as many tokens as it has rows."""
+@cache
+def _tokenizer(entries: int) -> Tokenizer:
     texts = (one.text for one in read_records(repository_root() / "data_samples" / "pretrain", "text"))
-    tokenizer = Tokenizer.train(texts, model.config.vocab_size)
+    return Tokenizer.train(texts, entries)
+
+
+def peer_of(model: Transformer, kind: GGUFType, context: int, rows: int, threads: int) -> GGUFPeer:
+    """llama.cpp with the weights of ``model`` and a tokenizer of as many tokens as it has rows; exact if float32."""
+    tokenizer = _tokenizer(model.config.vocab_size)
     with tempfile.TemporaryDirectory() as folder:
-        return GGUFPeer(export_gguf(model, tokenizer, Path(folder) / "a.gguf", kind)[0], context, rows, threads)
+        path = export_gguf(model, tokenizer, Path(folder) / "a.gguf", kind)[0]
+        return GGUFPeer(path, context, rows, threads, exact=kind == "f32")
