@@ -4,8 +4,8 @@
     python benchmarks/gguf_in_llama_cpp.py [FOLDER …]    writes benchmarks/results/llama_cpp.json
 
 Random models, one for every architecture that is written, and the trained ones in FOLDERs: in the recorded run presets
-nano and nano-moe after 80 steps on the samples, the dense one fine-tuned for 80 more. All is compared with this library's
-float32 model, so the rows of f16 and q8_0 say what is lost on the way: llama.cpp also rounds to the matrix's type what it
+nano and nano-moe after 80 steps on the samples, the dense one fine-tuned for 80 more. All is compared with our float32
+model, so the rows of f16 and q8_0 say what is lost on the way: llama.cpp also rounds to the matrix's type what it
 multiplies by it, and a router that is undecided then takes another expert.
 """
 
