@@ -19,6 +19,7 @@ from typing import NoReturn
 SUBJECTS = ("train", "attention", "generate", "moe", "data")
 RESULTS = Path(__file__).parent / "results" / "bench"
 INSTALL = "install the course's packages, in the repository, with: pip install -e '.[course]'"
+BUILT = {"llama.cpp", "llama.cpp Q8_0"}  # peers that take minutes to build: measured where they are
 
 
 def arguments() -> argparse.Namespace:
@@ -55,6 +56,10 @@ def chosen_peers(subjects: Sequence[str], against: Sequence[str]) -> dict[str, f
     for one in against:
         if one not in known:
             stop(f"{', '.join(subjects)}: there is no peer called {one!r}; there are: {', '.join(known)}")
+    if find_spec("llama_cpp") is None:
+        if BUILT & set(against):
+            stop("the peer llama.cpp is not installed: pip install '.[llama-cpp]', which builds it for minutes")
+        peers = {subject: [one for one in some if one not in BUILT] for subject, some in peers.items()}
     wanted = {subject: frozenset(against or some) & frozenset(some) for subject, some in peers.items()}
     if any("transformers" in some for some in wanted.values()) and find_spec("transformers") is None:
         others = " ".join(f"--against {one}" for one in known if one != "transformers")

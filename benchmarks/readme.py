@@ -157,7 +157,8 @@ def bench_block(reports: list[dict[str, Any]]) -> str:
     """The comparisons of `minimind bench`: medians, the ratio with its quartiles, and the goal."""
     lines = ["| | unit | ours | peer | ratio (quartiles) | goal | padding, ours / peer | share of matrix peak |"]
     lines.append("|---|---|---|---|---|---|---|---|")
-    for row in (row for report in reports for row in report["results"]):
+    rows = {(row["name"], row["peer_name"]): row for report in reversed(reports) for row in report["results"]}
+    for row in (row for report in reports for row in report["results"] if rows[row["name"], row["peer_name"]] is row):
         peer = ratio = ""
         if row["peer_name"]:
             peer = f"{figure(row['peer'])} ({row['peer_name']})"

@@ -50,7 +50,7 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
     results = report["results"]
     assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "attention", "generate", "moe", "data"}
-    assert {one["peer_name"] for one in results} == {
+    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0"} == {
         "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask", None,
     }  # fmt: skip
     for one in results:
@@ -71,7 +71,10 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
         (["train", "--size", "huge"], "there is no size called 'huge'; there are: pico, nano, small"),
         (["train", "--against", "nobody"], "there is no peer called 'nobody'; there are: original, transformers"),
         (["moe", "--against", "transformers"], "there is no peer called 'transformers'; there are: original"),
-        (["all", "--against", "nobody"], "there are: causal, mask, original, slicing, tokenizers, transformers"),
+        (
+            ["all", "--against", "nobody"],
+            "there are: causal, llama.cpp, llama.cpp Q8_0, mask, original, slicing, tokenizers, transformers",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused(
@@ -91,6 +94,26 @@ def test_a_missing_transformers_says_how_to_install_it(subjects: Any, monkeypatc
     with pytest.raises(SystemExit, match=r"pip install -e '\.\[course\]', or leave it out with: --against original$"):
         script.chosen_peers(["train"], [])
     assert script.chosen_peers(["train", "data"], ["original"]) == {"train": {"original"}}
+
+
+def test_llama_cpp_is_measured_only_where_it_is(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = import_module("bench")
+    monkeypatch.setattr(script, "find_spec", lambda name: None if name == "llama_cpp" else True)
+    assert script.chosen_peers(["generate"], []) == {"generate": {"transformers", "original"}}
+    with pytest.raises(SystemExit, match=r"the peer llama\.cpp is not installed: pip install '.\[llama-cpp\]'"):
+        script.chosen_peers(["generate"], ["llama.cpp Q8_0"])
+    monkeypatch.setattr(script, "find_spec", lambda name: True)
+    assert script.chosen_peers(["generate"], ["llama.cpp"]) == {"generate": {"llama.cpp"}}
+
+
+@pytest.mark.slow
+def test_llama_cpp_gives_the_same_tokens_and_8_bits_stand_beside_8_bits(subjects: Any) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    rows = module("generate").measure(run(subjects, "llama.cpp", "llama.cpp Q8_0", rounds=1))
+    pairs = [(one["name"], one["peer_name"]) for one in rows if one["peer_name"].startswith("llama.cpp")]
+    many = "generate pico: 3 texts"
+    assert pairs[2:] == [(many, "llama.cpp"), (f"{many}, int8", "llama.cpp Q8_0")] and len(pairs) == 4
+    assert 0 <= rows[1]["peer_equal_tokens"] <= 1
 
 
 def test_the_commands_options_reach_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

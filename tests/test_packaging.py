@@ -31,7 +31,7 @@ def test_conda_gives_the_same_python_and_the_same_packages() -> None:
     assert {one.name for one in conda} == {"python", "pip", "git", "make"}
     pip = next(line["pip"] for line in ENVIRONMENT["dependencies"] if isinstance(line, dict))
     assert pip == ["-c constraints.txt", "-e .[course,gguf,serve,webui]"]
-    extras = {"course", "gguf", "clean", "serve", "webui", "lm-eval", "pieces"}
+    extras = {"course", "gguf", "clean", "serve", "webui", "lm-eval", "pieces", "llama-cpp"}
     assert set(PROJECT["optional-dependencies"]) == extras
 
 

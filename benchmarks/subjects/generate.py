@@ -1,8 +1,10 @@
-"""Generation: greedy decoding, one text and many, against transformers' generate and the original's loop.
+"""Generation: greedy decoding, one text and many, against transformers' generate, the original's loop and llama.cpp.
 
 New tokens a second, the prompt's reading included; random weights, no end token. The tokens must be equal, but for
 "ours, int8", which is not quite the same model: its rows say what share of each text is equal up to the first
-difference. Continuous batching is compared with batches of fixed requests, on requests of mixed lengths.
+difference. Continuous batching is compared with batches of fixed requests, on requests of mixed lengths. Where
+llama-cpp-python is installed, llama.cpp reads the same model as GGUF: F32 beside ours, exactly as ours; Q8_0, with its
+defaults, beside "ours, int8".
 """
 
 from collections.abc import Callable
@@ -14,17 +16,21 @@ from minimind_lite.generation.continuous import Engine, Request
 from minimind_lite.generation.engine import checked_rows, decode_rows, generate
 from minimind_lite.generation.laid_out import Quantize, has_int8
 from minimind_lite.generation.sampling import GREEDY, row_generator
+from minimind_lite.interop.gguf_export import GGUFType
 from minimind_lite.model.transformer import Transformer
 from subjects import DifferentWork, Run
+from subjects.gguf_peer import peer_of
 from subjects.original import Original
 from subjects.original import generate as grown_cache
 from subjects.report import Goal, Times, compare, interleave, rounded
 from subjects.twin import twin_of
 
-PEERS = ("transformers", "original")
+PEERS = ("transformers", "original", "llama.cpp", "llama.cpp Q8_0")
 GOALS = {("small", 1): 1.4, ("small", 16): 1.5}  # over transformers
 INT8_GOALS = {("small", 1): 2.5}
 INT8 = "ours, int8"
+ROUNDED = {INT8, "llama.cpp Q8_0"}  # not quite the same model
+BESIDE = {"llama.cpp": ("ours",), "llama.cpp Q8_0": (INT8,)}  # the others: both of ours
 SLOTS = 16
 STREAMS_GOAL = 7.0  # 16 texts at once over one
 Tokens = list[list[int]]
@@ -104,6 +110,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
         original = Original(size.config, size.prompt + max(size.new.values())).eval()
         original.load_state_dict(model.state_dict())
         arms["original"] = lambda prompts, new: grown_cache(original, prompts, new)
+    arms |= llama_cpp_arms(model, run)
     rows, times = [], {}
     for batch, new in size.new.items():
         name = f"generate {run.size}: {batch} text{'s' * (batch > 1)}"
@@ -112,20 +119,30 @@ def measure(run: Run) -> list[dict[str, Any]]:
         work = dict.fromkeys(arms, float(batch * new))
         for peer in (one for one in PEERS if one in arms):
             for arm, goals in (("ours", GOALS), (INT8, INT8_GOALS)):
-                if arm in arms:
+                if arm in arms and arm in BESIDE.get(peer, ("ours", INT8)):
                     goal = goals.get((run.size, batch)) if peer == "transformers" else None
                     wanted = Goal("ratio", goal) if goal else None
-                    title, more = (name, {}) if arm == "ours" else (f"{name}, int8", {"equal_tokens": equal})
+                    title, more = (name, {}) if arm == "ours" else (f"{name}, int8", {"equal_tokens": equal[INT8]})
+                    more |= {"peer_equal_tokens": equal[peer]} if peer in ROUNDED else {}
                     rows.append(compare(title, "new tokens", run, times[batch], work, peer, arm, wanted, **more))
     return [*rows, *(many_against_one(run, times, arm) for arm in ("ours", INT8) if arm in arms), mixed(model, run)]
 
 
+def llama_cpp_arms(model: Transformer, run: Run) -> dict[str, Callable[[Tokens, int], Tokens]]:
+    """llama.cpp with this model in F32 and in Q8_0, as far as they are asked for."""
+    size = run.amounts
+    context, rows = size.prompt + max(size.new.values()), max(size.new)
+    kinds: dict[str, GGUFType] = {"llama.cpp": "f32", "llama.cpp Q8_0": "q8_0"}
+    return {name: peer_of(model, kind, context, rows, run.threads).greedy
+            for name, kind in kinds.items() if name in run.peers}  # fmt: skip
+
+
 def timed(
     name: str, arms: dict[str, Callable[[Tokens, int], Tokens]], prompts: Tokens, new: int, run: Run
-) -> tuple[dict[str, Times], float]:
+) -> tuple[dict[str, Times], dict[str, float]]:
     """Interleave the arms on one list of prompts, and check that all texts are equal.
 
-    Returns the times, and the share of int8's tokens that come before its text first differs.
+    Returns the times, and for arms in 8 bits the share of tokens that come before a text first differs.
     """
     made: dict[str, Tokens] = {}
 
@@ -133,9 +150,9 @@ def timed(
         return lambda: made.update({peer: arms[peer](prompts, new)})
 
     times = interleave({peer: arm(peer) for peer in arms}, run)
-    for peer in arms.keys() - {"ours", INT8}:
+    for peer in arms.keys() - ROUNDED - {"ours"}:
         check_tokens(name, made["ours"], made[peer], peer)
-    return times, equal_share(made["ours"], made.get(INT8, made["ours"]))
+    return times, {arm: equal_share(made["ours"], made[arm]) for arm in ROUNDED & arms.keys()}
 
 
 def equal_share(ours: Tokens, theirs: Tokens) -> float:

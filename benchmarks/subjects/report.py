@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from subjects import Run
 
 PEAK_SECONDS = 0.3  # of each shape in each round
-PACKAGES = ("torch", "numpy", "tokenizers", "transformers")
+PACKAGES = ("torch", "numpy", "tokenizers", "transformers", "llama-cpp-python")
 
 
 @dataclass(frozen=True)

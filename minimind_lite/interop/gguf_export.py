@@ -6,13 +6,15 @@ and refuses every vocabulary it has never seen. The file written here states the
 An architecture in llama.cpp is a formula, chosen by name: ``llama`` (dense, or experts whose weights are rescaled),
 ``qwen3`` and ``qwen3moe`` (with QK-norm, rescaled), ``bailingmoe`` (with shared experts). ``llama`` and
 ``bailingmoe`` turn neighbouring dimensions, so the rows of their queries and keys are reordered. What none of them
-computes is refused.
+computes is refused. Rows of the embedding beyond the tokenizer's last token are left out: our generation never chooses
+one, and llama.cpp would.
 Needs the package ``gguf``.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -31,6 +33,7 @@ from minimind_lite.tokenizer.foreign_template import without_generation_marks
 
 GGUFType = Literal["f32", "f16", "q8_0"]
 BLOCK = 32  # weights of a row that share a scale in Q8_0
+PER_TOKEN = ("token_embd.weight", "output.weight")  # the matrices with a row for each token
 _OUR_NAMES = {ours: theirs for theirs, ours in (LAYER_NAMES | EXPERT_NAMES).items()}
 _OUR_MODEL_NAMES = {ours: theirs for theirs, ours in MODEL_NAMES.items()}
 
@@ -51,10 +54,11 @@ def export_gguf(model: Transformer, tokenizer: Tokenizer, path: str | Path, kind
         raise GGUFError("the model holds LoRA adapters: merge them first, with model.lora.merged or minimind merge")
     with written_whole(path) as part:
         writer = GGUFWriter(part, architecture)
-        _describe(writer, model.config, architecture, path.stem, kind)
-        _write_tokenizer(writer, tokenizer, model.config.vocab_size)
+        size = min(model.config.vocab_size, 1 + max(tokenizer.backend.get_vocab(with_added_tokens=True).values()))
+        _describe(writer, replace(model.config, vocab_size=size), architecture, path.stem, kind)
+        _write_tokenizer(writer, tokenizer, size)
         for name, tensor in gguf_tensors(model, architecture):
-            _write_tensor(writer, name, tensor, kind)
+            _write_tensor(writer, name, tensor[:size] if name in PER_TOKEN else tensor, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -156,7 +160,7 @@ def _write_tensor(writer: Any, name: str, tensor: Tensor, kind: GGUFType) -> Non
 
 
 def _write_tokenizer(writer: Any, tokenizer: Tokenizer, size: int) -> None:
-    """The tokenizer's lists; rows of the embedding that are no tokens get a name that no text can become."""
+    """The tokenizer's lists; a row between its tokens that is none gets a name that no text can become."""
     state = json.loads(tokenizer.backend.to_str())
     added = {token["id"]: CONTROL if token["special"] else USER_DEFINED for token in state["added_tokens"]}
     names = {number: token for token, number in tokenizer.backend.get_vocab(with_added_tokens=True).items()}

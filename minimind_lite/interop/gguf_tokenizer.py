@@ -23,6 +23,7 @@ _CUTS: dict[str, list[pre_tokenizers.PreTokenizer]] = {  # llama.cpp's names for
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ],
 }
+_PUBLISHED = "[一-龥ࠀ-一가-퟿]+"  # DeepSeek-Coder's pattern; llama.cpp takes wide spaces out of it
 
 
 def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
@@ -61,7 +62,7 @@ def cut_name(pre_tokenizer: Mapping[str, Any] | None) -> str:
 
     def plain(described: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         parts = described.get("pretokenizers", [described]) if described else []
-        return [{name: value for name, value in part.items() if name != "trim_offsets"} for part in parts]
+        return [_current({name: value for name, value in part.items() if name != "trim_offsets"}) for part in parts]
 
     for name, cuts in _CUTS.items():
         whole = tokenizers.Tokenizer(models.BPE())
@@ -69,6 +70,11 @@ def cut_name(pre_tokenizer: Mapping[str, Any] | None) -> str:
         if plain(json.loads(whole.to_str())["pre_tokenizer"]) == plain(pre_tokenizer):
             return name
     raise ValueError(f"llama.cpp has no name for how this tokenizer cuts text; those known here are {', '.join(_CUTS)}")
+
+
+def _current(part: dict[str, Any]) -> dict[str, Any]:
+    """A cut; DeepSeek-Coder's as published, and as in our tokenizers of old, in the form that llama.cpp computes."""
+    return part | {"pattern": {"Regex": SPLITS[3]}} if part.get("pattern") == {"Regex": _PUBLISHED} else part
 
 
 class _NotChatML(ValueError):

@@ -15,8 +15,9 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from minimind_lite.tokenizer.chat_template import SPECIAL_TOKENS, TAGS
 
 # Splits made before merging, one after the other: line breaks, words with their space, punctuation, Chinese (and other
-# East Asian) runs, single digits. They are DeepSeek-Coder's, which llama.cpp knows as "deepseek-coder".
-SPLITS = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
+# East Asian) runs, single digits. They are DeepSeek-Coder's, as llama.cpp computes its "deepseek-coder": there a wide
+# space, such as the two before a Chinese paragraph, is in no run, although it lies in the range from ࠀ to 一.
+SPLITS = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"(?:(?!\s)[一-龥ࠀ-一가-퟿])+", r"\p{N}")
 LARGEST_VOCABULARY = 2**16
 MAX_TOKEN_BYTES = 9  # three Chinese characters, or a space and eight letters
 
