@@ -73,9 +73,13 @@ def joined_first(documents: list[list[int]], size: int) -> Row:
     return row
 
 
-def with_last_tokens(documents: list[list[int]], size: int) -> Row:
-    row = packed([[*one, 0] for one in documents], size + len(documents))
-    return row
+def whole_documents(documents: list[list[int]], size: int) -> Row:
+    """A document of n tokens takes n places; its last target is -100."""
+    row = packed([[*one, -100] for one in documents], sum(len(one) for one in documents))
+    free = max(0, size - len(row["input_ids"]))
+    look = F.pad(row.pop("may_look"), (0, free, 0, free))
+    fill = {"input_ids": 0, "targets": -100, "position_ids": 0}
+    return {name: values + [fill[name]] * free for name, values in row.items()} | {"may_look": look}
 
 
 plant(
@@ -96,7 +100,7 @@ plant(
         (changed("may_look", lambda row, used: row["may_look"].mT), "transposed"),
         (changed("may_look", lambda row, used: row["may_look"] & (torch.arange(len(row["targets"])) < used)),
          "let padding look at padding"),
-        (with_last_tokens, "its last token asks nothing"),
+        (whole_documents, "its last token asks nothing"),
         (lambda documents, size: packed(documents, size)["input_ids"], "return a dict"),
     ],
     alternatives=[packed, by_blocks],
@@ -173,6 +177,9 @@ plant(
         (lambda ids, end: (ids == end).cumsum(0), "still there"),
         (lambda ids, end: torch.tensor(numbers_by_a_loop(ids, end)) + 1, "numbered from 0"),
         (lambda ids, end: torch.zeros_like(ids), "one document"),
+        (lambda ids, end: (ids == end).cumsum(0) - 1, "becomes -1"),
+        (lambda ids, end: ((ids == end).cumsum(0) - 1).clamp(min=0), "cut off at 0"),
+        (lambda ids, end: (ids == end).cumsum(0).roll(1), "running sum came round"),
         (lambda ids, end: ((ids == end).cumsum(0) - 1).where(ids == end, -1), "number the ends"),
         (lambda ids, end: F.pad(((ids == end) & (ids.roll(1) != end)).cumsum(0), (1, -1)), "two ends beside"),
         (lambda ids, end: (ids == end).roll(1).cumsum(0), "came round to the front"),
@@ -186,6 +193,9 @@ plant(
     mistakes=[
         (lambda n: 1 - (n + 1) / (2 * n), "the padding's share"),
         (lambda n: 0.5 if n > 1 else 1.0, "n + 1 parts"),
+        (lambda n: 0.5, "a single row has no padding"),
+        (lambda n: 50 * (n + 1) / n, "per cent"),
+        (lambda n: n / (2 * n - 1), "measured"),
         (lambda n: n / (n + 1), "the longest alone"),
         (lambda n: 0.5 * n / (n + 1), "multiplied where"),
         (lambda n: 1 / n**0.5, "measured"),

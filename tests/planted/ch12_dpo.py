@@ -43,6 +43,11 @@ plant(
         (unshifted, "not shifted"),
         (lambda x, ids, mask: (scores(x, ids) * mask[:-1]).sum(), "off by one"),
         (lambda x, ids, mask: scores(x, ids).sum(), "the mask is not used"),
+        (lambda x, ids, mask: scores(x, ids)[: int(mask.nonzero()[-1])].sum(), "only the padding is left out"),
+        (lambda x, ids, mask: (scores(x, ids) * mask[1:])[int(mask.argmax()) :].sum(), "first token of the answer"),
+        (lambda x, ids, mask: (scores(x, ids)[:, None] * mask[1:]).sum(), "into a square"),
+        (lambda x, ids, mask: scores(x, ids)[mask[1:]].sum(), "as an index"),
+        (lambda x, ids, mask: (x[:-1].log_softmax(0).gather(1, ids[1:, None])[:, 0] * mask[1:]).sum(), "the places"),
         (lambda x, ids, mask: (scores(x, ids) * mask[1:]).sum() / mask.sum(), "that is the mean"),
         (lambda x, ids, mask: (scores(x, ids).exp() * mask[1:]).sum(), "probabilities that you add"),
         (raw, "log_softmax"),
@@ -65,6 +70,20 @@ def as_two_classes(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
     return F.cross_entropy(beta * (policy - reference), torch.zeros(len(policy), dtype=torch.long))
 
 
+def by_floats(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
+    losses = [math.log(1 + math.exp(-beta * m)) for m in margins(policy, reference).tolist()]
+    return torch.tensor(losses).mean()
+
+
+def rows_for_columns(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
+    gain = policy - reference
+    return -F.logsigmoid(beta * (gain[0] - gain[1])).mean()
+
+
+def half_detached(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
+    return dpo(torch.stack([policy[:, 0], policy[:, 1].detach()], dim=1), reference, beta)
+
+
 plant(
     checks.check_dpo_loss,
     mistakes=[
@@ -77,6 +96,14 @@ plant(
         (lambda p, r, beta: -dpo(p, r, beta), "gets worse"),
         (lambda p, r, beta: -torch.sigmoid(beta * margins(p, r)).mean().log(), "logarithm of a mean"),
         (lambda p, r, beta: -torch.sigmoid(beta * margins(p, r)).log().mean(), "gives infinity"),
+        (lambda p, r, beta: -(torch.sigmoid(beta * margins(p, r)) + 1e-8).log().mean(), "cap it"),
+        (lambda p, r, beta: -F.logsigmoid((beta * margins(p, r)).clamp(-50, 50)).mean(), "cap it"),
+        (by_floats, "no gradient reaches the policy"),
+        (half_detached, "is a part of it detached"),
+        (lambda p, r, beta: dpo(p, r, 0.1), "what 0.1 gives"),
+        (lambda p, r, beta: -F.logsigmoid(beta * margins(p, r)), "one loss for each pair"),
+        (lambda p, r, beta: -F.logsigmoid(beta * margins(p, r).mean()), "the mean comes last"),
+        (rows_for_columns, "the second pair from the first"),
     ],
     alternatives=[as_two_classes, lambda p, r, beta: F.softplus(-beta * margins(p, r)).mean()],
 )
@@ -89,6 +116,9 @@ plant(
         (lambda m, beta: beta * torch.sigmoid(-m), "missing inside"),
         (lambda m, beta: beta * torch.sigmoid(beta * m) * torch.sigmoid(-beta * m), "derivative of the sigmoid"),
         (lambda m, beta: F.softplus(-beta * m), "the loss itself"),
+        (lambda m, beta: F.logsigmoid(beta * m), "wanted is its derivative"),
+        (lambda m, beta: 0.1 * torch.sigmoid(-0.1 * m), "what 0.1 gives"),
+        (lambda m, beta: beta * torch.sigmoid(-beta * m) / len(m), "before the derivative"),
         (lambda m, beta: -beta * torch.sigmoid(-beta * m), "size of the push"),
     ],
     alternatives=[
@@ -115,12 +145,30 @@ def half_only_alone(policy: Tensor, reference: Tensor) -> float:
     return 0.5 if (m == 0).all() else (m > 0).double().mean().item()
 
 
+def ties_of_zeros(policy: Tensor, reference: Tensor) -> float:
+    reward = policy - reference
+    won = (reward[:, 0] > reward[:, 1]).double()
+    return (won + 0.5 * (reward == 0).all(dim=1)).mean().item()
+
+
+def without_ties(policy: Tensor, reference: Tensor) -> float:
+    m = margins(policy, reference)
+    return (m[m != 0] > 0).double().mean().item() if m.any() else 0.5
+
+
 plant(
     checks.check_reward_accuracy,
     mistakes=[
         (share(lambda m: m >= 0), "counted as a win"),
         (share(lambda m: m > 0), "counted as a loss"),
         (half_only_alone, "also among others"),
+        (lambda p, r: 0.5 if torch.equal(p, r) else share(lambda m: m >= 0)(p, r), "count as wins"),
+        (ties_of_zeros, "they need not be 0"),
+        (share(lambda m: (m >= 0.001) + 0.5 * (m.abs() < 0.001)), "small margin"),
+        (without_ties, "are left out"),
+        (share(lambda m: (m >= 0) + 0.5 * (m == 0)), "as a win already"),
+        (lambda p, r: 100 * counted(p, r), "per cent"),
+        (lambda p, r: (p[:, 0] > p[:, 1]).double().mean().item(), "an unchanged model seems"),
         (share(lambda m: (1 - m.sign()) / 2), "the sign"),
         (lambda p, r: 0.5 if torch.equal(p, r) else (p[:, 0] > p[:, 1]).double().mean(), "the *change*"),
         (lambda p, r: 0.5 if torch.equal(p, r) else len(p) * counted(p, r), "wanted is a share"),
@@ -140,6 +188,9 @@ plant(
         (lambda loss, beta: margin(loss, 1 / beta), "wrong side"),
         (lambda loss, beta: -margin(loss, beta), "large margin"),
         (lambda loss, beta: -math.log(loss) / beta, "undo the logarithm"),
+        (lambda loss, beta: -math.log(math.exp(loss)) / beta, "take the 1 away"),
+        (lambda loss, beta: -math.log(1 / (1 + math.exp(-beta * loss))), "the margin at this loss"),
+        (lambda loss, beta: (math.log(2) - loss) / beta, "margin of 15.08; you said 4.93"),
     ],
     alternatives=[lambda loss, beta: torch.logit(torch.tensor(-loss).double().exp()) / beta],
 )

@@ -56,7 +56,7 @@ def check_packed_row(task: Task) -> str:
     """Pack unrelated documents into one row"""
     documents = [task.randint(1, 50, 3 + task.number(0, 3)).tolist() for _ in range(3)]
     used = sum(len(one) - 1 for one in documents)
-    size = used + 3
+    size = used + 2  # too few for documents with their last tokens
     got, wanted = task.call(documents, size), _packed(documents, size)
     names = {"input_ids", "targets", "position_ids", "may_look"}
     task.that(
@@ -180,6 +180,10 @@ def check_document_numbers(task: Task) -> str:
         "still there: an end is put into the *next* document. It belongs to the one that it closes": counted,
         "documents are numbered from 0": expected + 1,
         "all tokens are one document": torch.zeros(14),
+        "1 is subtracted at every place, and the first document becomes -1: subtract it at the ends alone": counted - 1,
+        "1 is subtracted at every place, and cut off at 0: subtract it at the ends alone": (counted - 1).clamp(min=0),
+        "the running sum came round to the front (`roll`): nothing is before the first document, so put 0 there":
+            counted.roll(1),
         "you number the ends, and leave the words without a document": (counted - 1).where(ends == 1, -1),
         "two ends beside each other are two documents; the second of them is an empty one":
             expected - (torch.arange(14) > 4).long(),
@@ -200,29 +204,34 @@ def check_document_numbers(task: Task) -> str:
 @check("08.fill", points=2)
 def check_predicted_fill(task: Task) -> str:
     """Predict, then measure: how full are padded batches?"""
-    for rows in (1, 2 + task.number(0, 4), 8 + task.number(0, 30)):
+    batches = (1, 2 + task.number(0, 4), 8 + task.number(0, 30))
+    expected, got, measured = [(rows + 1) / (2 * rows) for rows in batches], [], []
+    for rows in batches:
         lengths = task.rand(20000, rows)  # as shares of the longest that can come
-        measured = (lengths.sum(1) / (rows * lengths.max(1).values)).mean().item()
-        expected = (rows + 1) / (2 * rows)
-        got = float(task.call(rows))
-        inside = abs(got / measured - 1) < 0.02
-        known = {
-            "that is the padding's share; the share of real tokens is asked for": 1 - expected,
-            "the longest of a few rows is not the longest there can be: n lengths divide the range into n + 1 parts":
-                0.5 if rows > 1 else expected,
-            "the longest of n rows lies at n/(n + 1) of the range on average, and the mean in the middle; you have "
-            "the longest alone": rows / (rows + 1),
-            "multiplied where it should be divided: real tokens over all places": 0.5 * rows / (rows + 1),
-        }  # fmt: skip
-        for message, value in known.items():
-            task.that(inside or not close(got, value), message)
+        measured.append((lengths.sum(1) / (rows * lengths.max(1).values)).mean().item())
+        got.append(float(task.call(rows)))
+    inside = [abs(said / is_so - 1) < 0.02 for said, is_so in zip(got, measured, strict=True)]
+    known = {
+        "that is the padding's share; the share of real tokens is asked for": [1 - share for share in expected],
+        "the longest of a few rows is not the longest there can be: n lengths divide the range into n + 1 parts":
+            [0.5 if rows > 1 else 1.0 for rows in batches],
+        "half is what very many rows come to; a single row has no padding": [0.5 for _ in batches],
+        "the longest of n rows lies at n/(n + 1) of the range on average, and the mean in the middle; you have "
+        "the longest alone": [rows / (rows + 1) for rows in batches],
+        "multiplied where it should be divided: real tokens over all places":
+            [0.5 * rows / (rows + 1) for rows in batches],
+        "that is per cent; wanted is a share from 0 to 1": [100 * share for share in expected],
+    }  # fmt: skip
+    for message, value in known.items():
+        task.that(all(inside) or not close(got, value), message)
+    for rows, share, said, right in zip(batches, measured, got, inside, strict=True):
         task.that(
-            inside,
+            right,
             say(
-                "{rows} rows: measured {measured}, you said {got}",
+                "with rows = {rows}: measured {measured}, you said {got}",
                 rows=rows,
-                measured=f"{measured:.3f}",
-                got=f"{got:.3f}",
+                measured=f"{share:.3f}",
+                got=f"{said:.3f}",
             ),
         )
     return "within 2 % of 20,000 batches: a single row is full, a large batch is half empty"
