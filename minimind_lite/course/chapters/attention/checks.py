@@ -212,7 +212,7 @@ def check_conversations_that_fit(task: Task) -> str:
     """Predict, then measure: how many conversations fit on the card?"""
     # sizes that are never alike, so that each forgotten factor gives a number of its own
     layers, kv_heads, dim = 7 + 2 * task.number(0, 3), 3 + 2 * task.number(0, 2), 16 * (1 + task.number(0, 3))
-    heads, length, number = kv_heads * (6 + task.number(0, 2)), 65 + task.number(0, 50), 120 + task.number(0, 40)
+    heads, length, number = kv_heads * (7 + 2 * task.number(0, 2)), 65 + task.number(0, 50), 120 + task.number(0, 40)
     config = ModelConfig(hidden_size=heads * dim, num_hidden_layers=layers, num_attention_heads=heads,
                          num_key_value_heads=kv_heads)  # fmt: skip
     cache = KVCache(config, 1, length, dtype=torch.bfloat16)
