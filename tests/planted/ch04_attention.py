@@ -1,5 +1,7 @@
 """Planted for the exercises on chapter 04, attention."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from checks_kit import plant
@@ -33,6 +35,13 @@ plant(
         (lambda q, k, w: torch.ones(q, k).triu(k - q - w + 1).bool(), "sees the future"),
         (lambda q, k, w: window_by_loops(q, k, w + 1), "too wide"),
         (lambda q, k, w: by_two_triangles(q, k, w).int(), "True and False"),
+        (
+            lambda q, k, w: window_by_loops(q, k, w).triu(1 + k - q) | window_by_loops(q, k, w).tril(k - q - 1),
+            "you leave out",
+        ),
+        (lambda q, k, w: torch.ones(q, k).triu(k - q).tril(k - q + w - 1).bool(), "wrong sign"),
+        (lambda q, k, w: torch.ones(q, k).tril(k - q + 1).triu(k - q - w + 2).bool(), "1 = may look"),
+        (lambda q, k, w: window_by_loops(k, k, w), "(queries, keys); yours has"),
     ],
     alternatives=[window_by_loops, by_two_triangles],
 )
@@ -95,6 +104,34 @@ def as_wide_as_the_stream(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o:
     return with_kernel(x, (w_q, w_k, w_v, w_o), heads, kv, scale=scale) @ w_o.mT
 
 
+def with_weights(
+    x: Tensor, matrices: Matrices, heads: int, kv_heads: int, weigh: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """``weigh`` makes weights of the scores divided by √d and of what is forbidden."""
+    w_q, w_k, w_v, w_o = matrices
+    q, k, v = (F.linear(x, w).unflatten(-1, (n, -1)).transpose(1, 2)
+               for w, n in ((w_q, heads), (w_k, kv_heads), (w_v, kv_heads)))  # fmt: skip
+    k, v = (one.repeat_interleave(heads // kv_heads, 1) for one in (k, v))
+    forbidden = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()
+    return (weigh(q @ k.mT / q.shape[-1] ** 0.5, forbidden) @ v).transpose(1, 2).flatten(2) @ w_o.mT
+
+
+def weighing(weigh: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda x, q, k, v, o, heads, kv_heads: with_weights(x, (q, k, v, o), heads, kv_heads, weigh)
+
+
+def removed_afterwards(scores: Tensor, forbidden: Tensor) -> Tensor:
+    left = scores.softmax(-1) * ~forbidden
+    return left / left.sum(-1, keepdim=True)
+
+
+def split_by_hidden(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, heads: int, kv: int) -> Tensor:
+    batch, seq, hidden = x.shape
+    q, k, v = ((x @ w.mT).view(batch, seq, n, hidden // heads).transpose(1, 2)
+               for w, n in ((w_q, heads), (w_k, kv), (w_v, kv)))  # fmt: skip
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2).flatten(2) @ w_o.mT
+
+
 plant(
     checks.check_grouped_attention,
     mistakes=[
@@ -111,6 +148,17 @@ plant(
         (masked_late, "after the softmax"),
         (split_wrongly, "the split into heads"),
         (as_wide_as_the_stream, "w_q.shape[0] // heads"),
+        (split_by_hidden, "w_q.shape[0] // heads"),
+        (weighing(lambda scores, future: scores.masked_fill(future, 0.0).softmax(-1)), "exp(0) is 1"),
+        (weighing(lambda scores, future: scores.masked_fill(future.triu(2), -torch.inf).softmax(-1)), "too high"),
+        (weighing(lambda scores, future: scores.masked_fill(future.mT, -torch.inf).softmax(-1)), "upside down"),
+        (weighing(lambda scores, future: scores.masked_fill(~future.mT, -torch.inf).softmax(-1)), "there is NaN"),
+        (weighing(lambda scores, future: scores.masked_fill(future, -1.0).softmax(-1)), "not causal"),
+        (weighing(removed_afterwards), "removed afterwards"),
+        (weighing(lambda scores, future: scores.masked_fill(future, -torch.inf).softmax(-1).detach()), "gradient"),
+        (lambda x, q, k, v, o, h, n: attention(x, q * (h / q.shape[0]) ** 0.5, k, v, o, h, n), "divide by its *root*"),
+        (lambda x, q, k, v, o, h, n: attention(x, q, k, v, o, h, n)[:1], "the shape is"),
+        (lambda x, q, k, v, o, h, n: attention(x, k.repeat(h // n, 1), k, v, o, h, n), "but the values are off"),
     ],
     alternatives=[attention, by_einsum],
 )
@@ -129,6 +177,8 @@ plant(
     mistakes=[
         (lambda q, k, v: kernel(q, k, v).reshape(2, 6, 12), "still there"),
         (lambda q, k, v: kernel(q, k, v).permute(0, 2, 3, 1).reshape(2, 6, 12), "wrong order within a token"),
+        (lambda q, k, v: kernel(q, k, v).transpose(2, 3).reshape(2, 6, 12), "dimensions 1 and 2"),
+        (lambda q, k, v: kernel(q, k, v).transpose(1, 2).flatten(2) * torch.nan, "there is NaN"),
         (lambda q, k, v: v.transpose(1, 2).reshape(2, 6, 12), "nobody looks at anybody"),
         (lambda q, k, v: kernel(q, k, v, is_causal=False).transpose(1, 2).flatten(2), "never the culprit"),
         (lambda q, k, v: kernel(q, k, v, scale=1.0).transpose(1, 2).flatten(2), "got lost in the repair"),
@@ -146,7 +196,16 @@ plant(
     checks.check_conversations_that_fit,
     mistakes=[
         (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, h, d), "queries are not kept"),
-        (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d * 2), "keys *and* values"),
+        (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d * 2), "half of what is kept"),
+        (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d), "a quarter of what is kept"),
+        (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, 1, d), "each of the kv heads"),
+        (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, h // kv, d), "how many query heads share"),
+        (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, kv, 1), "`dim` numbers"),
+        (lambda b, n, layers, h, kv, d: b // (bytes_of_one(n, layers, kv, d) * 8), "count bits"),
+        (lambda b, n, layers, h, kv, d: b // (layers * (h + kv) * n * d * 2), "one of the two"),
+        (lambda b, n, layers, h, kv, d: b // (layers * (h + 2 * kv) * n * d * 2), "only keys and values"),
+        (lambda b, n, layers, h, kv, d: round(b / bytes_of_one(n, layers, kv, d)), "round down"),
+        (lambda b, n, layers, h, kv, d: max(b // bytes_of_one(n, layers, kv, d), 1), "the answer is 0"),
         (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d * 8), "two bytes"),
         (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, 1, kv, d), "every layer"),
         (lambda b, n, layers, h, kv, d: b // bytes_of_one(1, layers, kv, d), "that is how many *tokens*"),
