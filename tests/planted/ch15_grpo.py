@@ -47,6 +47,19 @@ def a_small_number_will_do(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]
     return (rewards - rewards.mean(dim=1, keepdim=True)) / (spread + 1e-4), int((spread == 0).sum())
 
 
+def along_the_questions(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+    same = (rewards == rewards[:, :1]).all(dim=1, keepdim=True)
+    values = rewards - rewards.mean(dim=0)
+    if use_std and len(rewards) > 1:
+        values = values / (rewards.std(dim=0) + 1e-6)
+    return values.masked_fill(same, 0.0), int(same.sum())
+
+
+def alike_at_the_ends(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
+    same = rewards[:, 0] == rewards[:, -1]
+    return advantages(rewards, use_std)[0].masked_fill(same[:, None], 0.0), int(same.sum())
+
+
 plant(
     checks.check_advantages,
     mistakes=[
@@ -59,6 +72,21 @@ plant(
         (a_small_number_will_do, "random direction"),
         (lambda rewards, use_std: ((rewards - rewards.mean(1)[:, None]) / rewards.std(1)[:, None], 3), "0 / 0"),
         (lambda rewards, use_std: (advantages(rewards, use_std)[0], 0), "counts the groups"),
+        (along_the_questions, "along dim=0"),
+        (alike_at_the_ends, "nothing but zeros"),
+        (
+            lambda rewards, use_std: (advantages(rewards, use_std)[0], int((rewards.std(dim=1) == 0).sum())),
+            "comes out as 1e-8",
+        ),
+        (
+            lambda rewards, use_std: (advantages(rewards, use_std)[0], len(rewards) - advantages(rewards, use_std)[1]),
+            "groups that do teach",
+        ),
+        (
+            lambda rewards, use_std: (advantages(rewards, use_std)[0], (rewards == rewards[:, :1]).all(dim=1)),
+            "says of each group",
+        ),
+        (lambda rewards, use_std: advantages(rewards, use_std)[0], "wanted are two things"),
     ],
     alternatives=[advantages, one_by_one],
 )
@@ -83,6 +111,15 @@ plant(
         (lambda r, a, low, high: clipped(r, a, low, low), "`high` is not used"),
         (lambda r, a, low, high: torch.minimum(r * a, (r * a).clamp(1 - low, 1 + high)), "clip the ratio, then"),
         (lambda r, a, low, high: -clipped(r, a, low, high), "this is the loss"),
+        (lambda r, a, low, high: torch.minimum(r * a, r.clamp(low, high) * a), "`low` and `high` themselves"),
+        (lambda r, a, low, high: clipped(r, a, high, low), "edges are swapped"),
+        (lambda r, a, low, high: torch.minimum(r * a, r.clamp(max=1 + high) * a), "lower edge is missing"),
+        (lambda r, a, low, high: torch.minimum(r * a, (1 + high) * a), "only 1 + high"),
+        (lambda r, a, low, high: clipped(r, torch.ones_like(a), low, high), "advantage is missing"),
+        (lambda r, a, low, high: clipped(r.exp(), a, low, high), "leave `exp` out"),
+        (lambda r, a, low, high: clipped(r, a, low, high).mean(), "for each token"),
+        (lambda r, a, low, high: clipped(r.detach(), a.detach(), low, high), "no gradient flows"),
+        (lambda r, a, low, high: torch.minimum(r * a, r.detach().clamp(1 - low, 1 + high) * a), "gradient is not"),
     ],
     alternatives=[by_cases],
 )
@@ -94,6 +131,17 @@ plant(
         (lambda p, r: (p - r) ** 2 / 2, "this is k2"),
         (lambda p, r: (p - r).exp() - (p - r) - 1, "upside down"),
         (lambda p, r: (r - p).exp() + (r - p) - 1, "sign of log"),
+        (lambda p, r: r - p, "log ρ alone"),
+        (lambda p, r: (r - p).exp() - (r - p), "the 1 is not taken off"),
+        (lambda p, r: r / p - 1 - (r / p).log(), "divided the logarithms"),
+        (lambda p, r: 1 + (r - p) - (r - p).exp(), "sign of the whole"),
+        (lambda p, r: (torch.expm1(r - p) - (r - p)).mean(), "averaging comes later"),
+        (lambda p, r: (torch.expm1(r - p) - (r - p)).sum(), "not their sum"),
+        (
+            lambda p, r: torch.expm1(r.log_softmax(-1) - p.log_softmax(-1)) - (r.log_softmax(-1) - p.log_softmax(-1)),
+            "a softmax over the tokens",
+        ),
+        (lambda p, r: (torch.expm1(r - p) - (r - p)).detach(), "no gradient flows"),
     ],
     alternatives=[lambda p, r: torch.expm1(r - p) - (r - p)],
 )
@@ -112,6 +160,11 @@ def by_lists(losses: Tensor, mask: Tensor, how: str, longest: int) -> float:
     return sum(map(sum, answers)) / (sum(map(len, answers)) if how == "dapo" else longest * len(answers))
 
 
+def only(which: str, other_sum: Any) -> Any:
+    """The averages, of which one is another."""
+    return lambda losses, mask, how, n: other_sum(losses, mask, n) if how == which else averaged(losses, mask, how, n)
+
+
 plant(
     checks.check_average,
     mistakes=[
@@ -120,6 +173,13 @@ plant(
         (lambda losses, mask, how, n: losses.mean(), "the padding"),
         (lambda losses, mask, how, n: (losses * mask).sum(), "still has to be divided"),
         (lambda losses, mask, how, n: averaged(losses, mask, how, losses.shape[1]), "does not divide by the padded"),
+        (only("grpo", lambda losses, mask, n: (losses.sum(1) / mask.sum(1)).mean()), "multiply by the mask first"),
+        (only("grpo", lambda losses, mask, n: (losses * mask).sum(1) / mask.sum(1)), "a mean for each answer"),
+        (only("grpo", lambda losses, mask, n: ((losses * mask).sum(1) / mask.sum(1)).sum()), 'are added up; "grpo"'),
+        (only("grpo", lambda losses, mask, n: ((losses * mask).sum(0) / mask.sum(0)).mean()), "along dim=0"),
+        (only("grpo", lambda losses, mask, n: (losses * mask).sum() / len(losses)), "that answer's own length"),
+        (only("dr_grpo", lambda losses, mask, n: (losses * mask).sum() / n), "number of answers is missing"),
+        (only("dr_grpo", lambda losses, mask, n: (losses * mask).sum() / len(losses)), "`longest` is missing"),
     ],
     alternatives=[by_lists],
 )
@@ -144,6 +204,16 @@ plant(
         (lambda x, t, s, T: (picked((x / T).log_softmax(1), t) - s).exp(), "over the positions"),
         (lambda x, t, s, T: (s - picked((x / T).log_softmax(-1), t)).exp(), "upside down"),
         (lambda x, t, s, T: torch.ones_like(s), "always 1"),
+        (lambda x, t, s, T: (picked(x / T, t) - s).exp(), "`log_softmax` is missing"),
+        (lambda x, t, s, T: (picked((x / T).log_softmax(-1), t) - s / T).exp(), "taken at the temperature already"),
+        (lambda x, t, s, T: ((x / T).log_softmax(-1).gather(-1, t[..., None]) - s[..., None]).exp(), "one dimension"),
+        (lambda x, t, s, T: (picked((x / 0.7).log_softmax(-1), t) - s).exp(), "temperature of the example"),
+        (lambda x, t, s, T: picked((x / T).log_softmax(-1), t) / s, "you divided the logarithms"),
+        (
+            lambda x, t, s, T: (picked((x / T).log_softmax(-1), t) - s).sum(1, keepdim=True).exp().expand_as(s),
+            "for a whole answer",
+        ),
+        (lambda x, t, s, T: (picked((x / T).log_softmax(-1), t) - s).exp().detach(), "no gradient flows"),
     ],
     alternatives=[by_cross_entropy],
 )
@@ -180,6 +250,16 @@ plant(
         (pattern("<think>.*</think><answer>RIGHT</answer>"), "an empty thought"),
         (pattern("<think>.+</think><answer>RIGHT</answer>"), "a second try"),
         (pattern("<think>[^<]+</think><answer>RIGHT</answer>", escape=str), "re.escape"),
+        (pattern("<think>[^<>]+</think><answer>RIGHT</answer>"), "only `<` may not"),
+        (pattern("<think>[^<]+</think><answer>RIGHT0?</answer>"), "not the numbers"),
+        (pattern("<think>[^<]+</think><answer> ?RIGHT ?</answer>"), "spaces around the result"),
+        (pattern(r"<think>[^<]+</think>\s*<answer>RIGHT</answer>"), "follows the other at once"),
+        (
+            lambda p, answer, right: (
+                re.match(f"<think>[^<]+</think><answer>{re.escape(right)}</answer>$", answer) is not None
+            ),
+            "a line break behind",
+        ),
     ],
     alternatives=[pattern("<think>[^<]+</think><answer>RIGHT</answer>"), by_cutting],
 )
@@ -191,6 +271,9 @@ plant(
         (lambda p, n: p**n, "only the groups that are all right"),
         (lambda p, n: 1 - p**n - (1 - p) ** n, "that do teach"),
         (lambda p, n: 1 / n, "you predicted"),
+        (lambda p, n: 2 * p**n, "twice the groups"),
+        (lambda p, n: (p * (1 - p)) ** n, "not multiplied"),
+        (lambda p, n: p**n + (1 - p) ** n - (p * (1 - p)) ** n, "nothing has to be taken off"),
     ],
     alternatives=[
         lambda p, n: torch.distributions.Binomial(n, torch.tensor(p)).log_prob(torch.tensor([0.0, n])).exp().sum()
