@@ -67,7 +67,10 @@ def measure(stage: str, run: Run) -> None:
 
 
 def collect(work: Path, stages: Iterable[str], seeds: list[int]) -> dict[str, Any]:
-    """Write stages.json and bands.json from the stages that are done for every seed; returns the mean figures."""
+    """Write stages.json and bands.json from the stages that are done for every seed; returns their mean figures.
+
+    Stages that are not done keep what is recorded of them; ``machines`` says which commit each comes from.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for stage in stages:
         files = [work / f"{stage}-{seed}" / "evidence.json" for seed in seeds]
@@ -78,18 +81,25 @@ def collect(work: Path, stages: Iterable[str], seeds: list[int]) -> dict[str, An
         for stage, runs in found.items()
         for name in runs[0]["figures"]
     }
-    result = {
-        "profile": "quick", "seeds": seeds, "mean": means,
+    file = repository_root() / "benchmarks" / "results" / "stages.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if before.get("seeds") != seeds:
+        before = {}  # another experiment
+    parts = {
         "per_seed": {stage: [one["figures"] for one in runs] for stage, runs in found.items()},
         "settings": {stage: runs[0]["settings"] for stage, runs in found.items()},
         "machines": {stage: [one["machine"] for one in runs] for stage, runs in found.items()},
-    }  # fmt: skip
-    write_text(repository_root() / "benchmarks" / "results" / "stages.json", json.dumps(result, indent=1) + "\n")
+    }
+    kept = {name: value for name, value in before.get("mean", {}).items() if name.split(".")[0] not in found}
+    result = {"profile": "quick", "seeds": seeds, "mean": means | kept}
+    result |= {name: before.get(name, {}) | part for name, part in parts.items()}
+    write_text(file, json.dumps(result, indent=1) + "\n")
     bands = {
         stage: make_band([one["history"] for one in runs], settings_for(stage, "quick"), seeds)
         for stage, runs in found.items()
     }
-    write_text(FILE, json.dumps(bands) + "\n")
+    old_bands = json.loads(FILE.read_text(encoding="utf-8")) if before else {}
+    write_text(FILE, json.dumps(old_bands | bands) + "\n")
     return means
 
 
