@@ -56,7 +56,11 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(course: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_lab(tmp_path_factory.mktemp("jupyter"), course, PYTHONPATH=str(course), **VARIABLES) as server:
+    home = tmp_path_factory.mktemp("jupyter")
+    settings = home / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"fetchNews": "false"}', encoding="utf-8")  # or Lab asks, in a corner of every picture
+    with running_lab(home, course, PYTHONPATH=str(course), **VARIABLES) as server:
         yield server
 
 
@@ -101,8 +105,13 @@ def opened(page: Any, path: str) -> Any:
     """The notebook that Lab shows, once it is ``path`` and its kernel is ready."""
     page.wait_for_url(f"**/{path}*")
     notebook = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-    notebook.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    wait_for_idle_kernel(page)
     return notebook
+
+
+def wait_for_idle_kernel(page: Any) -> None:
+    """Until the line at the bottom says so."""
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()
 
 
 def choose(page: Any, menu: str, item: str) -> None:
@@ -111,11 +120,11 @@ def choose(page: Any, menu: str, item: str) -> None:
     page.get_by_role("menuitem", name=item).first.click()
 
 
-def wait_until_it_has_run(notebook: Any, minutes: float) -> None:
-    """Until no cell waits or runs and the kernel is idle; a cell with an error ends a run at once."""
+def wait_until_it_has_run(page: Any, notebook: Any, minutes: float) -> None:
+    """Until no cell waits or runs and the kernel is idle; an error ends a run, and no cell waits any longer."""
     waiting = notebook.locator(".jp-InputPrompt", has_text="[*]")
     playwright.expect(waiting).to_have_count(0, timeout=minutes * MINUTE)
-    notebook.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    wait_for_idle_kernel(page)
 
 
 def errors(notebook: Any) -> list[str]:
@@ -152,18 +161,19 @@ def move_a_slider(page: Any, notebook: Any, name: str) -> None:
     widget = notebook.locator(".widget-interact, .jp-OutputArea-output .widget-vbox").first
     shown = widget.locator(".jp-OutputArea-output").first
     handle = widget.get_by_role("slider").first
-    handle.scroll_into_view_if_needed()
     shown.wait_for()
+    handle.evaluate("handle => handle.scrollIntoView({block: 'center'})")
     screenshot(page, f"{name}-2-widget")
     before, value = shown.inner_html(), handle.get_attribute("aria-valuenow")
     handle.focus()
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft" if value == handle.get_attribute("aria-valuemax") else "ArrowRight")
     playwright.expect(handle).not_to_have_attribute("aria-valuenow", value)
-    for _ in range(300):
+    for _ in range(300):  # the old picture is gone for a moment before the new one is there
         if shown.count() and shown.inner_html() != before:
             break
         page.wait_for_timeout(100)
     assert shown.inner_html() != before
+    assert broken_pictures(notebook) == []
     screenshot(page, f"{name}-3-widget-moved")
 
 
@@ -171,17 +181,17 @@ def move_a_slider(page: Any, notebook: Any, name: str) -> None:
 def test_a_chapter_runs_and_leads_to_its_exercises_and_back(name: str, page: Any, server: Server, course: Path) -> None:
     leave(course, CHAPTERS[name])
     chapter, exercises = f"notebooks/{name}.ipynb", f"exercises/{name}.ipynb"
-    page.goto(f"{server.url}lab/tree/{chapter}?token={server.token}")
+    page.goto(f"{server.url}lab/tree/{chapter}?reset&token={server.token}")  # without the tabs of the visit before
     notebook = opened(page, chapter)
     choose(page, "Edit", "Clear Outputs of All Cells")
     playwright.expect(notebook.locator(".jp-OutputArea-output")).to_have_count(0)
 
     choose(page, "Run", "Run All Cells")
-    wait_until_it_has_run(notebook, minutes=8)
+    wait_until_it_has_run(page, notebook, minutes=8)
     assert errors(notebook) == []
     choose(page, "File", "Save Notebook")
     stored = course / chapter
-    playwright.expect(page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
+    playwright.expect(page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
     cells = [one for one in nbformat.read(stored, as_version=4).cells if one.cell_type == "code"]
     assert [one.execution_count for one in cells] == list(range(1, len(cells) + 1))
     assert [one for cell in cells for one in cell.outputs if one.output_type == "error"] == []
