@@ -55,7 +55,7 @@ class Server:
 
 @contextmanager
 def running_lab(home: Path, root: Path = ROOT, **variables: str) -> Iterator[Server]:
-    """A JupyterLab on the repository in ``root``. Its settings and its log lie in ``home``; ``variables`` go to kernels."""
+    """A JupyterLab on the repository in ``root``. Settings and log lie in ``home``; kernels get ``variables``."""
     places = {name: str(home) for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
     extra = ["--no-browser", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--ServerApp.allow_root=True"]
     with (home / "log").open("w") as log:
