@@ -20,10 +20,11 @@ def mask_viewer(tokenizer: Tokenizer, conversations: Mapping[str, Sequence[Messa
         rendered = tokenizer.render(list(conversations[name]))
         display(loss_mask(tokenizer, Rendered(rendered.ids[:cut], rendered.loss_mask[:cut])))
 
+    wide = {"description_width": "90px"}  # the default cuts "conversation" short
     return ipywidgets.interactive(
         draw,
-        name=ipywidgets.Dropdown(options=list(conversations), description=label("conversation")),
+        name=ipywidgets.Dropdown(options=list(conversations), description=label("conversation"), style=wide),
         cut=ipywidgets.IntSlider(
-            value=longest, min=1, max=longest, description=label("max_length"), continuous_update=False
+            value=longest, min=1, max=longest, description=label("max_length"), style=wide, continuous_update=False
         ),
     )
