@@ -113,13 +113,17 @@ WORLD = [  # words, figure of the recorded run, figure before or to compare with
 ]  # fmt: skip
 
 
-def world_block(course: dict[str, Any]) -> str:
-    """What the recorded run's chat model does, kind by kind; one run, one seed."""
+def world_block(course: dict[str, Any], stages: dict[str, Any]) -> str:
+    """What the chat model does, kind by kind: the recorded run, and three more seeds on all questions."""
     figures = course["figures"]
-    lines = ["| held-out, recorded run, one seed | model | beside it |", "|---|---|---|"]
+    lines = ["| held-out | recorded run | beside it | three other seeds, all questions |", "|---|---|---|---|"]
     for words, name, other, form in WORLD:
         beside = form.format(figures[other]) if other else ""
-        lines.append(f"| {words} | {form.format(figures[name])} | {beside} |")
+        stage, _, figure = name.partition(".")
+        values = [one[figure] for one in stages["per_seed"].get(stage, []) if figure in one]
+        low, high = (form.format(edge(values)) for edge in (min, max)) if values else ("", "")
+        mean = f"{form.format(sum(values) / len(values))} ({low} to {high})" if values else ""
+        lines.append(f"| {words} | {form.format(figures[name])} | {beside} | {mean} |")
     return "\n".join(lines)
 
 
@@ -215,7 +219,7 @@ def blocks() -> dict[str, dict[str, str]]:
     stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
     english = {
         "answers": answers_block(course),
-        "world": world_block(course),
+        "world": world_block(course, stages),
         "results": results_block(stages, course),
         "chapters": f"{chapters_block(course)}\n\n{ran_on(course)}",
         "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
