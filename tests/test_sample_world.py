@@ -184,7 +184,7 @@ def test_heldout_phrasings_are_never_trained_on(build: ModuleType) -> None:
         for text in importlib.import_module("closed_book").relation_of(fact).heldout
     }
     trained = "".join(path.read_text(encoding="utf-8") for path in (SAMPLES / "chat").glob("*.jsonl"))
-    assert "What is the capital of France?" in trained  # the search can find something
+    assert "What is the capital of Norway?" in trained  # the search can find something
     assert not [question for question in stated if json.dumps(question, ensure_ascii=False) in trained]
 
 
