@@ -112,7 +112,9 @@ def test_every_relation_is_trained_in_many_wordings(builder: ModuleType) -> None
         assert len(set(templates)) == len(templates) >= 30
         known = builder.wording_of(fact)
         held = {*known["near"], *known["far"], *known.get("follow", ()), *known.get("back_new", ())}
-        assert not held & {*templates, *known.get("back", ())}
+        indirect = builder.indirect(fact.language, fact.relation)
+        assert len(set(indirect)) == len(indirect) >= 6 and not set(indirect) & set(templates)
+        assert not held & {*templates, *indirect, *known.get("back", ())}
         for question in map(fact.render, templates):
             assert re.fullmatch(r"[^{}]*[。？]" if fact.language == "zh" else r"[^{}]*[.?]", question), question
             assert not re.search(r"[a-z]: [A-Z](?!u)|  |[?.,]{2}|[。？，]{2}", question), question
@@ -123,7 +125,7 @@ def test_each_fact_is_asked_in_seven_wordings_and_each_wording_equally_often(
     builder: ModuleType, language: str
 ) -> None:
     answers = Counter(said(lines(f"chat/facts_{language}.jsonl"), "assistant"))
-    assert set(answers.values()) == {builder.PLAIN + builder.FRAMED} == {7}
+    assert set(answers.values()) == {builder.PLAIN + builder.FRAMED + builder.INDIRECT} == {7}
     asked = said(lines(f"chat/facts_{language}.jsonl"), "user")
     assert len(asked) == len(set(asked))
     facts = [fact for fact in importlib.import_module("facts").load_facts() if fact.language == language]
@@ -132,7 +134,7 @@ def test_each_fact_is_asked_in_seven_wordings_and_each_wording_equally_often(
         assert len(set(templates)) == 7
         used.setdefault(fact.relation, Counter()).update(templates)
     for name, counts in used.items():
-        for some in (builder.plain(language, name), builder.framed(language, name)):
+        for some in (kind(language, name) for kind in (builder.plain, builder.framed, builder.indirect)):
             times = [counts[template] for template in some]
             assert max(times) - min(times) <= 1, name
 
