@@ -3,7 +3,7 @@
 Each stage and seed leaves its figures in build/evidence/STAGE-SEED/evidence.json (so two calls can share the work);
 together they become benchmarks/results/stages.json (what ran where, the figures of each seed and their mean) and the
 bands that the losses fell into, minimind_lite/course/kit/bands.json, which the training chapters draw under the
-learner's curve. The tokenizer is the one that chapter 01 makes. Takes about a quarter of an hour per seed on one core.
+learner's curve. The tokenizer is the one that chapter 01 makes. Takes about half an hour per seed on one core.
 """
 
 import argparse

@@ -154,6 +154,19 @@ def test_the_vocabulary_is_small(builder: ModuleType, language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_requests_keep_their_distance(builder: ModuleType, language: str) -> None:
+    """No request contains another, and they are at least two edits (Chinese) or six (English) apart."""
+    talk = importlib.import_module("talk")
+    asks, kinds, edits = builder.load_world(language).asks, ("hero", "wish", "both"), {"zh": 2, "en": 6}[language]
+    trained = [talk.plain(one, language) for kind in kinds for one in asks[kind]]
+    assert len(trained) == len(set(trained)) >= 3 * 90
+    for held in (talk.plain(one, language) for kind in kinds for one in asks[f"heldout_{kind}"]):
+        for one in trained:
+            assert not talk.is_within(held, one, language) and not talk.is_within(one, held, language), (held, one)
+            assert not talk.nearer_than(held, one, edits), (held, one)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_held_out_are_pairs_wordings_and_requests(builder: ModuleType, language: str) -> None:
     world = builder.load_world(language)
     train = composed(builder, language)
