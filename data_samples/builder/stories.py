@@ -22,7 +22,7 @@ from closed_book import conversation
 from texts import write_lines
 
 FOLDER = Path(__file__).parent / "stories"
-TRAIN, HELD_OUT, SHORT = 845, 100, 400  # stories in each language
+TRAIN, HELD_OUT, SHORT = 800, 100, 400  # stories in each language
 TOLD = {"long": (1,), "short": (0, 1, 2, 4)}  # of every five stories, those that are asked for
 ASKED = ("both", "hero", "both", "wish")  # what requests name, in turn
 MINIMUM = {"zh": 90, "en": 62}  # tokens of a story: characters, words
