@@ -13,6 +13,7 @@ from minimind_lite.files import UnreadableFile, read_json, repository_root, writ
 from ..kit.paths import stage_of
 from ..notebooks.files import read, tagged
 from . import state
+from .arithmetic import mode_here
 from .page import ChapterView, page
 from .plan import Plan
 from .questions import Answer
@@ -37,7 +38,8 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     files = {name: run.plan.artifacts / stage_of(name) / "results.json" for name, _, _ in rows}
     results = {name: _part(path, "figures") for name, path in files.items()}
     claims = {name: found for name, path in files.items() if (found := _part(path, "claims", required=False))}
-    total = wall_seconds(rows, state.load(run.plan.state_file))
+    last_runs = state.load(run.plan.state_file)
+    total = wall_seconds(rows, last_runs)
     figures = {
         key if "." in key else f"{stage_of(name)}.{key}": value  # "exam.accuracy" says itself what it is of
         for name, found in results.items()
@@ -48,9 +50,13 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "commit": commit(),
         "profile": run.plan.profile,
         "device": device_name(),
+        "arithmetic": mode_here() if pick_device().type == "cpu" else pick_device().type,
         "jobs": run.plan.jobs,
         "total_seconds": total,
-        "chapters": [{"name": name, "status": status, "seconds": round(seconds, 1)} for name, status, seconds in rows],
+        "chapters": [
+            {"name": name, "status": status, "seconds": round(seconds, 1)} | _changed(last_runs.get(name))
+            for name, status, seconds in rows
+        ],
         "figures": figures | {"total_seconds": total},
         "claims": claims,
         "answers": [asdict(answer) for answer in answers],
@@ -68,6 +74,14 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
     return Report(data, views, answers, run.error)
+
+
+def _changed(last_run: LastRun | None) -> dict[str, Any]:
+    """The parameters that make a chapter's run differ from its profile, if there are any."""
+    parameters = {
+        name: value for name, value in (last_run.parameters if last_run else {}).items() if name != "language"
+    }
+    return {"parameters": parameters} if parameters else {}
 
 
 def chapter_rows(run: CourseRun) -> list[tuple[str, str, float]]:
@@ -158,4 +172,5 @@ def device_name() -> str:
     device = pick_device()
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    return f"{device.type}, {usable_cores()} cores"
+    cores = usable_cores()
+    return f"{device.type}, {cores} core{'s' if cores > 1 else ''}"
