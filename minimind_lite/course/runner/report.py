@@ -61,6 +61,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "claims": claims,
         "answers": [asdict(answer) for answer in answers],
     }
+    counts = recorded_counts()
     views = [
         ChapterView(
             path,
@@ -70,10 +71,21 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
             results[path.stem],
             claims.get(path.stem, {}),
             *main_plot(run.plan.home / path.name),
+            counts.get(path.stem, {}),
         )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
     return Report(data, views, answers, run.error)
+
+
+def recorded_counts() -> dict[str, dict[str, tuple[int, int]]]:
+    """For each chapter and claim, in how many of how many runs it held, as benchmarks/claims.py has recorded it."""
+    path = repository_root() / "benchmarks" / "results" / "claims.json"
+    chapters = read_json(path)["chapters"] if path.is_file() else {}
+    return {
+        name: {text: (one["held"], one["of"]) for text, one in chapter["claims"].items()}
+        for name, chapter in chapters.items()
+    }
 
 
 def _changed(last_run: LastRun | None) -> dict[str, Any]:
@@ -155,11 +167,14 @@ def main_plot(executed: Path) -> tuple[str, str]:
 
 
 def commit() -> str:
-    """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git."""
-    git = ["git", "-C", str(repository_root())]
+    """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git.
+
+    Recorded results may differ: no chapter reads them, and each measurement would make the next one dirty.
+    """
+    git, inputs = ["git", "-C", str(repository_root())], [".", ":(exclude)benchmarks/results"]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603  git
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False)  # noqa: S603  git
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *inputs], capture_output=True, check=False)  # noqa: S603  git
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
