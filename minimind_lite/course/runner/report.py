@@ -169,9 +169,9 @@ def main_plot(executed: Path) -> tuple[str, str]:
 def commit() -> str:
     """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git.
 
-    Recorded results may differ: no chapter reads them, and each measurement would make the next one dirty.
+    Exercises and recorded results may differ: no chapter reads them, and they change with every use.
     """
-    git, inputs = ["git", "-C", str(repository_root())], [".", ":(exclude)benchmarks/results"]
+    git, inputs = ["git", "-C", str(repository_root())], [".", ":(exclude)exercises", ":(exclude)benchmarks/results"]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603  git
         changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *inputs], capture_output=True, check=False)  # noqa: S603  git
