@@ -53,10 +53,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "arithmetic": mode_here() if pick_device().type == "cpu" else pick_device().type,
         "jobs": run.plan.jobs,
         "total_seconds": total,
-        "chapters": [
-            {"name": name, "status": status, "seconds": round(seconds, 1)} | _changed(last_runs.get(name))
-            for name, status, seconds in rows
-        ],
+        "chapters": [_entry(*row, last_runs.get(row[0])) for row in rows],
         "figures": figures | {"total_seconds": total},
         "claims": claims,
         "answers": [asdict(answer) for answer in answers],
@@ -88,12 +85,11 @@ def recorded_counts() -> dict[str, dict[str, tuple[int, int]]]:
     }
 
 
-def _changed(last_run: LastRun | None) -> dict[str, Any]:
-    """The parameters that make a chapter's run differ from its profile, if there are any."""
-    parameters = {
-        name: value for name, value in (last_run.parameters if last_run else {}).items() if name != "language"
-    }
-    return {"parameters": parameters} if parameters else {}
+def _entry(name: str, status: str, seconds: float, last_run: LastRun | None) -> dict[str, Any]:
+    """A chapter in report.json, with the parameters that make its run differ from the profile, if there are any."""
+    given = last_run.parameters if last_run else {}
+    changed = {name: value for name, value in given.items() if name != "language"}
+    return {"name": name, "status": status, "seconds": round(seconds, 1)} | ({"parameters": changed} if changed else {})
 
 
 def chapter_rows(run: CourseRun) -> list[tuple[str, str, float]]:
