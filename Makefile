@@ -4,7 +4,8 @@
 # make processors   the numerical tests and the compared cells with the kernels of other processors
 # make weekly    the tests that take minutes and hang on other packages, such as nbgrader's
 # make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
-# make evidence the training stages with three seeds, into benchmarks/results/
+# make evidence the training stages with three seeds, into benchmarks/results/, then make claims
+# make claims   what the chapters say of their own runs: in how many of the SEEDS and processors' kernels it holds (hours)
 # make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
 # make lock     constraints.txt again from pyproject.toml (UPGRADE=1: with the newest versions)
@@ -26,8 +27,10 @@ JOBS =
 TESTS = tests
 # How many mutants `make mutation` draws; 0 takes all.
 SAMPLE = 0
+# The seeds with which `make claims` runs the course.
+SEEDS = 0 1 2
 
-.PHONY: course test lint types unit weekly notebooks processors processors-all lab mutation evidence install site lock hooks dist clean
+.PHONY: course test lint types unit weekly notebooks processors processors-all lab mutation evidence claims install site lock hooks dist clean
 
 course: $(INSTALLED)
 	$(BIN)/minimind course run --profile $(PROFILE) --language $(LANGUAGE) $(if $(JOBS),--jobs $(JOBS))
@@ -75,6 +78,10 @@ mutation: $(INSTALLED)
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
+	$(MAKE) claims
+
+claims: $(INSTALLED)
+	$(BIN)/python benchmarks/claims.py --seeds $(SEEDS)
 
 install: $(INSTALLED)
 

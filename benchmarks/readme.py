@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_lite.course.kit.discovery import chapter_part
+from minimind_lite.course.kit.language import say, speaking
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -147,6 +148,25 @@ def exams_block(exams: dict[str, Any]) -> str:
     return "\n".join([*lines, f"| guessing | {' | '.join(guessing)} |"])
 
 
+CLAIMED = {
+    "notebooks": ("chapter", "runs", "statements", "held in every run", "did not (runs in which it held)"),
+    "notebooks/zh": ("章", "运行次数", "陈述", "每次都成立", "并非每次成立的（成立的次数）"),
+}
+
+
+def claims_block(record: dict[str, Any], folder: str = "notebooks") -> str:
+    """In how many runs what an edition's chapters say of their own run held; those that did not always, by name."""
+    lines = ["| | {} | {} | {} | {} | {} |".format(*CLAIMED[folder]), "|---|---|---|---|---|---|"]
+    for name, chapter in record["chapters"].items():
+        claims, runs = chapter["claims"], len(chapter["runs"])
+        with speaking("zh" if folder.endswith("zh") else "en"):
+            failed = [f"{say(text)} ({one['held']}/{one['of']})" for text, one in claims.items() if one["not_in"]]
+        link, always = f"[{title(name, folder)}]({folder}/{name}.ipynb)", len(claims) - len(failed)
+        number = name.partition("_")[0]
+        lines.append(f"| {number} | {link} | {runs} | {len(claims)} | {always} | {'; '.join(failed)} |")
+    return "\n".join(lines)
+
+
 CHOSEN = "Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:"
 CHOSEN_ZH = "下面是二十个留出的问题，按它们在文件里的位置选出，没有人挑过；回答来自有记录的那次运行："
 
@@ -217,15 +237,22 @@ def blocks() -> dict[str, dict[str, str]]:
     """Every block of the two READMEs, written from the result files."""
     course = json.loads((RESULTS / "course.json").read_text(encoding="utf-8"))
     stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
+    claims = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
     english = {
         "answers": answers_block(course),
         "world": world_block(course, stages),
         "results": results_block(stages, course),
         "chapters": f"{chapters_block(course)}\n\n{ran_on(course)}",
         "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
+        "claims": claims_block(claims),
         "bench": bench_block(bench_reports()),
     }
-    chinese = {"answers": answers_block(course, CHOSEN_ZH), "chapters": chapters_block(course, "notebooks/zh")}
+    zh = "notebooks/zh"
+    chinese = {
+        "answers": answers_block(course, CHOSEN_ZH),
+        "claims": claims_block(claims, zh),
+        "chapters": chapters_block(course, zh),
+    }
     return {"README.md": english, "README.zh.md": chinese}
 
 

@@ -1,8 +1,7 @@
 """The numerical tests and the strictly compared cells again, with the kernels that other processors get.
 
-torch, oneDNN and MKL pick their kernels by what the processor can do, and results differ in the last bits. Environment
-variables make them pretend to an older one; the number of threads changes the order of sums as well. Processors other
-than x86 ignore the variables, so there the same code simply runs again.
+The modes are those of minimind_lite/course/runner/arithmetic.py. Processors other than x86 ignore the variables that
+choose the kernels, so there the same code simply runs again.
 
     python tests/processors.py default:2 avx2:1      # kernels:threads, one round each
 
@@ -20,13 +19,10 @@ from typing import Any
 
 import pytest
 
+from minimind_lite.course.runner.arithmetic import environment
+
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = "nbval-check-output"
-# MKL has to be told too: GELU goes through its vector functions, whose last bit decides between 0.0 and -0.0.
-KERNELS = {
-    "default": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
-    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
-}
 # These start installers, processes, servers or whole courses: minutes, and no arithmetic that others do not cover.
 LEFT_OUT = {
     "test_base_install", "test_bench", "test_exercises", "test_full_path", "test_grade", "test_language",
@@ -70,9 +66,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
     items[:] = kept
 
 
-def start(arguments: list[str], kernels: str, threads: int) -> subprocess.Popen[str]:
+def start(arguments: list[str], mode: str) -> subprocess.Popen[str]:
     paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
-    settings = KERNELS[kernels] | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+    settings = environment(mode) | {"PYTHONPATH": paths}
     settings["OMP_WAIT_POLICY"] = "PASSIVE"  # two processes share the cores; a thread that spins blocks one
     settings["MINIMIND_SMOKE"] = "1" if "--nbval-lax" in arguments else ""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
@@ -81,23 +77,22 @@ def start(arguments: list[str], kernels: str, threads: int) -> subprocess.Popen[
     )
 
 
-def one_round(kernels: str, threads: int) -> bool:
-    """Run tests and cells side by side with these kernels; print what failed; whether all passed."""
+def one_round(mode: str) -> bool:
+    """Run tests and cells side by side in this mode; print what failed; whether all passed."""
     began = time.monotonic()
     tests = [str(path) for path in numerical_tests()]
     english = [str(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]  # the Chinese cells are the same
     cells = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "120", "-p", "processors", *english]
-    running = [start(tests, kernels, threads), start(cells, kernels, threads)]
+    running = [start(tests, mode), start(cells, mode)]
     outputs = [process.communicate()[0] for process in running]
     passed = all(process.returncode == 0 for process in running)
     for process, output in zip(running, outputs, strict=True):
         print(output if process.returncode else output.strip().rpartition("\n")[2])
     verdict = "the same" if passed else "DIFFERENT"
-    print(f"{kernels} kernels, {threads} thread(s): {verdict} ({time.monotonic() - began:.0f} s)", flush=True)
+    print(f"{mode}: {verdict} ({time.monotonic() - began:.0f} s)", flush=True)
     return passed
 
 
 if __name__ == "__main__":
-    rounds = [(kernels, int(threads)) for kernels, _, threads in (one.partition(":") for one in sys.argv[1:])]
-    verdicts = [one_round(*one) for one in rounds]  # all of them, whatever the first one finds
+    verdicts = [one_round(mode) for mode in sys.argv[1:]]  # all of them, whatever the first one finds
     sys.exit(not all(verdicts))

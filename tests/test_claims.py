@@ -14,7 +14,10 @@ from minimind_lite.files import repository_root
 
 TRAINING = ("06", "07b", "08", "09", "10", "11", "12", "13", "14", "15", "15b")
 PATHS = files.chapter_paths(TRAINING)
-STAGES = repository_root() / "benchmarks" / "results" / "stages.json"
+RESULTS = repository_root() / "benchmarks" / "results"
+STAGES = RESULTS / "stages.json"
+COUNTED: dict[str, Any] = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))["chapters"]
+SAYS = {"en": "in {held} of {of} runs", "zh": "{of} 次运行中有 {held} 次"}
 Seed = dict[str, float]
 
 # Chapter → what its text says, in this order, with "… in n of 3 seeds".
@@ -121,6 +124,18 @@ def test_each_claim_is_one_plain_sentence_and_made_only_once() -> None:
 def test_the_text_has_words_for_a_claim_that_did_not_hold(path: Path) -> None:
     prose = [cell.source for cell in files.read(path).cells if cell.cell_type == "markdown"]
     assert any("✗" in text for text in prose)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_the_text_says_how_often_a_claim_held_that_did_not_always_hold(name: str) -> None:
+    path = files.chapter_paths([name])[0]
+    claims = COUNTED[name]["claims"]
+    assert set(claims) <= {ast.literal_eval(one.args[0]) for one in claims_of(path)}, "count them again: make claims"
+    for language, words in SAYS.items():
+        cells = files.read(files.edition_path(path, language)).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        for text, one in claims.items():
+            assert not one["not_in"] or words.format(**one) in prose, f"{language}: {words.format(**one)}: {text}"
 
 
 @pytest.mark.parametrize("name", HELD)

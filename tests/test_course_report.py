@@ -101,6 +101,13 @@ def test_the_page_says_how_many_chapters_ran_at_a_time() -> None:
     assert "on cpu, 2 cores, 2 chapters at a time." in page(DATA | {"jobs": 2}, [], [], "")
 
 
+def test_one_core_is_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIMIND_DEVICE", "cpu")
+    for cores, words in ((1, "cpu, 1 core"), (2, "cpu, 2 cores")):
+        monkeypatch.setattr(report, "usable_cores", lambda cores=cores: cores)
+        assert report.device_name() == words
+
+
 def test_dollar_signs_and_braces_in_content_survive() -> None:
     assert "$x {y}" in page(DATA, [], [Answer("$x {y}", "$5", "$6")], "")
 

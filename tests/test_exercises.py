@@ -1,5 +1,6 @@
 """Masters and what is generated from them; every exercise runs with all its checks at "not yet"."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,29 @@ def test_stamping_twice_changes_nothing() -> None:
     first = files.read(MASTERS[0])
     again = files.text_of(masters.stamp_master(first, MASTERS[0].stem))
     assert again == MASTERS[0].read_text(encoding="utf-8")
+
+
+def test_an_exercise_that_jupyterlab_has_saved_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("solutions", "exercises"):
+        (tmp_path / folder).mkdir()
+    for module in (masters, paths):
+        monkeypatch.setattr(module, "repository_root", lambda: tmp_path)
+    path = tmp_path / "solutions" / MASTERS[0].name
+    path.write_bytes(MASTERS[0].read_bytes())
+    masters.make([path])
+    exercise = tmp_path / "exercises" / path.name
+    saved = json.loads(exercise.read_text(encoding="utf-8"))
+    saved["metadata"]["language_info"] = {"name": "python", "version": "3.12.9"}
+    for cell in saved["cells"]:
+        cell["metadata"]["jp-MarkdownHeadingCollapsed"] = True
+    exercise.write_text(json.dumps(saved), encoding="utf-8")
+    assert masters.problems([path]) == []
+    for part, value in (("source", ["x = 1"]), ("metadata", {}), ("id", "another")):
+        task = next(cell for cell in saved["cells"] if cell["metadata"].get("nbgrader", {}).get("solution"))
+        before, task[part] = task[part], value
+        exercise.write_text(json.dumps(saved), encoding="utf-8")
+        assert len(masters.problems([path])) == 1, part
+        task[part] = before
 
 
 def test_an_edited_exercise_and_a_stray_one_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

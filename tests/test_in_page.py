@@ -1,7 +1,6 @@
 """Interactives inside the page: the stored picture is right, and the script moves it, in a real browser."""
 
 import re
-import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from browser_kit import CHROMIUM, needs_chromium
 
 from minimind_lite.config import preset
 from minimind_lite.course.chapters.attention.in_page import cache_calculator
@@ -20,7 +20,6 @@ from minimind_lite.course.chapters.tokenizer.widgets import after_merges
 from minimind_lite.training.loop import warmup_cosine
 from minimind_lite.training.policy_gradient import group_advantages
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SMALL = preset("minimind2-small")
 TEXTS = {"English": [b"sea", b" sea"], "中文": ["湖".encode()]}
 MERGES = [(b"s", b"e", 8), (b" ", b"se", 5), (b"\xe6", b"\xb9", 3), (b"se", b"a", 2)]
@@ -48,7 +47,7 @@ def test_without_a_script_the_picture_stands_and_the_sliders_are_hidden() -> Non
     assert "2 × 8 × 2 × 64 × 8192 × 1 × 2 bytes" in calculator and ">32.0 MiB<" in calculator
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 def test_the_dial_turns_and_moving_both_changes_no_angle(tmp_path: Path) -> None:
     still = dom(rotation_dial(), tmp_path)
     both = dom(rotation_dial(), tmp_path, move("both", 100))
@@ -60,7 +59,7 @@ def test_the_dial_turns_and_moving_both_changes_no_angle(tmp_path: Path) -> None
     assert hands[0] != hands[1]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 def test_the_calculator_multiplies(tmp_path: Path) -> None:
     page = dom(cache_calculator(SMALL), tmp_path, move("texts", 100))
     assert "2 × 8 × 2 × 64 × 8192 × 100 × 2 bytes" in page and ">3.1 GiB<" in page
@@ -99,7 +98,7 @@ def numbers(rewards: list[float]) -> list[str]:
     return [f"{value:.2f}" for value in group_advantages(torch.tensor([rewards]))[0].tolist()]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 @pytest.mark.parametrize("steps", [0, 2, 3, 4])
 def test_the_stepper_cuts_as_the_widget_does(steps: int, tmp_path: Path) -> None:
     seen, stored = dom(stepper(), tmp_path, move("steps", steps)), stepper(steps).data
@@ -112,7 +111,7 @@ def test_the_stepper_cuts_as_the_widget_does(steps: int, tmp_path: Path) -> None
         assert found(r'class="made"><span[^>]*title="([^"]*)"', seen) == (made[0] + made[1]).hex(" ")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 def test_the_schedule_is_the_training_loops(tmp_path: Path) -> None:
     still = dom(schedule(1000, 2e-3), tmp_path)
     assert points(still) == points(schedule(1000, 2e-3).data)
@@ -127,7 +126,7 @@ def points(page: str) -> str:
     return found(r'class="rates" points="([^"]*)"', page)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 def test_the_explorer_computes_the_advantages_and_tells_a_dead_group(tmp_path: Path) -> None:
     moved = dom(advantage_explorer(REWARDS), tmp_path, move("answer2", 1))
     assert re.findall(r'class="number".*?>(-?[\d.]+)<', moved)[-4:] == numbers([1.0, 1.0, 0.0, 0.5])

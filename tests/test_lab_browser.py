@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browser_kit
 import nbformat
 import pytest
+from browser_kit import SCREENSHOTS, needs_chromium
 from lab_kit import ROOT, Server, running_lab
 
 from minimind_lite.course.kit.paths import SMOKE_OUTPUT, stage_of
@@ -22,10 +24,9 @@ from minimind_lite.course.kit.profiles import artifact_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the group proofs")
 
-SCREENSHOTS = ROOT / "build" / "screenshots"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser = browser_kit.browser
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian, apt install chromium"),
+    needs_chromium,
     pytest.mark.slow,
     pytest.mark.weekly,
 ]
@@ -64,14 +65,6 @@ def server(course: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     settings.write_text('{"fetchNews": "false"}', encoding="utf-8")  # or Lab asks, in a corner of every picture
     with running_lab(home, course, PYTHONPATH=str(course), **VARIABLES) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browser_kit
 import pytest
+from browser_kit import SCREENSHOTS, needs_chromium
 from serving_kit import TOKENIZER, tiny_model
 
 from minimind_lite.model.pretrained import save_pretrained
@@ -22,10 +23,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the group 
 
 ROOT = Path(__file__).parents[1]
 playwright.expect.set_options(timeout=60_000)
-SCREENSHOTS = ROOT / "build" / "screenshots"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser = browser_kit.browser
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian, apt install chromium"),
+    needs_chromium,
     pytest.mark.slow,
 ]
 MODELS = os.environ.get("MINIMIND_SCREENSHOT_MODELS", "").split()  # folders of trained models, for better pictures
@@ -50,14 +50,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

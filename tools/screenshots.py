@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from minimind_lite.course.kit.paths import stage_of  # noqa: E402
 from minimind_lite.course.runner.page import ChapterView, page  # noqa: E402
 from minimind_lite.course.runner.questions import Answer  # noqa: E402
-from minimind_lite.course.runner.report import title_of  # noqa: E402
+from minimind_lite.course.runner.report import recorded_counts, title_of  # noqa: E402
 from tools import build_site  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -33,12 +34,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def course_page() -> str:
     """The course's page of the recorded run, without the chapters' pictures, which no report keeps."""
     data = json.loads((ROOT / "benchmarks" / "results" / "course.json").read_text(encoding="utf-8"))
-    views = []
+    views, counts = [], recorded_counts()
     for row in data["chapters"]:
         path, start = ROOT / "notebooks" / f"{row['name']}.ipynb", f"{stage_of(row['name'])}."
         figures = {key.removeprefix(start): value for key, value in data["figures"].items() if key.startswith(start)}
         claims = data["claims"].get(row["name"], {})
-        views.append(ChapterView(path, title_of(path), row["status"], row["seconds"], figures, claims, ""))
+        view = ChapterView(path, title_of(path), row["status"], row["seconds"], figures, claims, "")
+        views.append(replace(view, counts=counts.get(path.stem, {})))
     return page({"jobs": 1} | data, views, [Answer(**one) for one in data["answers"]], "")
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from minimind_lite.generation.engine import generate
 from minimind_lite.model.transformer import Transformer
@@ -38,6 +38,7 @@ class ShareRight:
     """The share of right answers with its 95 % confidence interval."""
 
     answers: Sequence[Judged]
+    right_means: ClassVar[str] = ""  # is said behind the share
 
     @property
     def share(self) -> float:
@@ -49,21 +50,23 @@ class ShareRight:
         """The share's 95 % confidence interval (Wilson)."""
         return wilson_interval(sum(answer.right for answer in self.answers), len(self.answers))
 
+    def __str__(self) -> str:
+        low, high = self.interval
+        share = f"{self.share:.1%} {self.right_means}".rstrip()
+        return f"{share} ({low:.1%} to {high:.1%}, {len(self.answers)} questions)"
+
 
 @dataclass(frozen=True)
 class ExactMatch(ShareRight):
     """The share of answers that are exactly right."""
 
     answers: Sequence[Answer]
+    right_means: ClassVar[str] = "exact"
 
     def share_ending(self, characters: int) -> float:
         """The share of answers with the last ``characters`` characters of the expected one: a fixed closing phrase."""
         ends = [answer.expected.strip()[-characters:] for answer in self.answers]
         return sum(one.given.strip().endswith(end) for one, end in zip(self.answers, ends, strict=True)) / len(ends)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.share:.1%} exact ({low:.1%} to {high:.1%}, {len(self.answers)} questions)"
 
 
 def exact_match(

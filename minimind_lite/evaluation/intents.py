@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from minimind_lite.data.records import DataError
 from minimind_lite.data.rings import edit_distance
@@ -94,16 +95,13 @@ class IntentScores(ShareRight):
     """The share of answers that are the right intent's, with its 95 % confidence interval."""
 
     answers: Sequence[IntentAnswer]
+    right_means: ClassVar[str] = "the right intent"
 
     @property
     def confusions(self) -> list[tuple[tuple[str, str | None], int]]:
         """(asked, understood instead) with how often, the most frequent first."""
         wrong = Counter((answer.asked, answer.understood) for answer in self.answers if not answer.right)
         return wrong.most_common()
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.share:.1%} the right intent ({low:.1%} to {high:.1%}, {len(self.answers)} questions)"
 
 
 def score_intents(

@@ -45,10 +45,6 @@ class KindScore(ShareRight):
 
     answers: Sequence[JudgedAnswer]
 
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.share:.1%} ({low:.1%} to {high:.1%}, {len(self.answers)} questions)"
-
 
 def ask_world(
     model: Transformer,

@@ -1,6 +1,6 @@
 """The page index.html: one file, nothing external, light and dark, works on phones and with a screen reader."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
@@ -34,6 +34,7 @@ class ChapterView:
     claims: dict[str, bool]  # what its text says of this run: whether it held
     plot: str  # a data: URL, or ""
     alt: str = ""  # what the plot shows, in words
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a claim: held in so many of so many runs
 
 
 def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], error: str) -> str:
@@ -88,20 +89,27 @@ def _card(view: ChapterView) -> str:
     time = f'<span class="quiet">{minutes(view.seconds)}</span>' if view.seconds else ""
     return (
         f'<article id="{name}"><header><h3>{title}</h3><p>{_pill(view.status)} {time}</p></header>'
-        f"{figure_table(view.figures)}{_claims(view.claims)}{picture}</article>"
+        f"{figure_table(view.figures)}{_claims(view.claims, view.counts)}{picture}</article>"
     )
 
 
-def _claims(claims: dict[str, bool]) -> str:
-    """What the chapter's text says of this run, each with whether it held."""
+def _claims(claims: dict[str, bool], counts: dict[str, tuple[int, int]]) -> str:
+    """What the chapter's text says of this run, each with whether it held, and in how many of the recorded runs."""
     if not claims:
         return ""
     marks = {True: ("done", "✓ held"), False: ("stale", "✗ not here")}
     lines = "".join(
-        f'<li><span class="pill {marks[held][0]}">{marks[held][1]}</span> {escape(text)}</li>'
+        f'<li><span class="pill {marks[held][0]}">{marks[held][1]}</span> {escape(text)}{_count(counts.get(text))}</li>'
         for text, held in claims.items()
     )
     return f'<p class="quiet">What the chapter says of this run:</p><ul class="claims">{lines}</ul>'
+
+
+def _count(count: tuple[int, int] | None) -> str:
+    if count is None:
+        return ""
+    held, of = count
+    return f' <span class="quiet">held in {held} of {of} recorded run{"s" if of > 1 else ""}</span>'
 
 
 def figure_table(figures: dict[str, Any], at_once: int = 6) -> str:

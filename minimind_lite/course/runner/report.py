@@ -13,6 +13,7 @@ from minimind_lite.files import UnreadableFile, read_json, repository_root, writ
 from ..kit.paths import stage_of
 from ..notebooks.files import read, tagged
 from . import state
+from .arithmetic import mode_here
 from .page import ChapterView, page
 from .plan import Plan
 from .questions import Answer
@@ -37,7 +38,8 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     files = {name: run.plan.artifacts / stage_of(name) / "results.json" for name, _, _ in rows}
     results = {name: _part(path, "figures") for name, path in files.items()}
     claims = {name: found for name, path in files.items() if (found := _part(path, "claims", required=False))}
-    total = wall_seconds(rows, state.load(run.plan.state_file))
+    last_runs = state.load(run.plan.state_file)
+    total = wall_seconds(rows, last_runs)
     figures = {
         key if "." in key else f"{stage_of(name)}.{key}": value  # "exam.accuracy" says itself what it is of
         for name, found in results.items()
@@ -48,13 +50,15 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "commit": commit(),
         "profile": run.plan.profile,
         "device": device_name(),
+        "arithmetic": mode_here() if pick_device().type == "cpu" else pick_device().type,
         "jobs": run.plan.jobs,
         "total_seconds": total,
-        "chapters": [{"name": name, "status": status, "seconds": round(seconds, 1)} for name, status, seconds in rows],
+        "chapters": [_entry(*row, last_runs.get(row[0])) for row in rows],
         "figures": figures | {"total_seconds": total},
         "claims": claims,
         "answers": [asdict(answer) for answer in answers],
     }
+    counts = recorded_counts()
     views = [
         ChapterView(
             path,
@@ -64,10 +68,28 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
             results[path.stem],
             claims.get(path.stem, {}),
             *main_plot(run.plan.home / path.name),
+            counts.get(path.stem, {}),
         )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
     return Report(data, views, answers, run.error)
+
+
+def recorded_counts() -> dict[str, dict[str, tuple[int, int]]]:
+    """For each chapter and claim, in how many of how many runs it held, as benchmarks/claims.py has recorded it."""
+    path = repository_root() / "benchmarks" / "results" / "claims.json"
+    chapters = read_json(path)["chapters"] if path.is_file() else {}
+    return {
+        name: {text: (one["held"], one["of"]) for text, one in chapter["claims"].items()}
+        for name, chapter in chapters.items()
+    }
+
+
+def _entry(name: str, status: str, seconds: float, last_run: LastRun | None) -> dict[str, Any]:
+    """A chapter in report.json, with the parameters that make its run differ from the profile, if there are any."""
+    given = last_run.parameters if last_run else {}
+    changed = {name: value for name, value in given.items() if name != "language"}
+    return {"name": name, "status": status, "seconds": round(seconds, 1)} | ({"parameters": changed} if changed else {})
 
 
 def chapter_rows(run: CourseRun) -> list[tuple[str, str, float]]:
@@ -141,11 +163,14 @@ def main_plot(executed: Path) -> tuple[str, str]:
 
 
 def commit() -> str:
-    """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git."""
-    git = ["git", "-C", str(repository_root())]
+    """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git.
+
+    Exercises and recorded results may differ: no chapter reads them, and they change with every use.
+    """
+    git, inputs = ["git", "-C", str(repository_root())], [".", ":(exclude)exercises", ":(exclude)benchmarks/results"]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603  git
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False)  # noqa: S603  git
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *inputs], capture_output=True, check=False)  # noqa: S603  git
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
@@ -158,4 +183,5 @@ def device_name() -> str:
     device = pick_device()
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    return f"{device.type}, {usable_cores()} cores"
+    cores = usable_cores()
+    return f"{device.type}, {cores} core{'s' if cores > 1 else ''}"
