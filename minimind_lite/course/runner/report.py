@@ -144,9 +144,9 @@ def commit() -> str:
     """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git."""
     git = ["git", "-C", str(repository_root())]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603  git
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False)  # noqa: S603  git
-    except (OSError, subprocess.CalledProcessError):
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603  git
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=30)  # noqa: S603  git
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
 
