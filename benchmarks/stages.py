@@ -41,9 +41,11 @@ def make_tokenizer(folder: Path) -> None:
 def machine() -> dict[str, Any]:
     """The machine and the commit that the figures come from."""
     root = repository_root()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False, timeout=60
+    )
     source = ["git", "status", "--porcelain", "--", "minimind_lite", "data_samples", "benchmarks/evidence"]
-    changed = subprocess.run(source, cwd=root, capture_output=True, text=True, check=False)
+    changed = subprocess.run(source, cwd=root, capture_output=True, text=True, check=False, timeout=60)
     return {
         "commit": commit.stdout.strip() or "unknown",
         "uncommitted_changes": bool(changed.stdout.strip()),

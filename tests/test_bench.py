@@ -43,7 +43,9 @@ def run(subjects: Any, *peers: str, rounds: int = 2, threads: int = 1) -> Any:
 def test_the_command_writes_the_report(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     command = [sys.executable, "-m", "minimind_lite.cli", "bench", "all", "--size", "pico", "--rounds", "2"]
-    done = subprocess.run([*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False, timeout=500
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text(encoding="utf-8"))
     assert {"device", "versions", "command", "load_average", "results"} <= set(report)

@@ -1,8 +1,14 @@
 """Chapter 18: the calculator, the launch files, and that a launch which shards is refused."""
 
 import doctest
+import os
+import re
+import sys
+import threading
+import time
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -82,6 +88,64 @@ def test_processes_exchange_what_one_computes() -> None:
 def test_ddp_by_its_launch_file_gives_two_processes() -> None:
     said = experiments.launch("ddp.yaml", "minimind_lite.course.chapters.scale.launched")
     assert '"processes": 2' in said and '"kind": "MULTI_CPU"' in said
+
+
+def wait_for_ever(rank: int, ranks: int) -> None:
+    """A job that rank 1 never ends."""
+    threading.Event().wait(600.0 if rank else 0.0)
+
+
+def test_processes_that_do_not_end_are_stopped() -> None:
+    before = {one.pid for one in psutil.Process().children(recursive=True)}
+    with pytest.raises(RuntimeError, match=r"2 processes did not end within 10 s, 2 times(.|\n)*seconds=600"):
+        experiments.together({"waits": wait_for_ever}, seconds=10)
+    left = [one for one in psutil.Process().children(recursive=True) if one.pid not in before]
+    assert not [one for one in left if "spawn_main" in " ".join(one.cmdline())]
+
+
+HANGING = """
+import subprocess, sys, time
+sleeper = "import time; print('the worker waits', flush=True); time.sleep(600)"
+worker = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True)
+print(f"worker {worker.pid}", flush=True)
+time.sleep(600 if len(sys.argv) == 1 else 0)
+"""
+
+
+def ends(pid: int, seconds: float = 30.0) -> bool:
+    """Whether a process that was killed is gone soon, or dead and only not fetched."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("launcher_ends", [False, True])
+def test_a_command_is_bounded_with_its_sessions(launcher_ends: bool) -> None:
+    """As with torch's launcher, the worker is a session of its own, and holds both outputs open."""
+    command = [sys.executable, "-c", HANGING, *(["end"] if launcher_ends else [])]
+    begun = time.monotonic()
+    code, said, _ = experiments.run_bounded(command, dict(os.environ), 8.0)
+    assert time.monotonic() - begun < 60
+    worker = int(re.findall(r"worker (\d+)", said)[0])
+    if launcher_ends:  # it is not waited for; nobody is left who knows it
+        assert code == 0
+        experiments.kill_tree(worker)
+    else:
+        assert code is None and "the worker waits" in said
+    assert ends(worker)
+
+
+def test_a_launch_that_hangs_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes: list[tuple[int | None, str, str]] = [(None, "", "Timeout!"), (0, "well", "")]
+    monkeypatch.setattr(experiments, "run_bounded", lambda *_: outcomes.pop(0))
+    assert experiments.launch("ddp.yaml", "some.module") == "well"
+    outcomes[:] = [(None, "", "Timeout!"), (None, "step 3", "in wait_for_everyone")]
+    with pytest.raises(RuntimeError, match=r"some.module did not end within 240 s(.|\n)*step 3\nin wait_for_everyone"):
+        experiments.launch("ddp.yaml", "some.module")
+    assert not outcomes
 
 
 def test_a_launch_that_fails_says_why() -> None:

@@ -189,12 +189,12 @@ def watched(address: str, model: str, every: float = 0.01) -> Iterator[list[Mome
         yield moments
     finally:
         over.set()
-        thread.join()
+        thread.join(60)
 
 
 def metrics_of(address: str, model: str) -> dict[str, float]:
     """The numbers of one model on a server's /metrics, by name: queued, running, new_tokens …"""
-    with urllib.request.urlopen(f"{address}/metrics") as answer:  # noqa: S310  the server of this notebook
+    with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:  # noqa: S310  the server of this notebook
         lines = answer.read().decode("utf-8").splitlines()
     ending = f'{{model="{model}"}} '
     found = (line.split(ending) for line in lines if ending in line)
