@@ -268,7 +268,7 @@ def serving_compared(results: Sequence[Mapping[str, Any]]) -> Any:
 
     results: what `minimind bench serve` recorded.
     """
-    figure, axes = subplots(1, 2, width=8.6, height=3.1)
+    figure, axes = subplots(1, 2, width=6.4, height=2.4)
     measures = {"tokens_per_second": lambda row, who: row[who],
                 "milliseconds_to_first_piece": lambda row, who: row["first_token_ms"][who]}  # fmt: skip
     peers = list(dict.fromkeys(row["peer_name"] for row in results))
