@@ -152,7 +152,8 @@ def agreement(found: dict[str, Any]) -> str:
     same, total = (sum(found[name].values()) for name in ("agree", "items"))
     engine, apart = found["settings"]["engine"], found["largest_difference_in_nats"]
     return (
-        f"`minimind eval` and {engine} agree on {same:,} of {total:,} such items, log-likelihoods to {apart:g} nats "
+        f"`minimind eval` and {engine} agree on {same:,} of {total:,} such items of one model "
+        f"(`{', '.join(found['models'])}`), log-likelihoods to {apart:g} nats "
         "([benchmarks/results/lm_eval.json](benchmarks/results/lm_eval.json))."
     )
 
