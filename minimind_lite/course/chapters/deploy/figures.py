@@ -269,14 +269,14 @@ def serving_compared(results: Sequence[Mapping[str, Any]]) -> Any:
     results: what `minimind bench serve` recorded.
     """
     figure, axes = subplots(1, 2, width=6.4, height=2.4)
-    measures = {"tokens_per_second": lambda row, who: row[who],
-                "milliseconds_to_first_piece": lambda row, who: row["first_token_ms"][who]}  # fmt: skip
+    names = ("tokens_per_second", "milliseconds_to_first_piece")
     peers = list(dict.fromkeys(row["peer_name"] for row in results))
     lines = []
-    for axis, (name, value) in zip(axes, measures.items(), strict=True):
+    for axis, name in zip(axes, names, strict=True):
         for server, colour in zip(("ours", *peers), (BLUE, ORANGE, GREEN), strict=False):
             rows = [row for row in results if row["peer_name"] == (peers[0] if server == "ours" else server)]
-            values = [value(row, "ours" if server == "ours" else "peer") for row in rows]
+            who = "ours" if server == "ours" else "peer"
+            values = [row[who] if axis is axes[0] else row["first_token_ms"][who] for row in rows]
             clients = [row["clients"] for row in rows]
             axis.plot(clients, values, marker="o", color=colour, label=label(SERVERS[server]))
             lines.append(move(say("{what} of {server}", what=label(name), server=label(SERVERS[server])), values))
