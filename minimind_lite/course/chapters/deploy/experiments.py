@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from minimind_lite.files import read_json, repository_root
 from minimind_lite.generation.continuous import Engine, Handle, Request
 from minimind_lite.generation.laid_out import Stepper
 from minimind_lite.model.attention import KVCache
@@ -190,6 +191,12 @@ def watched(address: str, model: str, every: float = 0.01) -> Iterator[list[Mome
     finally:
         over.set()
         thread.join(60)
+
+
+def recorded_serving(size: str) -> dict[str, Any]:
+    """What `minimind bench serve` recorded for a model of this size: the device, the command, the results."""
+    found: dict[str, Any] = read_json(repository_root() / "benchmarks" / "results" / "bench" / f"serve-{size}.json")
+    return found
 
 
 def metrics_of(address: str, model: str) -> dict[str, float]:
