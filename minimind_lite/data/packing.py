@@ -251,7 +251,7 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
         return vars(self) | {"_assembled": None}  # a process that does not share our memory lays out by itself
 
     def _lay_out(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """``batch_of``, from the plan. Padding counts as a piece of its own, perhaps of none, at the end of its block."""
+        """``batch_of``, from the plan. Padding is a piece of its own, perhaps of none, at the end of its block."""
         plan, rows = self.blocks, np.asarray(indices)
         counts = plan.bounds[rows + 1] - plan.bounds[rows]  # pieces of each block
         ends = np.cumsum(counts)
