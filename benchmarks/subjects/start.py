@@ -1,7 +1,7 @@
 """Starting: `minimind --help`, and a chapter's first cells up to the one that begins the chapter.
 
 Seconds of CPU time of a new process with warm file caches; its wall time stands beside them, and so does the bare
-interpreter's start. The chapter is the one on pretraining, at the quick profile.
+interpreter's start. The chapter is 02, at the quick profile, in IPython.
 """
 
 import json
@@ -20,7 +20,7 @@ from subjects.report import Goal, alone, median
 
 PEERS = ("python",)
 HELP_SECONDS, CHAPTER_SECONDS = 0.4, 3.0
-CHAPTER = "08_pretrain"
+CHAPTER = "02_rmsnorm"
 
 
 def first_cell(notebook: Path) -> str:
@@ -46,7 +46,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
     commands = {
         "python": [sys.executable, "-c", "pass"],
         "help": [sys.executable, "-m", "minimind_lite.cli", "--help"],
-        "chapter": [sys.executable, "-c", first_cell(notebook)],
+        "chapter": [sys.executable, "-m", "IPython", "-c", first_cell(notebook)],
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:

@@ -194,11 +194,12 @@ def generating(model: Transformer) -> dict[str, Pair]:
     laid_out = LaidOut(model)
     lengths = [8, 16, 24, 96] * 4
     requests = [Request(prompt[0, :16].tolist(), length, eos_ids=[]) for length in lengths]
+    some = requests[:8]
     pairs: dict[str, Pair] = {
         "KV cache": (lambda: decode(model, model, prompt, new), lambda: decode_anew(model, prompt, new)),
         "weights laid out": (lambda: decode(laid_out, model, prompt, new), lambda: decode(model, model, prompt, new)),
         "continuous batching": (lambda: answered(model, requests, 16), lambda: answered(model, requests, 8)),
-        "eight at a time": (lambda: answered(model, requests[:8], 8), lambda: answered(model, requests[:8], 1, slots=1)),
+        "eight at a time": (lambda: answered(model, some, 8), lambda: answered(model, some, 1, slots=1)),
     }  # fmt: skip
     if has_int8():
         int8 = LaidOut(model, "int8")
