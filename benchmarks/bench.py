@@ -16,9 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-SUBJECTS = ("train", "attention", "generate", "serve", "moe", "data")
+SUBJECTS = ("train", "align", "attention", "generate", "serve", "moe", "data", "start")
 RESULTS = Path(__file__).parent / "results" / "bench"
 INSTALL = "install the course's packages, in the repository, with: pip install -e '.[course]'"
+PACKAGES = {"transformers": "transformers", "PEFT": "peft", "TRL": "trl"}  # peers, and what must be there for them
 # Peers that take minutes to build, and a module that is there where they are: measured only there.
 BUILT = {"llama.cpp": "llama_cpp", "llama.cpp Q8_0": "llama_cpp", "llama.cpp server": "starlette_context"}
 
@@ -63,9 +64,10 @@ def chosen_peers(subjects: Sequence[str], against: Sequence[str]) -> dict[str, f
         stop(f"the peer {one} is not installed: pip install {extra}, which builds it for minutes")
     peers = {subject: [one for one in some if one not in missing] for subject, some in peers.items()}
     wanted = {subject: frozenset(against or some) & frozenset(some) for subject, some in peers.items()}
-    if any("transformers" in some for some in wanted.values()) and find_spec("transformers") is None:
-        others = " ".join(f"--against {one}" for one in known if one != "transformers")
-        stop(f"the peer transformers is not installed: {INSTALL}, or leave it out with: {others}")
+    for peer, package in PACKAGES.items():
+        if any(peer in some for some in wanted.values()) and find_spec(package) is None:
+            others = " ".join(f"--against {shlex.quote(one)}" for one in known if one != peer)
+            stop(f"the peer {peer} is not installed: {INSTALL}, or leave it out with: {others}")
     return {subject: some for subject, some in wanted.items() if some}
 
 

@@ -244,7 +244,7 @@ def goal(row: dict[str, Any]) -> str:
 
 def bench_reports() -> list[dict[str, Any]]:
     """What `minimind bench` left, training first."""
-    order = ("train", "attention", "generate", "serve", "moe", "data")
+    order = ("train", "align", "attention", "generate", "serve", "moe", "data", "start")
     files = sorted((RESULTS / "bench").glob("*.json"), key=lambda one: (order.index(one.stem.split("-")[0]), one.stem))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if not file.stem.endswith("-pico")]
 

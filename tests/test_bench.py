@@ -53,10 +53,11 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
     results = report["results"]
     assert {one["name"].split()[0].rstrip(":") for one in results} == {
-        "train", "attention", "generate", "serve", "moe", "data",
+        "train", "align", "attention", "generate", "serve", "moe", "data", "start",
     }  # fmt: skip
     assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0", "llama.cpp server"} == {
-        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask", None,
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask",
+        "PEFT", "TRL", None,
     }  # fmt: skip
     for one in results:
         assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2
@@ -72,14 +73,16 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fly"], "there is no subject called 'fly'; there are: train, attention, generate, serve, moe, data, all"),
+        (
+            ["fly"],
+            "there is no subject called 'fly'; there are: train, align, attention, generate, serve, moe, data, start, ",
+        ),
         (["train", "--size", "huge"], "there is no size called 'huge'; there are: pico, nano, small"),
         (["train", "--against", "nobody"], "there is no peer called 'nobody'; there are: original, transformers"),
         (["moe", "--against", "transformers"], "there is no peer called 'transformers'; there are: original"),
         (
             ["all", "--against", "nobody"],
-            "there are: causal, llama.cpp, llama.cpp Q8_0, llama.cpp server, mask, original, slicing, tokenizers, "
-            "transformers",
+            "there are: PEFT, TRL, causal, llama.cpp, llama.cpp Q8_0, llama.cpp server, mask, original, python, ",
         ),
     ],
 )
@@ -236,6 +239,40 @@ def test_each_server_is_asked_so_often_that_every_client_asks_twice(subjects: An
     assert serve.CONVERSATIONS >= 2 * 16  # the slots of `minimind serve`: what is asked again was overwritten
     command = serve.command_of("llama.cpp server", tmp := Path("a/served"), 80, 1)
     assert command[1:3] == ["-m", "llama_cpp.server"] and str(tmp.with_suffix(".gguf")) in command
+
+
+@pytest.mark.parametrize(("peer", "stages"), [("PEFT", ["LoRA"]), ("TRL", ["DPO", "GRPO"])])
+def test_a_stages_peer_with_other_weights_is_not_compared(
+    peer: str, stages: list[str], subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(peer.lower())
+    align = module("align")
+    rows = align.measure(run(subjects, peer, rounds=1))
+    assert [(row["name"], row["peer_name"]) for row in rows] == [(f"align pico: {one} step", peer) for one in stages]
+    for stage in stages:
+        name = stage.lower()
+        honest = getattr(align, name)
+
+        def other(*given: Any, honest: Any = honest, **named: Any) -> Any:
+            mine, theirs, *rest = honest(*given, **named)
+            with torch.no_grad():
+                theirs.get_input_embeddings().weight.mul_(1.1)
+            return mine, theirs, *rest
+
+        with monkeypatch.context() as patch:
+            patch.setattr(align, name, other)
+            with pytest.raises(subjects.DifferentWork, match=f"of a {stage} step"):
+                align.measure(run(subjects, peer, rounds=1))
+
+
+def test_a_start_is_timed_in_a_new_process(subjects: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = module("start")
+    code = start.first_cell(ROOT / "notebooks" / f"{start.CHAPTER}.ipynb")
+    assert code.splitlines()[-1].strip() and "begin(" in code
+    cpu, wall = start.spent([sys.executable, "-c", "open('here', 'w').write(str(sum(range(10**6))))"], str(tmp_path))
+    assert (tmp_path / "here").read_text() == "499999500000" and 0 < cpu < 5 and wall > 0
+    monkeypatch.setattr(start, "first_cell", lambda _: "pass")
+    assert [row["goal"]["at_most"] for row in start.measure(run(subjects, "python", rounds=1))] == [0.4, 3.0]
 
 
 def test_attention_that_lets_documents_mix_is_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:

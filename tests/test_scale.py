@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,9 +15,9 @@ import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
-from minimind_lite.config import ConfigError
-from minimind_lite.course.chapters.scale import experiments
-from minimind_lite.model.transformer import Block
+from minimind_lite.config import ConfigError, preset
+from minimind_lite.course.chapters.scale import experiments, speed
+from minimind_lite.model.transformer import Block, Transformer
 from minimind_lite.training import scaling
 from minimind_lite.training.loop import make_accelerator
 from minimind_lite.training.options import TrainConfig
@@ -151,3 +152,36 @@ def test_a_launch_that_hangs_is_tried_once_more(monkeypatch: pytest.MonkeyPatch)
 def test_a_launch_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match=r"no_such_module"):
         experiments.launch("ddp.yaml", "minimind_lite.no_such_module")
+
+
+def test_what_is_switched_off_does_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of a pair give the same tokens or gradients; only their time may differ."""
+    torch.manual_seed(0)
+    model = Transformer(preset("pico")).eval()
+    prompt = torch.randint(3, 6400, (1, 9))
+    cached = speed.decode(model, model, prompt, 12)
+    assert cached == speed.decode_anew(model, prompt, 12) == speed.decode(speed.LaidOut(model), model, prompt, 12)
+    pairs: dict[str, speed.Pair] = speed.generating(model)
+    for name in ("continuous batching", "eight at a time"):
+        with_it, without = pairs[name]
+        assert with_it() == without()
+    monkeypatch.setattr(speed, "interleaved", lambda on, off, rounds: speed.Gain([1.0, 2.0, 4.0], [2.0, 2.0, 4.0]))
+    found = speed.switched_off(model, 3)
+    assert found["packing"].ratios == [1.0, 1.0, 2.0] and found["KV cache"].ratio == 1.0
+    assert "1.00 (1.00 to 2.00)" in speed.table(found)
+
+
+def test_losses_switched_off_have_the_same_gradients(tmp_path: Path) -> None:
+    model = Transformer(preset("pico"))
+    store = speed.TokenStore.write(tmp_path / "a.tokens", speed.short_documents(6400, 20), "t")
+    pairs = speed.training(model, store)
+    for name in ("loss in chunks", "trained positions only"):
+        ours, plain = (work() for work in pairs[name])
+        for one, other in zip(ours, plain, strict=True):  # type: ignore[call-overload]
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_both_sides_of_a_pair_take_turns() -> None:
+    seen: list[str] = []
+    gain = speed.interleaved(lambda: seen.append("on"), lambda: seen.append("off"), 2)
+    assert seen == ["off", "on", "on", "off", "off", "on"] and len(gain.on) == len(gain.off) == 2
