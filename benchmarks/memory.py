@@ -87,7 +87,7 @@ def measure(data: Path, folder: Path) -> dict[str, Any]:
 def child(*arguments: object) -> str:
     """What this script prints when a new process runs it with ``arguments``."""
     command = [sys.executable, __file__, *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", timeout=7200).stdout
 
 
 def main() -> None:

@@ -167,6 +167,17 @@ def claims_block(record: dict[str, Any], folder: str = "notebooks") -> str:
     return "\n".join(lines)
 
 
+def agreement(found: dict[str, Any]) -> str:
+    """On how many items our engine and lm-eval find the same."""
+    same, total = (sum(found[name].values()) for name in ("agree", "items"))
+    engine, apart = found["settings"]["engine"], found["largest_difference_in_nats"]
+    return (
+        f"`minimind eval` and {engine} agree on {same:,} of {total:,} such items of one model "
+        f"(`{', '.join(found['models'])}`), log-likelihoods to {apart:g} nats "
+        "([benchmarks/results/lm_eval.json](benchmarks/results/lm_eval.json))."
+    )
+
+
 CHOSEN = "Twenty held-out questions, chosen by their place in the files, answered by the model of the recorded run:"
 CHOSEN_ZH = "下面是二十个留出的问题，按它们在文件里的位置选出，没有人挑过；回答来自有记录的那次运行："
 
@@ -177,12 +188,17 @@ def answers_block(course: dict[str, Any], words: str = CHOSEN) -> str:
     return f"{words}\n\n```text\n{said.rstrip()}\n```"
 
 
+SHOWN = (1, 16, 64)  # numbers of clients at a time
+
+
 def bench_block(reports: list[dict[str, Any]]) -> str:
     """The comparisons of `minimind bench`: medians, the ratio with its quartiles, and the goal."""
     lines = ["| | unit | ours | peer | ratio (quartiles) | goal | padding, ours / peer | share of matrix peak |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     rows = {(row["name"], row["peer_name"]): row for report in reversed(reports) for row in report["results"]}
     for row in (row for report in reports for row in report["results"] if rows[row["name"], row["peer_name"]] is row):
+        if row.get("clients", SHOWN[0]) not in SHOWN:  # the rest is in chapter 17's picture
+            continue
         peer = ratio = ""
         if row["peer_name"]:
             peer = f"{figure(row['peer'])} ({row['peer_name']})"
@@ -228,22 +244,26 @@ def goal(row: dict[str, Any]) -> str:
 
 def bench_reports() -> list[dict[str, Any]]:
     """What `minimind bench` left, training first."""
-    order = ("train", "attention", "generate", "moe", "data")
+    order = ("train", "align", "attention", "generate", "serve", "moe", "data", "start")
     files = sorted((RESULTS / "bench").glob("*.json"), key=lambda one: (order.index(one.stem.split("-")[0]), one.stem))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if not file.stem.endswith("-pico")]
 
 
+def recorded(name: str) -> dict[str, Any]:
+    """A result file."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
 def blocks() -> dict[str, dict[str, str]]:
     """Every block of the two READMEs, written from the result files."""
-    course = json.loads((RESULTS / "course.json").read_text(encoding="utf-8"))
-    stages = json.loads((RESULTS / "stages.json").read_text(encoding="utf-8"))
-    claims = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
+    course, stages, claims = recorded("course"), recorded("stages"), recorded("claims")
     english = {
         "answers": answers_block(course),
         "world": world_block(course, stages),
         "results": results_block(stages, course),
         "chapters": f"{chapters_block(course)}\n\n{ran_on(course)}",
-        "exams": exams_block(json.loads((RESULTS / "exams.json").read_text(encoding="utf-8"))),
+        "exams": f"{exams_block(recorded('exams'))}\n\n{agreement(recorded('lm_eval'))}",
         "claims": claims_block(claims),
         "bench": bench_block(bench_reports()),
     }

@@ -1,11 +1,10 @@
-"""Load on the server, over the loopback interface: is anything lost, mixed up or leaked, and how fast is it?
+"""Load on the server, over the loopback interface: is anything lost, mixed up or leaked?
 
     python benchmarks/serve_load.py --seconds 300    writes benchmarks/results/serving.json
 
 A small random model, 16 slots, 64 clients at a time; the server is a process of its own. Most clients stream an answer
 and compare it with the greedy answer that the plain decoding loop gave the same conversation alone; some leave in the
-middle, some send what no server can read, some read slowly. Then the throughput and the time to the first token over
-the number of clients.
+middle, some send what no server can read, some read slowly. How fast it is: `minimind bench serve`.
 
 An answer of a batch may differ from a solo one where two candidates are equal up to rounding (see
 ``generation.continuous``); conversations whose solo answer passes such a place are left out before the load begins, and
@@ -16,7 +15,6 @@ field, and the comparison here is of contents.
 import argparse
 import asyncio
 import json
-import platform
 import random
 import re
 import statistics
@@ -31,12 +29,12 @@ from typing import Any
 import httpx
 import psutil
 import torch
+from subjects.asking import Conversation, asked, conversations, read
+from subjects.report import description, load_average
 
 from minimind_lite.config import preset
 from minimind_lite.files import write_text
 from minimind_lite.generation.continuous import Engine
-from minimind_lite.generation.engine import generate
-from minimind_lite.generation.sampling import GREEDY
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.serving.app import create_server
 from minimind_lite.serving.guard import Limits
@@ -48,22 +46,12 @@ OUTPUT = Path(__file__).parent / "results" / "serving.json"
 CLIENTS, SLOTS, CONVERSATIONS = 64, 16, 48
 CLEAR = 1e-3  # by how much, in logits, the likeliest token must lead at every place of a solo answer
 KINDS = {"whole": 70, "leaves": 14, "malformed": 8, "slow": 8}  # out of 100 clients
-LEVELS = (1, 2, 4, 8, 16, 32, 64)
 MALFORMED: tuple[bytes, ...] = (
     b"{", b"", b"[]", b"\xff", b'{"model": "load"}',
     b'{"model": "none", "messages": [{"role": "user", "content": "a"}]}',
     b'{"model": "load", "messages": [{"role": "user", "content": "a"}], "temperature": 9}',
     b'{"model": "load", "messages": [{"role": "user", "content": "a"}], "unknown": 1}',
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """What is asked, and what a solo run answers."""
-
-    content: str
-    tokens: int
-    answer: str
 
 
 @dataclass
@@ -88,55 +76,6 @@ def made_model() -> tuple[Transformer, Tokenizer]:
     return model, tokenizer
 
 
-@torch.inference_mode()
-def conversations(model: Transformer, tokenizer: Tokenizer) -> tuple[list[Conversation], Counter[str]]:
-    """Conversations with their solo answers, and how many were left out and why."""
-    draw, found, left_out = random.Random(0), [], Counter[str]()  # noqa: S311  no secret
-    thinking = {tokenizer.control_id("<think>"), tokenizer.control_id("</think>")}
-    while len(found) < CONVERSATIONS:
-        content = " ".join(draw.choice(["fox", "dog", "湖南", "lazy", "简称"]) for _ in range(draw.randrange(1, 40)))
-        prompt = tokenizer.render([{"role": "user", "content": content}], add_generation_prompt=True).ids
-        made = generate(model, tokenizer, [prompt], max_new_tokens=draw.randrange(4, 80), sampling=GREEDY)[0]
-        logits = model(torch.tensor([prompt + made.ids]))[0, len(prompt) - 1 : -1, : tokenizer.vocab_size]
-        best = logits.topk(2).values
-        if float((best[:, 0] - best[:, 1]).min()) < CLEAR:
-            left_out["too close to call"] += 1
-        elif thinking & set(made.ids):
-            left_out["thinks"] += 1
-        else:
-            found.append(Conversation(content, len(made.ids), made.text))
-    return found, left_out
-
-
-def asked(conversation: Conversation) -> dict[str, Any]:
-    """The body of a request for a stream."""
-    messages = [{"role": "user", "content": conversation.content}]
-    return {"model": "load", "messages": messages, "max_tokens": conversation.tokens, "temperature": 0, "stream": True}
-
-
-async def read(
-    client: httpx.AsyncClient, conversation: Conversation, *, leave_after: int | None = None, pause: float = 0.0
-) -> tuple[str | None, float, bool]:
-    """(text, seconds to the first token, whether the stream came to its end); no text if the client left."""
-    text, first, begun = "", 0.0, time.perf_counter()
-    async with client.stream("POST", "/v1/chat/completions", json=asked(conversation)) as answer:
-        answer.raise_for_status()
-        pieces = 0
-        async for line in answer.aiter_lines():
-            if line == "data: [DONE]":
-                return text, first, True
-            if not line.startswith("data: "):
-                continue
-            choice = json.loads(line[6:])["choices"][0]
-            first = first or (time.perf_counter() - begun if choice["delta"].get("content") else 0.0)
-            text += choice["delta"].get("content", "")
-            pieces += 1
-            if leave_after is not None and pieces >= leave_after:
-                return None, first, False
-            await asyncio.sleep(pause)
-    return text, first, False
-
-
 async def one_client(client: httpx.AsyncClient, known: list[Conversation], draw: random.Random, seen: Seen) -> None:
     """One request of a kind drawn by its share."""
     kind = draw.choices(list(KINDS), list(KINDS.values()))[0]
@@ -150,9 +89,8 @@ async def one_client(client: httpx.AsyncClient, known: list[Conversation], draw:
             seen.counts["malformed refused" if good else "malformed wrong"] += 1
             return
         leave = draw.randrange(1, 8) if kind == "leaves" else None
-        text, _, ended = await read(
-            client, conversation, leave_after=leave, pause=0.02 if kind == "slow" else 0.0
-        )  # fmt: skip
+        body = asked(conversation, "load")
+        text, _, ended = await read(client, body, leave_after=leave, pause=0.02 if kind == "slow" else 0.0)
     except (httpx.HTTPError, json.JSONDecodeError, KeyError) as error:
         seen.counts[f"{kind} lost"] += 1
         seen.problems.append(f"{kind}: {type(error).__name__}: {error}"[:200])
@@ -185,35 +123,6 @@ async def load(address: str, known: list[Conversation], seconds: float, seen: Se
 
     async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
         await asyncio.gather(watch(), *(follow(number, client) for number in range(CLIENTS)))
-
-
-async def curve(address: str, known: list[Conversation], seconds: float) -> list[dict[str, float]]:
-    """Tokens a second and time to the first token, over the number of clients."""
-    rows = []
-    for clients in LEVELS:
-        firsts: list[float] = []
-        tokens, begun = 0, time.perf_counter()
-        until = time.monotonic() + seconds
-
-        async def follow(number: int, client: httpx.AsyncClient, until: float = until) -> int:
-            draw, made = random.Random(number), 0  # noqa: S311
-            while time.monotonic() < until:
-                conversation = draw.choice(known)
-                _, first, _ = await read(client, conversation)
-                if first:
-                    firsts.append(first)  # noqa: B023  gathered before the next round
-                made += conversation.tokens
-            return made
-
-        async with httpx.AsyncClient(base_url=address, timeout=120) as client:
-            tokens = sum(await asyncio.gather(*(follow(number, client) for number in range(clients))))
-        ordered = sorted(firsts)
-        rows.append({
-            "clients": clients, "tokens_per_second": round(tokens / (time.perf_counter() - begun), 1),
-            "first_token_ms_median": round(1000 * statistics.median(ordered), 2),
-            "first_token_ms_p95": round(1000 * ordered[int(0.95 * (len(ordered) - 1))], 2), "answers": len(ordered),
-        })  # fmt: skip
-    return rows
 
 
 def report_of(seen: Seen, seconds: float, left_out: Counter[str], now: dict[str, int]) -> dict[str, Any]:
@@ -261,30 +170,36 @@ def numbers(address: str) -> dict[str, int]:
         time.sleep(0.05)
 
 
+def commit() -> str:
+    """What the working copy is a copy of."""
+    git = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300.0, help="of mixed load")
-    parser.add_argument("--curve-seconds", type=float, default=4.0, help="for each number of clients")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve()
         return
-    known, left_out = conversations(*made_model())
+    load_before = load_average()
+    known, left_out = conversations(*made_model(), CONVERSATIONS, (4, 80), CLEAR)
     command = [sys.executable, __file__, "--serve"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101  both are pipes
         address, seen = process.stdout.readline().strip(), Seen()
         asyncio.run(load(address, known, options.seconds, seen, psutil.Process(process.pid)))
         report = report_of(seen, options.seconds, left_out, numbers(address))
-        report["curve"] = asyncio.run(curve(address, known, options.curve_seconds))
         process.stdin.close()
     report |= {
         "model_parameters": sum(one.numel() for one in made_model()[0].parameters()),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version(),
+        "commit": commit(),
     }  # fmt: skip
+    report |= description(f"python benchmarks/serve_load.py --seconds {options.seconds:g}", 1, load_before)
     write_text(options.output, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(report, indent=1, ensure_ascii=False))
     failed = ("lost", "mixed_up", "malformed_answered_wrongly", "leaked_slots", "requests_left_open")

@@ -28,7 +28,7 @@ from minimind_lite.course.runner.plan import make_plan
 from minimind_lite.course.runner.run import run_course
 from minimind_lite.files import repository_root, write_text
 
-STAGES = ("pretrain", "sft", "moe", "lora", "dpo", "distill", "reason", "grpo")
+STAGES = ("pretrain", "exam", "language", "sft", "moe", "lora", "dpo", "distill", "reason", "grpo")
 SEEDS = (1, 2, 3)  # not 0, the chapters' own: a band that a run helped to make proves little about that run
 
 
@@ -41,9 +41,11 @@ def make_tokenizer(folder: Path) -> None:
 def machine() -> dict[str, Any]:
     """The machine and the commit that the figures come from."""
     root = repository_root()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False, timeout=60
+    )
     source = ["git", "status", "--porcelain", "--", "minimind_lite", "data_samples", "benchmarks/evidence"]
-    changed = subprocess.run(source, cwd=root, capture_output=True, text=True, check=False)
+    changed = subprocess.run(source, cwd=root, capture_output=True, text=True, check=False, timeout=60)
     return {
         "commit": commit.stdout.strip() or "unknown",
         "uncommitted_changes": bool(changed.stdout.strip()),
@@ -58,10 +60,11 @@ def machine() -> dict[str, Any]:
 def measure(stage: str, run: Run) -> None:
     """Run one stage with one seed and save the result."""
     where, begun = machine(), time.perf_counter()
-    figures, history = import_module(f"evidence.{stage}").measure(run)
+    module = import_module(f"evidence.{stage}")
+    figures, history = module.measure(run)
     seconds = time.perf_counter() - begun
     result = {"machine": where | {"seconds": round(seconds, 1)}, "figures": figures, "history": history}
-    result["settings"] = asdict(settings_for(stage, "quick"))
+    result["settings"] = asdict(settings_for(getattr(module, "SETTINGS", stage), "quick"))
     write_text(run.folder(stage) / "evidence.json", json.dumps(result) + "\n")
     print(stage, run.seed, {name: round(value, 4) for name, value in figures.items()}, flush=True)
 
@@ -97,6 +100,7 @@ def collect(work: Path, stages: Iterable[str], seeds: list[int]) -> dict[str, An
     bands = {
         stage: make_band([one["history"] for one in runs], settings_for(stage, "quick"), seeds)
         for stage, runs in found.items()
+        if runs[0]["history"]  # what only measures a model has no curve
     }
     old_bands = json.loads(FILE.read_text(encoding="utf-8")) if before else {}
     write_text(FILE, json.dumps(old_bands | bands) + "\n")

@@ -82,7 +82,7 @@ def one_round(mode: str) -> bool:
     began = time.monotonic()
     tests = [str(path) for path in numerical_tests()]
     english = [str(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]  # the Chinese cells are the same
-    cells = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "120", "-p", "processors", *english]
+    cells = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "550", "-p", "processors", *english]
     running = [start(tests, mode), start(cells, mode)]
     outputs = [process.communicate()[0] for process in running]
     passed = all(process.returncode == 0 for process in running)

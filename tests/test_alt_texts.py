@@ -64,6 +64,11 @@ REPORT = SimpleNamespace(accuracy=SimpleNamespace(summed=0.5, per_token=0.6), st
 REASONED = {"short": ReasonedAnswers([ReasonedAnswer("1 + 1", "2", "2", 4), ReasonedAnswer("1 + 2", "3", "4", 4)])}
 WORLD = {f"{kind} {one}": ExactMatch([Answer("capital?", "Rome", "Rome"), Answer("2 + 2", "4", "5")])
          for kind in ("facts near", "known refused") for one in ("zh", "en")}  # fmt: skip
+SERVED = [
+    {"clients": clients, "peer_name": peer, "ours": 90.0 * clients, "peer": 50.0,
+     "first_token_ms": {"ours": 9.0, "peer": 20.0 * clients}}
+    for clients in (1, 4) for peer in ("transformers", "llama.cpp server")
+]  # fmt: skip
 EXACT = ExactMatch([Answer("capital?", "Rome", "Rome"), Answer("2 + 2", "4", "5")])
 PRACTICE = [
     {"step": step, "kl": 0.1 * step, "answer_tokens": 8.0, "correctness_reward": 0.5, "dead_groups": 0.25}
@@ -104,6 +109,7 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     deploy.step_costs: lambda: deploy.step_costs({16: 4.0, 32: 3.0}, {1: 22.0, 2: 12.0}),
     deploy.timelines: lambda: deploy.timelines({"continuous": [Span(0, 0, 0, 4), Span(0, 1, 4, 6)]}, 1),
     deploy.server_watched: lambda: deploy.server_watched([Moment(n, 5 - n, 2, 40 * n) for n in range(6)], 2),
+    deploy.serving_compared: lambda: deploy.serving_compared(SERVED),
     distill.temperatures: lambda: distill.temperatures(torch.tensor([2.0, 1.0, 0.0]), [0.5, 2.0]),
     distill.fits: lambda: distill.fits(torch.arange(2.0), MAP[1], {"forward": MAP[0]}),
     distill.three_ways: lambda: distill.three_ways(

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COURSE_ONLY = ("nbformat", "papermill", "IPython", "jupyterlab", "ipywidgets", "matplotlib", "transformers", "gguf")
+pytestmark = pytest.mark.timeout(2400)  # it installs torch
 
 
 class Environment:
@@ -34,7 +35,7 @@ class Environment:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A fresh environment with the package and its base dependencies at the tested versions, and some data."""
     folder = tmp_path_factory.mktemp("base")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=300)
     environment = Environment(folder)
     pip = (
         "python",

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -43,15 +44,20 @@ def run(subjects: Any, *peers: str, rounds: int = 2, threads: int = 1) -> Any:
 def test_the_command_writes_the_report(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     command = [sys.executable, "-m", "minimind_lite.cli", "bench", "all", "--size", "pico", "--rounds", "2"]
-    done = subprocess.run([*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False, timeout=500
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text(encoding="utf-8"))
     assert {"device", "versions", "command", "load_average", "results"} <= set(report)
     assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
     results = report["results"]
-    assert {one["name"].split()[0].rstrip(":") for one in results} == {"train", "attention", "generate", "moe", "data"}
-    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0"} == {
-        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask", None,
+    assert {one["name"].split()[0].rstrip(":") for one in results} == {
+        "train", "align", "attention", "generate", "serve", "moe", "data", "start",
+    }  # fmt: skip
+    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0", "llama.cpp server"} == {
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask",
+        "PEFT", "TRL", None,
     }  # fmt: skip
     for one in results:
         assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2
@@ -67,13 +73,16 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fly"], "there is no subject called 'fly'; there are: train, attention, generate, moe, data, all"),
+        (
+            ["fly"],
+            "there is no subject called 'fly'; there are: train, align, attention, generate, serve, moe, data, start, ",
+        ),
         (["train", "--size", "huge"], "there is no size called 'huge'; there are: pico, nano, small"),
         (["train", "--against", "nobody"], "there is no peer called 'nobody'; there are: original, transformers"),
         (["moe", "--against", "transformers"], "there is no peer called 'transformers'; there are: original"),
         (
             ["all", "--against", "nobody"],
-            "there are: causal, llama.cpp, llama.cpp Q8_0, mask, original, slicing, tokenizers, transformers",
+            "there are: PEFT, TRL, causal, llama.cpp, llama.cpp Q8_0, llama.cpp server, mask, original, python, ",
         ),
     ],
 )
@@ -100,10 +109,14 @@ def test_llama_cpp_is_measured_only_where_it_is(subjects: Any, monkeypatch: pyte
     script = import_module("bench")
     monkeypatch.setattr(script, "find_spec", lambda name: None if name == "llama_cpp" else True)
     assert script.chosen_peers(["generate"], []) == {"generate": {"transformers", "original"}}
-    with pytest.raises(SystemExit, match=r"the peer llama\.cpp is not installed: pip install '.\[llama-cpp\]'"):
+    with pytest.raises(SystemExit, match=r"the peer llama\.cpp Q8_0 is not installed: pip install '.\[llama-cpp\]'"):
         script.chosen_peers(["generate"], ["llama.cpp Q8_0"])
+    with pytest.raises(SystemExit, match=r"llama\.cpp server is not installed: pip install 'llama-cpp-python\["):
+        script.chosen_peers(["serve"], ["llama.cpp server"])
     monkeypatch.setattr(script, "find_spec", lambda name: True)
     assert script.chosen_peers(["generate"], ["llama.cpp"]) == {"generate": {"llama.cpp"}}
+    monkeypatch.setattr(script, "find_spec", lambda name: name != "starlette_context" or None)
+    assert script.not_built() == {"llama.cpp server"}  # the package without what its server needs
 
 
 @pytest.mark.slow
@@ -188,6 +201,78 @@ def test_int8_says_how_many_tokens_stay_and_mixed_requests_must_agree(
     monkeypatch.setattr(generate, "continuous", lambda *given: [[ids[0] ^ 1, *ids[1:]] for ids in honest(*given)])
     with pytest.raises(subjects.DifferentWork, match="text 0 differs from fixed batches's from new token 0 on"):
         generate.measure(run(subjects, "original", rounds=1))
+
+
+@pytest.mark.slow
+def test_servers_are_asked_the_same_and_must_answer_as_the_model_does_alone(
+    subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = module("serve")
+    monkeypatch.setattr(serve, "CONVERSATIONS", 8)
+    rows = serve.measure(run(subjects, "transformers", rounds=1))
+    assert [(row["clients"], row["peer_name"], row["rounds"]) for row in rows] == [
+        (1, "transformers", 1), (3, "transformers", 1),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["ours"] > 0 and row["peer"] > 0 and row["unit"] == "new tokens per second of CPU time"
+        for one in ("ours", "peer"):
+            assert 0 < row["first_token_ms"][one] <= row["first_token_ms_p95"][one]
+    honest = serve.conversations
+    wrong = lambda *given, **more: ([replace(one, answer="no") for one in honest(*given, **more)[0]], None)  # noqa: E731
+    monkeypatch.setattr(serve, "conversations", wrong)
+    with pytest.raises(subjects.DifferentWork, match=r"ours said .* which alone gets 'no'"):
+        serve.measure(run(subjects, rounds=1))
+
+
+def test_a_server_that_does_not_start_says_why(subjects: Any, tmp_path: Path) -> None:
+    serve = module("serve")
+    with (
+        pytest.raises(RuntimeError, match=r"ours did not start: .*nowhere"),
+        serve.started("ours", tmp_path / "nowhere", 1),
+    ):
+        pass
+
+
+def test_each_server_is_asked_so_often_that_every_client_asks_twice(subjects: Any) -> None:
+    serve = module("serve")
+    assert [serve.requests(clients) for clients in (1, 4, 64)] == [8, 8, 128]
+    assert serve.CONVERSATIONS >= 2 * 16  # the slots of `minimind serve`: what is asked again was overwritten
+    command = serve.command_of("llama.cpp server", tmp := Path("a/served"), 80, 1)
+    assert command[1:3] == ["-m", "llama_cpp.server"] and str(tmp.with_suffix(".gguf")) in command
+
+
+@pytest.mark.parametrize(("peer", "stages"), [("PEFT", ["LoRA"]), ("TRL", ["DPO", "GRPO"])])
+def test_a_stages_peer_with_other_weights_is_not_compared(
+    peer: str, stages: list[str], subjects: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(peer.lower())
+    align = module("align")
+    rows = align.measure(run(subjects, peer, rounds=1))
+    assert [(row["name"], row["peer_name"]) for row in rows] == [(f"align pico: {one} step", peer) for one in stages]
+    for stage in stages:
+        name = stage.lower()
+        honest = getattr(align, name)
+
+        def other(*given: Any, honest: Any = honest, **named: Any) -> Any:
+            mine, theirs, *rest = honest(*given, **named)
+            with torch.no_grad():
+                theirs.get_input_embeddings().weight.mul_(1.1)
+            return mine, theirs, *rest
+
+        with monkeypatch.context() as patch:
+            patch.setattr(align, name, other)
+            with pytest.raises(subjects.DifferentWork, match=f"of a {stage} step"):
+                align.measure(run(subjects, peer, rounds=1))
+
+
+def test_a_start_is_timed_in_a_new_process(subjects: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = module("start")
+    code = start.first_cell(ROOT / "notebooks" / f"{start.CHAPTER}.ipynb")
+    assert code.splitlines()[-1].strip() and "begin(" in code
+    cpu, wall = start.spent([sys.executable, "-c", "open('here', 'w').write(str(sum(range(10**6))))"], str(tmp_path))
+    assert (tmp_path / "here").read_text() == "499999500000" and 0 < cpu < 5 and wall > 0
+    monkeypatch.setattr(start, "first_cell", lambda _: "pass")
+    assert [row["goal"]["at_most"] for row in start.measure(run(subjects, "python", rounds=1))] == [0.4, 3.0]
 
 
 def test_attention_that_lets_documents_mix_is_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -367,7 +367,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_old_one_as_it_was(tmp_path: Pa
         time.sleep(0.01)
     assert process.poll() is None, "the run ended before it could be killed"
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(60)
     assert output.read_text(encoding="utf-8") == "old\n"
     assert not (tmp_path / "out.report.json").exists()
     assert sorted(path.suffix for path in tmp_path.iterdir()) in ([".jsonl", ".jsonl", ".part"], [".jsonl", ".jsonl"])
@@ -411,7 +411,11 @@ def test_the_benchmark_measures_every_file(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "benchmarks" / "cleaning_memory.py")]
     arguments = ["--lines", "100", "400", "--long-lines", "200", "--output", str(output), "--folder", str(tmp_path)]
     subprocess.run(
-        [*script, *arguments], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        [*script, *arguments],
+        check=True,
+        cwd=ROOT,
+        timeout=500,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     runs = json.loads(output.read_text(encoding="utf-8"))["runs"]
     assert [(one["lines"], one["steps"]) for one in runs] == [

@@ -161,7 +161,7 @@ def test_data_check_passes_on_the_samples() -> None:
 
 def test_the_command_starts_quickly_and_speaks_utf8() -> None:
     code = "import sys; from minimind_lite.cli import app; assert 'torch' not in sys.modules; app(['--help'])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr.decode()
     run.stdout.decode("utf-8")
 

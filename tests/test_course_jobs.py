@@ -187,7 +187,7 @@ def test_an_interrupt_ends_both_and_the_next_run_goes_on(tmp_path: Path) -> None
         ran = run_course(plan, console=quiet())
     finally:
         signal.signal(signal.SIGINT, before)
-    thread.join()
+    thread.join(60)
     assert time.monotonic() - begun < 55
     assert sorted(ran.error.splitlines()) == [
         f"{name}: interrupted; run the same command again to continue" for name in ("01_first", "02_short")

@@ -54,10 +54,10 @@ def test_papermill_command_line_runs_a_chapter_and_stops_at_an_unknown_profile(t
     path = write_chapter(tmp_path, "00_toy", real=True)
     command = [sys.executable, "-m", "papermill", "-k", "python3", str(path), str(tmp_path / "run.ipynb")]
     options = ["-p", "output_dir", str(tmp_path / "out"), "-p", "count", "4", "-p", "profile"]
-    good = subprocess.run([*command, *options, "quick"], capture_output=True, text=True, check=False)
+    good = subprocess.run([*command, *options, "quick"], capture_output=True, text=True, check=False, timeout=300)
     assert good.returncode == 0, good.stderr
     assert '"score": 2.0' in (tmp_path / "out" / "toy" / "results.json").read_text(encoding="utf-8")
-    bad = subprocess.run([*command, *options, "huge"], capture_output=True, text=True, check=False)
+    bad = subprocess.run([*command, *options, "huge"], capture_output=True, text=True, check=False, timeout=300)
     assert bad.returncode == 1
     assert "no profile is called 'huge'; there are: quick, colab, full" in bad.stderr
 

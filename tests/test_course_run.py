@@ -221,7 +221,7 @@ def test_an_interrupt_ends_the_run_and_says_how_to_go_on(tmp_path: Path) -> None
         run = run_course(plan, console=log())
     finally:
         signal.signal(signal.SIGINT, before)
-    thread.join()
+    thread.join(60)
     assert "interrupted" in run.error
     assert state.load(plan.state_file)["00_one"].status == "failed"
 

@@ -1,5 +1,7 @@
 """Packing: full blocks, no leak between documents, every token predicted exactly once."""
 
+import pickle
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minimind_lite.data import packing
 from minimind_lite.data.documents import Document, TokenStore
-from minimind_lite.data.packing import IGNORED_TARGET, PackedDataset, PaddedDataset, pack, pad_documents
+from minimind_lite.data.packing import (
+    IGNORED_TARGET,
+    MixedBlocks,
+    PackedDataset,
+    PaddedDataset,
+    pack,
+    pad_documents,
+)
 from minimind_lite.data.records import DataError
+from minimind_lite.training.loop import DataOrder
 
 
 def make(lengths, masked=False, seed=0):
@@ -148,7 +159,60 @@ def test_blocks_read_at_once_are_those_of_the_definition(
     for index, item in zip(asked, dataset.__getitems__(asked), strict=True):
         assert {name: tensor.tolist() for name, tensor in item.items()} == block_piece_by_piece(dataset, index)
         assert all(tensor.dtype == torch.int64 for tensor in item.values())
+    whole = dataset.batch_of(asked)
+    dataset.assemble()
+    assert (dataset._assembled is not None) == (kind == "store")
+    for name, tensor in dataset.batch_of(asked).items():
+        assert torch.equal(tensor, whole[name]) and tensor.dtype == torch.int64
+        assert torch.equal(tensor, torch.stack([dataset[index][name] for index in asked]))
     last = {name: tensor.tolist() for name, tensor in dataset[-1].items()}
     assert last == block_piece_by_piece(dataset, len(dataset) - 1)
     with pytest.raises(IndexError):
         dataset[len(dataset)]
+
+
+def test_assembled_blocks_leave_no_file_and_none_are_made_without_room(tmp_path, monkeypatch):
+    documents = make([9, 30, 4, 17] * 200)
+    store = TokenStore.write(tmp_path / "a.tokens", documents, "t")
+    dataset = PackedDataset(store, 16)
+    monkeypatch.setattr(packing, "MOST_ASSEMBLED", 100)
+    dataset.assemble()
+    assert dataset._assembled is None
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    dataset.assemble()
+    assert dataset._assembled is None
+    monkeypatch.undo()
+    dataset.assemble()
+    assert dataset._assembled is not None and [one.name for one in tmp_path.iterdir()] == ["a.tokens"]
+    order = list(range(len(dataset)))[::-1]
+    read = {name: torch.cat([dataset.batch_of(order[at : at + 7])[name] for at in range(0, len(order), 7)])
+            for name in dataset[0]}  # fmt: skip
+    sent = pickle.loads(pickle.dumps(dataset))  # noqa: S301
+    plain = PackedDataset(documents, 16).batch_of(order)
+    assert all(torch.equal(read[name], plain[name]) for name in plain)
+    assert all(torch.equal(sent.batch_of(order)[name], plain[name]) for name in plain)
+
+
+def full(*_: object, **__: object) -> Any:
+    raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_loops_batches_are_the_datas(tmp_path, workers):
+    store = TokenStore.write(tmp_path / "a.tokens", make([9, 30, 4, 17] * 9), "t")
+    packed = PackedDataset(store, 16)
+    mixed = MixedBlocks([packed, PackedDataset(make([20] * 9), 16)], [0.7, 0.3])
+    for data in (packed, mixed):
+        order = DataOrder(len(data), 3, 2, 0)
+        read = list(order.batches(data, 1, 2 * order.steps_per_epoch, num_workers=workers))
+        for step, batches in read:
+            asked = order.indices_in(data, step)
+            assert len(batches) == len(asked)
+            for batch, indices in zip(batches, asked, strict=True):
+                rows = [data[index] for index in indices]
+                assert all(torch.equal(batch[name], torch.stack([row[name] for row in rows])) for name in rows[0])
+        data.assemble()
+        again = list(order.batches(data, 1, 2 * order.steps_per_epoch, num_workers=workers))
+        flat = [[batch for _, batches in some for batch in batches] for some in (read, again)]
+        assert all(torch.equal(a[name], b[name]) for a, b in zip(*flat, strict=True) for name in a)

@@ -99,9 +99,9 @@ def test_a_folder_has_one_owner_and_is_free_afterwards(tmp_path: Path) -> None:
 def test_another_process_cannot_own_it_meanwhile(tmp_path: Path) -> None:
     code = f"from minimind_lite.files import owned\nfrom pathlib import Path\nwith owned(Path({str(tmp_path)!r})): pass"
     with owned(tmp_path):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1 and "FolderInUse" in done.stderr
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
 
 
 def lock(folder: Path, **changes: object) -> None:

@@ -67,5 +67,6 @@ def test_a_template_is_rendered_within_its_bound_of_memory() -> None:
     code = "import resource; from minimind_lite.tokenizer import foreign_template as f; f._limit(); " + (
         "print(*resource.getrlimit(resource.RLIMIT_AS))"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    python = [sys.executable, "-c", code]
+    printed = subprocess.run(python, capture_output=True, text=True, check=True, timeout=300).stdout
     assert printed.split() == [str(MEGABYTES * 1024 * 1024)] * 2

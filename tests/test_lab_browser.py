@@ -29,6 +29,7 @@ pytestmark = [
     needs_chromium,
     pytest.mark.slow,
     pytest.mark.weekly,
+    pytest.mark.timeout(3600),
 ]
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"  # the only thing that a notebook asks others for
 CHAPTERS = {  # what each has to find: the chapters before it that train
@@ -92,7 +93,9 @@ def leave(course: Path, chapters: tuple[str, ...]) -> None:
             continue
         command = [sys.executable, "-m", "minimind_lite.cli", "course", "run", "--from", number, "--to", number]
         environment = os.environ | VARIABLES | {"PYTHONPATH": str(course)}
-        done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=course, env=environment, capture_output=True, text=True, check=False, timeout=600
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 

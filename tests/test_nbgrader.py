@@ -82,6 +82,7 @@ def hand_in(course: Path, student: str, solved: set[str]) -> None:
 
 
 @pytest.mark.weekly
+@pytest.mark.timeout(1800)
 def test_a_master_is_released_and_autograded_by_nbgrader(tmp_path: Path) -> None:
     reason = install()
     if reason:

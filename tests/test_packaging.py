@@ -17,7 +17,7 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 
 
 def tracked() -> list[str]:
-    run = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=False)
+    run = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=False, timeout=60)
     if run.returncode:
         pytest.skip("not a git checkout")
     return run.stdout.splitlines()

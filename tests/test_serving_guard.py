@@ -66,22 +66,28 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         ({"temperature": 2.1}, "temperature"), ({"temperature": "hot"}, "temperature"), ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"), ({"max_tokens": 10**9}, "max_tokens"),
         ({"max_tokens": 500}, "max_tokens"), ({"n": 17}, "n"), ({"n": True}, "n"), ({"stop": [""]}, "stop"),
-        ({"seed": -1}, "seed"), ({"top_logprobs": 2}, None), ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"seed": -1}, "seed"), ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"logit_bias": {"hi": 1}}, "logit_bias"), ({"logit_bias": {"99999": 1}}, "logit_bias"),
         ({"presence_penalty": 3}, "presence_penalty"),
         ({"repetition_penalty": 1e-40}, "repetition_penalty"),
         ({"messages": []}, "messages"), ({"messages": "hi"}, "messages"),
-        ({"stream_options": {"include_usage": True}}, None), ({"max_completion_tokens": 3}, None),
+        ({"stream_options": {"include_usage": True}}, "stream_options"), ({"max_completion_tokens": 3}, "max_tokens"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.type"),
-        ({"response_format": {"type": "json_object"}, "tools": [TOOL]}, None), ({"tool_choice": "auto"}, None),
-        ({"tools": [TOOL, TOOL]}, None), ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"response_format": {"type": "json_object"}, "tools": [TOOL]}, "response_format"),
+        ({"tool_choice": "auto"}, "tool_choice"), ({"parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"tools": [TOOL], "tool_choice": "required", "chat_template_kwargs": {"enable_thinking": True}},
+         "tool_choice"),
+        ({"tools": [TOOL, TOOL]}, "tools"), ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
         ({"reasoning_effort": "high"}, "reasoning_effort"), ({"store": True}, "store"),
         ({"chat_template_kwargs": {"other": 1}}, "chat_template_kwargs.other"),
         (message(role="robot", content="x"), "messages[1].role"),
         (message(role="user", content="x", name="Ann"), "messages[1].name"),
         (message(role="user"), "messages[1].content"), (message(role="user", content=5), "messages[1].content"),
-        (message(role="user", content=[{"type": "image_url", "image_url": {}}]), "messages[1].content"),
+        (message(role="user", content=[{"type": "image_url", "image_url": {}}]), "messages[1].content[0].type"),
+        (message(role="user", content=[{"type": "text", "text": "a"}, {"type": "text"}]),
+         "messages[1].content[1].text"),
         (message(role="user", content="\ud800"), "messages[1].content"),
         (message(role="tool", content="x", tool_call_id="1"), "messages[1].tool_call_id"),
         (message(role="user", content="x", reasoning_content="y"), "messages[1].reasoning_content"),
@@ -90,7 +96,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         (message(role="user", content="x" * 3000), "messages"), ({"messages": [{}]}, "messages[0].role"),
     ],
 )  # fmt: skip
-def test_what_is_not_supported_is_refused_by_name(server: Any, changes: dict[str, Any], param: str | None) -> None:
+def test_what_is_not_supported_is_refused_by_name(server: Any, changes: dict[str, Any], param: str) -> None:
     status, answer, _ = ask(server, CHAT, body(**changes))
     assert status == 400, answer
     assert set(answer["error"]) == {"message", "type", "param", "code"}
@@ -131,7 +137,7 @@ def test_what_is_no_json_object_is_refused(server: Any, data: bytes) -> None:
 
 def test_paths_methods_and_names_that_are_not_there(server: Any) -> None:
     assert ask(server, "/v1/nothing")[0] == 404
-    assert ask(server, CHAT)[0] == 405
+    assert ask(server, CHAT)[0] == 405 and ask(server, CHAT)[1]["error"]["code"] == "method_not_allowed"
     status, answer, _ = ask(server, CHAT, body(model="gpt\ud800"))
     assert status == 404 and (answer["error"]["param"], answer["error"]["code"]) == ("model", "model_not_found")
     assert ask(server, "/v1/models/other")[0] == 404

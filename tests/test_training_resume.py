@@ -60,11 +60,11 @@ def test_ten_kills_at_random_instants_change_no_byte(tmp_path: Path) -> None:
     )
     warm_up = fork.Process(target=int)  # the server imports torch once; each start then takes milliseconds
     warm_up.start()
-    warm_up.join()
+    warm_up.join(300)
     begun = time.perf_counter()
     undisturbed = fork.Process(target=whole_run, args=(tmp_path / "undisturbed",))
     undisturbed.start()
-    undisturbed.join()
+    undisturbed.join(300)
     length = time.perf_counter() - begun
     seed = random.randrange(10**6)
     chance, steps = random.Random(seed), []
@@ -73,12 +73,12 @@ def test_ten_kills_at_random_instants_change_no_byte(tmp_path: Path) -> None:
         process.start()
         process.join(timeout=chance.uniform(0.05, 0.25) * length)
         process.kill()  # SIGKILL
-        process.join()
+        process.join(300)
         found = latest_checkpoint(tmp_path / "killed" / "checkpoints")
         steps.append(found.step if found else 0)
     last = fork.Process(target=whole_run, args=(tmp_path / "killed",))
     last.start()
-    last.join()
+    last.join(300)
     assert last.exitcode == 0 and undisturbed.exitcode == 0
     assert steps == sorted(steps) and len(set(steps)) > 2, f"kills with seed {seed} left the run at steps {steps}"
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("undisturbed", "killed")]

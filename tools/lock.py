@@ -111,7 +111,7 @@ def resolve(upgrade: bool) -> None:
     command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--all-extras", *groups]
     command += ["--universal", "--python-version", lowest, "--no-header", "--no-annotate", "--quiet"]
     command += ["--output-file", LOCK.name, *(["--upgrade"] if upgrade else [])]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=1800)
     LOCK.write_text(HEADER + LOCK.read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
 
 

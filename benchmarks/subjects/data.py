@@ -25,7 +25,7 @@ from subjects.report import Goal, alone, compare, interleave
 
 PEERS = ("tokenizers", "slicing")
 MICRO_BATCH, BLOCK = 8, 512
-SLICING_PASSES = 20  # a single one takes milliseconds
+PASSES, SLICING_PASSES = 5, 20  # a single one takes milliseconds
 SHARE_OF_TOKENIZERS, READ_TOKENS, OPEN_SECONDS = 0.9, 50e6, 1.0  # the goals
 
 
@@ -42,7 +42,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
         if "tokenizers" in run.peers:
             rows += tokenizing(run, texts, tokenizer, folder)
         if "slicing" in run.peers:
-            rows.append(reading(run, store))
+            rows += reading(run, store)
         rows += opening(run, folder)
     return rows
 
@@ -70,28 +70,41 @@ def tokenizing(run: Run, texts: list[str], tokenizer: Tokenizer, folder: Path) -
     ]
 
 
-def reading(run: Run, store: TokenStore) -> dict[str, Any]:
-    """Packed batches through the loop's reader; the peer cuts the token file into pieces and knows no documents."""
-    dataset = PackedDataset(store, BLOCK)
+def reading(run: Run, store: TokenStore) -> list[dict[str, Any]]:
+    """Packed batches through the loop's reader; the peer cuts the token file into pieces and knows no documents.
+
+    Laid out from the plan, as in the first epochs, and copied from assembled blocks, as in a run of more than two.
+    """
+    planned, assembled = PackedDataset(store, BLOCK), PackedDataset(store, BLOCK)
+    assembled.assemble()
     tokens = np.array(store.tokens)
-    order, width = DataOrder(len(dataset), MICRO_BATCH, 1, 0), MICRO_BATCH * BLOCK
+    order, width = DataOrder(len(planned), MICRO_BATCH, 1, 0), MICRO_BATCH * BLOCK
     starts = range(0, len(tokens) - width + 1, width)
 
-    def ours() -> None:
-        for _ in order.batches(dataset, 0, order.steps_per_epoch):
-            pass
+    def read(dataset: PackedDataset, passes: int) -> Callable[[], None]:
+        def work() -> None:
+            for _ in order.batches(dataset, 0, passes * order.steps_per_epoch):
+                pass
+
+        return work
 
     def slicing() -> None:
         for _ in range(SLICING_PASSES):
             for start in starts:
                 torch.from_numpy(tokens[start : start + width].astype(np.int64)).view(MICRO_BATCH, BLOCK)
 
-    work = {"ours": float(dataset.blocks.positions), "slicing": float(SLICING_PASSES * len(starts) * width)}
-    times, padding = interleave({"ours": ours, "slicing": slicing}, run), round(1 - dataset.fill_share, 3)
-    return compare(
-        "data: reading packed batches", "tokens", run, times, work, "slicing", goal=Goal("ours", READ_TOKENS),
-        padding_share={"ours": padding, "peer": 0.0},
-    )  # fmt: skip
+    names = {"planned": "laid out from the plan", "assembled": "from assembled blocks"}
+    work = {"planned": float(planned.blocks.positions), "assembled": float(PASSES * planned.blocks.positions),
+            "slicing": float(SLICING_PASSES * len(starts) * width)}  # fmt: skip
+    arms = {"planned": read(planned, 1), "assembled": read(assembled, PASSES), "slicing": slicing}
+    times, padding = interleave(arms, run), {"ours": round(1 - planned.fill_share, 3), "peer": 0.0}
+    return [
+        compare(
+            f"data: reading packed batches, {name}", "tokens", run, times, work, "slicing", ours=arm,
+            goal=Goal("ours", READ_TOKENS) if arm == "assembled" else None, padding_share=padding,
+        )
+        for arm, name in names.items()
+    ]  # fmt: skip
 
 
 def random_documents(count: int) -> Iterator[Document]:

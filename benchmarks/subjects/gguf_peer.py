@@ -147,14 +147,15 @@ class GGUFPeer:
 
 
 @cache
-def _tokenizer(entries: int) -> Tokenizer:
+def tokenizer_of(entries: int) -> Tokenizer:
+    """A tokenizer of so many tokens, trained on the course's texts."""
     texts = (one.text for one in read_records(repository_root() / "data_samples" / "pretrain", "text"))
     return Tokenizer.train(texts, entries)
 
 
 def peer_of(model: Transformer, kind: GGUFType, context: int, rows: int, threads: int) -> GGUFPeer:
     """llama.cpp with the weights of ``model`` and a tokenizer of as many tokens as it has rows; exact if float32."""
-    tokenizer = _tokenizer(model.config.vocab_size)
+    tokenizer = tokenizer_of(model.config.vocab_size)
     with tempfile.TemporaryDirectory() as folder:
         path = export_gguf(model, tokenizer, Path(folder) / "a.gguf", kind)[0]
         return GGUFPeer(path, context, rows, threads, exact=kind == "f32")

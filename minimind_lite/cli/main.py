@@ -72,7 +72,9 @@ def merge(
 @app.command(epilog="Example: minimind bench train --against transformers --size small --rounds 3")
 @clean_errors
 def bench(
-    subject: Annotated[str, typer.Argument(help="train, attention, generate, moe, data or all.")] = "all",
+    subject: Annotated[
+        str, typer.Argument(help="train, align, attention, generate, serve, moe, data, start or all.")
+    ] = "all",
     against: Annotated[
         list[str] | None,
         typer.Option(metavar="PEER", help="Compare with this one only: transformers, original …; repeatable."),

@@ -187,13 +187,16 @@ class TokenStore:
         here = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
         return Document(self.tokens[here], None if self.mask is None else self.mask[here])
 
-    def gather(self, places: NDArray[np.int64], runs: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8] | None]:
-        """Tokens and loss mask at any places of the file, copied: (places,) each; no mask if the store has none.
+    def stretches(
+        self, firsts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[list[NDArray[np.uint16]], list[NDArray[np.uint8]] | None]:
+        """``counts[i]`` tokens from place ``firsts[i]`` of the file on, for each i, and their masks if there are any.
 
-        runs: in how many stretches of neighbours the places lie.
+        Nothing is copied. A first below 0 gives zeros.
         """
-        self._count(runs)
-        return self.tokens[places], None if self.mask is None else self.mask[places]
+        self._count(len(firsts))
+        spans = list(zip(firsts.tolist(), (firsts + counts).tolist(), strict=True))
+        return _cut(self.tokens, spans), None if self.mask is None else _cut(self.mask, spans)
 
     def lengths(self) -> NDArray[Any]:
         """Tokens of each document: (documents,) int32, or int64 where that is too narrow."""
@@ -214,6 +217,11 @@ class TokenStore:
         """Unmap the pages read so far; whoever still reads them finds them again in the system's cache."""
         if sys.platform == "linux":  # elsewhere, too, the system takes them when it needs memory
             self._file.madvise(mmap.MADV_DONTNEED)
+
+
+def _cut(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> list[NDArray[Any]]:
+    """``values`` from each start to its stop, as views; zeros for a start below 0."""
+    return [values[a:b] if a >= 0 else np.zeros(b - a, values.dtype) for a, b in spans]
 
 
 def _body_digest(path: Path) -> str:

@@ -9,6 +9,7 @@ IGNORED_TARGET where there is nothing to learn. No later code shifts again; shif
 token.
 """
 
+import logging
 import math
 from array import array
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from minimind_lite.data.assembled import AssembledBlocks
 from minimind_lite.data.documents import Document, TokenStore
 from minimind_lite.data.records import DataError
 from minimind_lite.model.transformer import IGNORED_TARGET
+
+logger = logging.getLogger(__name__)
+
+MOST_ASSEMBLED = 1 << 28  # positions in a file of assembled blocks: 2.7 GB
 
 
 class Documents(Protocol):
@@ -207,6 +213,7 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
 
     def __init__(self, documents: Documents, block_size: int):
         self.documents, self.block_size = documents, block_size
+        self._assembled: AssembledBlocks | None = None
         self.blocks = pack(_lengths(documents) - 1, block_size)
         if not self.blocks:
             raise DataError("no document has two tokens or more, so there is nothing to predict")
@@ -218,47 +225,79 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
         return self.__getitems__([range(len(self))[index]])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
-        """Several blocks, as torch's DataLoader asks for a batch: all their tokens are read at once."""
+        """Several blocks, one by one, as torch's DataLoader asks for them."""
+        batch = self.batch_of(indices)
+        return [{name: tensor[row] for name, tensor in batch.items()} for row in range(len(indices))]
+
+    def batch_of(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Several blocks as one batch: each of an item's tensors, (blocks, block_size)."""
+        return self._lay_out(indices) if self._assembled is None else self._assembled.batch_of(indices)
+
+    def assemble(self) -> None:
+        """Lay out all blocks once, in a file beside the store's: worth it for data that is read more than once.
+
+        Nothing happens if the file would hold more than MOST_ASSEMBLED positions, or there is no room for it.
+        """
+        if self._assembled is not None or not isinstance(self.documents, TokenStore):
+            return
+        if self.block_size >= 1 << 15 or len(self) * self.block_size > MOST_ASSEMBLED:  # two bytes for each number
+            return
+        try:
+            self._assembled = AssembledBlocks(self._lay_out, len(self), self.block_size, self.documents.path.parent)
+        except OSError as error:
+            logger.info("the blocks are laid out anew in every epoch: %s", error)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_assembled": None}  # a process that does not share our memory lays out by itself
+
+    def _lay_out(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """``batch_of``, from the plan. Padding is a piece of its own, perhaps of none, at the end of its block."""
         plan, rows = self.blocks, np.asarray(indices)
         counts = plan.bounds[rows + 1] - plan.bounds[rows]  # pieces of each block
-        firsts = np.cumsum(counts) - counts
-        numbers = np.arange(counts.sum()) - np.repeat(firsts, counts)  # of each piece in its block
-        here = np.repeat(plan.bounds[rows].astype(np.int64), counts) + numbers
-        lengths = plan.lengths[here].astype(np.int64)
-        used = np.add.reduceat(lengths, firsts)  # positions of each block
-        flat = np.arange(lengths.sum())
-        position_ids = flat - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        starts = plan.parts[here].astype(np.int64) * self.block_size
-        input_ids, targets = self._tokens(plan.documents[here], starts, lengths, position_ids)
-        places = flat + np.repeat(np.arange(len(rows)) * self.block_size - (np.cumsum(used) - used), used)
+        ends = np.cumsum(counts)
+        within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)  # of each piece in its block
+        here = np.repeat(plan.bounds[rows].astype(np.int64), counts) + within
+        places = np.arange(ends[-1]) + np.repeat(np.arange(len(rows)), counts)  # of each piece among pieces and padding
+        numbers = np.full(len(here) + len(rows), -1)
+        documents, starts, lengths = np.full_like(numbers, -1), np.zeros_like(numbers), np.zeros_like(numbers)
+        numbers[places], documents[places], lengths[places] = within, plan.documents[here], plan.lengths[here]
+        starts[places] = plan.parts[here].astype(np.int64) * self.block_size
+        lengths[ends + np.arange(len(rows))] = self.block_size - np.add.reduceat(lengths[places], ends - counts)
+        document_ids = np.repeat(numbers, lengths)
+        position_ids = np.arange(len(document_ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        input_ids, targets = self._tokens(documents, starts, lengths)
+        padding = document_ids < 0
+        if padding.any():
+            position_ids[padding], targets[padding] = 0, IGNORED_TARGET
         values = {
-            "input_ids": (input_ids, 0), "targets": (targets, IGNORED_TARGET), "position_ids": (position_ids, 0),
-            "document_ids": (np.repeat(numbers, lengths), -1),
-        }  # fmt: skip
-        batch = {}
-        for name, (value, fill) in values.items():
-            filled = np.full(len(rows) * self.block_size, fill, dtype=np.int64)
-            filled[places] = value
-            batch[name] = torch.from_numpy(filled).view(len(rows), self.block_size)
-        return [{name: tensor[row] for name, tensor in batch.items()} for row in range(len(rows))]
+            "input_ids": input_ids,
+            "targets": targets,
+            "position_ids": position_ids,
+            "document_ids": document_ids,
+        }
+        return {name: torch.from_numpy(value).view(len(rows), -1) for name, value in values.items()}
 
     def _tokens(
-        self, documents: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64], positions: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The inputs and targets of some pieces, one after the other. positions: of each token in its piece."""
+        self, documents: NDArray[np.int64], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The inputs and targets of some pieces, one after the other. A piece of document -1 holds zeros."""
         if isinstance(self.documents, TokenStore):
-            first = np.repeat(self.documents.bounds[documents] + starts, lengths) + positions
-            runs = len(lengths)
-            inputs, _ = self.documents.gather(first, runs)
-            following, trained = self.documents.gather(first + 1, runs)
+            firsts = np.where(documents < 0, -self.block_size - 1, self.documents.bounds[documents] + starts)
+            inputs, _ = self.documents.stretches(firsts, lengths)
+            following, masks = self.documents.stretches(firsts + 1, lengths)
         else:
-            pieces = zip(map(self.documents.__getitem__, documents.tolist()), starts, starts + lengths, strict=True)
-            parts = [(one.ids[a:b], one.ids[a + 1 : b + 1], _trained(one)[a + 1 : b + 1]) for one, a, b in pieces]
-            inputs, following, trained = map(np.concatenate, zip(*parts, strict=True))
-        targets = following.astype(np.int64)
-        if trained is not None:
-            targets[trained == 0] = IGNORED_TARGET
-        return inputs, targets
+            padding = Document(np.zeros(self.block_size + 1, dtype=np.uint16))
+            some = [self.documents[one] if one >= 0 else padding for one in documents.tolist()]
+            spans = list(zip(some, starts.tolist(), (starts + lengths).tolist(), strict=True))
+            inputs = [one.ids[a:b] for one, a, b in spans]
+            following = [one.ids[a + 1 : b + 1] for one, a, b in spans]
+            masks = [_trained(one)[a + 1 : b + 1] for one, a, b in spans]
+        input_ids, targets = (np.empty(int(lengths.sum()), dtype=np.int64) for _ in range(2))
+        np.concatenate(inputs, out=input_ids)
+        np.concatenate(following, out=targets)
+        if masks is not None:
+            targets[np.concatenate(masks) == 0] = IGNORED_TARGET
+        return input_ids, targets
 
     @property
     def fill_share(self) -> float:
@@ -296,10 +335,29 @@ class MixedBlocks(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One block; see ``PackedDataset``."""
+        number, block = self._place(index)
+        return self.data[number][block]
+
+    def batch_of(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Several blocks as one batch, in their order."""
+        places = [self._place(index) for index in indices]
+        rows = {}
+        for number in {number for number, _ in places}:
+            here = [row for row, (one, _) in enumerate(places) if one == number]
+            rows[tuple(here)] = self.data[number].batch_of([places[row][1] for row in here])
+        order = torch.tensor([row for here in rows for row in here]).argsort()
+        return {name: torch.cat([part[name] for part in rows.values()])[order] for name in next(iter(rows.values()))}
+
+    def assemble(self) -> None:
+        """Lay out the first dataset once: of the others, an epoch may read few blocks."""
+        self.data[0].assemble()
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """The dataset, and its block, that ``index`` means."""
         epoch, place = divmod(index, len(self))
         for number, (data, count) in enumerate(zip(self.data, self.counts, strict=True)):
             if place < count:
-                return data[(epoch * count + place) * _stride(len(data)) % len(data)] if number else data[place]
+                return number, (epoch * count + place) * _stride(len(data)) % len(data) if number else place
             place -= count
         raise AssertionError("a place in an epoch lies in one of the parts")
 

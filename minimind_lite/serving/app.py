@@ -282,7 +282,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         refusal = from_validation(error.errors())
     elif isinstance(error, HTTPException):
-        refusal = ApiError(error.status_code, str(error.detail), "bad_request")
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        refusal = ApiError(error.status_code, str(error.detail), code)
     else:
         refusal = from_engine(error)
     return Response(

@@ -49,8 +49,10 @@ def encoded(value: Any) -> bytes:
 
 def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """The refusal of a body that is not what the schema asks for; names the parameter."""
-    first = errors[0]
-    place = [part for part in first["loc"] if isinstance(part, int) or part in _FIELDS]
+    first = _meant(errors)
+    place = _place(first)
+    if first["type"] == "unfit":
+        return ApiError(400, str(first["msg"]), "invalid_value", first["ctx"]["param"])
     if first["type"] == "extra_forbidden":
         param = _written([*place, *([first["loc"][-1]] if first["loc"][-1] not in place[-1:] else [])])
         return ApiError(400, f"{param} is not supported by this server", "unsupported_parameter", param)
@@ -61,6 +63,20 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     alternatives = [str(one["msg"]) for one in errors[1:4] if one["loc"][: len(place)] == first["loc"][: len(place)]]
     words = "; or: ".join(dict.fromkeys([words, *alternatives])) if len(place) == 1 else words
     return ApiError(400, f"{param}: {words}" if param else words, "invalid_value", param or None)
+
+
+def _place(error: Mapping[str, Any]) -> list[str | int]:
+    """Where an error is, in fields and positions."""
+    return [part for part in error["loc"] if isinstance(part, int) or part in _FIELDS]
+
+
+def _meant(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first error; of a list of objects that was also tried as a text, the first one inside of it."""
+    first, place = errors[0], _place(errors[0])
+    if not (isinstance(first.get("input"), list) and all(isinstance(one, dict) for one in first["input"])):
+        return first
+    inside = (one for one in errors[1:] if len(_place(one)) > len(place) and _place(one)[: len(place)] == place)
+    return next(inside, first)
 
 
 def _written(place: Sequence[str | int]) -> str:

@@ -7,6 +7,7 @@ in vLLM, ``reasoning_content`` as in DeepSeek's API.
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from minimind_lite.generation.sampling import SamplingConfig
 from minimind_lite.tokenizer.chat_template import is_text
@@ -15,6 +16,11 @@ MOST_CHOICES = 16  # answers to one prompt
 MOST_PROMPTS = 64  # of one request, and texts to embed
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def unfit(param: str, words: str) -> PydanticCustomError:
+    """The refusal of a field that does not go with the others."""
+    return PydanticCustomError("unfit", "{words}", {"param": param, "words": words})
 
 
 class Strict(BaseModel):
@@ -157,7 +163,7 @@ class Generating(Strict):
     @model_validator(mode="after")
     def _options_of_streams(self) -> Self:
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is only for requests with stream: true")
+            raise unfit("stream_options", "stream_options is only for requests with stream: true")
         return self
 
     @property
@@ -205,21 +211,25 @@ class ChatRequest(Generating):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if None not in (self.max_tokens, self.max_completion_tokens):
-            raise ValueError("max_tokens and max_completion_tokens are two names of one setting: give one of them")
+            raise unfit(
+                "max_tokens", "max_tokens and max_completion_tokens are two names of one setting: give one of them"
+            )
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
+            raise unfit("top_logprobs", "top_logprobs needs logprobs: true")
         if self.tool_choice not in (None, "none") and not self.tools:
-            raise ValueError("tool_choice needs tools")
+            raise unfit("tool_choice", "tool_choice needs tools")
         if self.parallel_tool_calls is not None and not self.tools:
-            raise ValueError("parallel_tool_calls needs tools")
+            raise unfit("parallel_tool_calls", "parallel_tool_calls needs tools")
         forced = self.tool_choice == "required" or isinstance(self.tool_choice, ToolChoice)
         json_only = self.response_format is not None and self.response_format.type == "json_object"
         if json_only and (self.thinking or (self.tools and self.tool_choice != "none")):
-            raise ValueError("response_format json_object leaves no room for thinking or tools: switch them off")
+            raise unfit(
+                "response_format", "response_format json_object leaves no room for thinking or tools: switch them off"
+            )
         if forced and self.thinking:
-            raise ValueError("tool_choice that forces a call leaves no room for thinking: switch enable_thinking off")
+            raise unfit("tool_choice", "tool_choice that forces a call leaves no room for thinking: switch that off")
         if len({tool.function.name for tool in self.tools or []}) < len(self.tools or []):
-            raise ValueError("tools holds two functions of one name")
+            raise unfit("tools", "tools holds two functions of one name")
         return self
 
 

@@ -119,6 +119,8 @@ class Trainer(RunState):
         accumulation, ranks = config.gradient_accumulation_steps, self.accelerator.num_processes
         self.order = DataOrder(examples, config.micro_batch_size, accumulation, config.seed, rank, ranks)
         self.total_steps = config.steps(self.order.steps_per_epoch)
+        if self.total_steps > 2 * self.order.steps_per_epoch and hasattr(self.train_data, "assemble"):
+            self.train_data.assemble()
 
     def fit(self, callbacks: Sequence[Callback] = (), resume: Resume = "strict") -> TrainResult:
         """Run to the end, or to the exception that ends it; the main process owns the folder meanwhile."""
@@ -413,6 +415,21 @@ def _shuffled(length: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class Batches(Dataset[Any]):
+    """Data that makes whole batches, as a dataset of them: the index is the list of examples."""
+
+    data: Any
+
+    def __getitem__(self, indices: list[int]) -> Any:
+        return self.data.batch_of(indices)
+
+    @staticmethod
+    def as_it_is(batch: Any) -> Any:
+        """A collate function for what is a batch already."""
+        return batch
+
+
+@dataclass(frozen=True)
 class DataOrder:
     """Which examples each step sees: a function of the seed and the step alone, so a resumed run needs no bookkeeping.
 
@@ -468,11 +485,19 @@ class DataOrder:
     ) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) for the steps ``start`` to ``stop - 1``; ``num_workers`` processes read ahead."""
         plan = (indices for step in range(start, stop) for indices in self.indices_in(data, step))
-        # With its own generator the loader leaves the global one alone: a resumed run must not draw from it.
-        loader = DataLoader(
-            data, batch_sampler=plan, collate_fn=collate, num_workers=num_workers, generator=torch.Generator()
-        )
-        batches = iter(loader)
+        source: Any = data
+        whole = collate is None and hasattr(source, "batch_of")  # the data makes batches by itself
+        batches: Iterator[Any]
+        if whole and not num_workers:
+            batches = map(source.batch_of, plan)
+        else:
+            # With its own generator the loader leaves the global one alone: a resumed run must not draw from it.
+            how: dict[str, Any] = {"num_workers": num_workers, "generator": torch.Generator()}
+            if whole:
+                how |= {"sampler": plan, "batch_size": None, "collate_fn": Batches.as_it_is}
+            else:
+                how |= {"batch_sampler": plan, "collate_fn": collate}
+            batches = iter(DataLoader(Batches(data) if whole else data, **how))
         for step in range(start, stop):
             yield step, [next(batches) for _ in self.micro_batches(step)]
 

@@ -23,6 +23,7 @@ from ..kit.errors import CourseError
 from ..kit.language import use_language
 
 NEVER_REPLACED = ("torch", "numpy", "ipykernel", "ipywidgets", "jupyterlab", "nbconvert")
+LONGEST = 1800  # seconds that an installation may take
 SETUP_TEMPLATE = """\
 if "google.colab" in str(get_ipython()):  # on Colab: fetch the course and go to its folder
     !git clone -q --depth 1 --branch {ref} {repository} /content/{folder}
@@ -113,7 +114,7 @@ def _is_met(requirement: Requirement) -> bool:
 def install_on_colab(root: Path) -> None:
     """Install the course beside Colab's own torch: itself without dependencies, then only what is missing."""
     pip = [sys.executable, "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, "--no-deps", "-e", str(root)], check=True)  # noqa: S603  our own folder
+    subprocess.run([*pip, "--no-deps", "-e", str(root)], check=True, timeout=LONGEST)  # noqa: S603  our own folder
     missing = missing_requirements()
     if not missing:
         return
@@ -121,7 +122,7 @@ def install_on_colab(root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "kept.txt"
         pins.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        subprocess.run([*pip, "-c", str(pins), *missing], check=True)  # noqa: S603  pyproject's packages
+        subprocess.run([*pip, "-c", str(pins), *missing], check=True, timeout=LONGEST)  # noqa: S603  pyproject's packages
 
 
 def setup(chapter: str, language: str = "en") -> None:

@@ -169,9 +169,11 @@ def commit() -> str:
     """
     git, inputs = ["git", "-C", str(repository_root())], [".", ":(exclude)exercises", ":(exclude)benchmarks/results"]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603  git
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *inputs], capture_output=True, check=False)  # noqa: S603  git
-    except (OSError, subprocess.CalledProcessError):
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603  git
+        changed = subprocess.run(  # noqa: S603  git
+            [*git, "diff", "--quiet", "HEAD", "--", *inputs], capture_output=True, check=False, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
 

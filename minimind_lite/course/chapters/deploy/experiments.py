@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from minimind_lite.files import read_json, repository_root
 from minimind_lite.generation.continuous import Engine, Handle, Request
 from minimind_lite.generation.laid_out import Stepper
 from minimind_lite.model.attention import KVCache
@@ -189,12 +190,18 @@ def watched(address: str, model: str, every: float = 0.01) -> Iterator[list[Mome
         yield moments
     finally:
         over.set()
-        thread.join()
+        thread.join(60)
+
+
+def recorded_serving(size: str) -> dict[str, Any]:
+    """What `minimind bench serve` recorded for a model of this size: the device, the command, the results."""
+    found: dict[str, Any] = read_json(repository_root() / "benchmarks" / "results" / "bench" / f"serve-{size}.json")
+    return found
 
 
 def metrics_of(address: str, model: str) -> dict[str, float]:
     """The numbers of one model on a server's /metrics, by name: queued, running, new_tokens …"""
-    with urllib.request.urlopen(f"{address}/metrics") as answer:  # noqa: S310  the server of this notebook
+    with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:  # noqa: S310  the server of this notebook
         lines = answer.read().decode("utf-8").splitlines()
     ending = f'{{model="{model}"}} '
     found = (line.split(ending) for line in lines if ending in line)

@@ -259,6 +259,39 @@ def server_watched(moments: Sequence[Moment], slots: int) -> Any:
     return described(figure, words)
 
 
+SERVERS = {"ours": "served_by", "transformers": "generate_one_by_one", "llama.cpp server": "llama_cpp_server"}
+
+
+@style()
+def serving_compared(results: Sequence[Mapping[str, Any]]) -> Any:
+    """Tokens per second, and milliseconds to an answer's first piece, of each server over the number of clients.
+
+    results: what `minimind bench serve` recorded.
+    """
+    figure, axes = subplots(1, 2, width=6.4, height=2.4)
+    names = ("tokens_per_second", "milliseconds_to_first_piece")
+    peers = list(dict.fromkeys(row["peer_name"] for row in results))
+    lines = []
+    for axis, name in zip(axes, names, strict=True):
+        for server, colour in zip(("ours", *peers), (BLUE, ORANGE, GREEN), strict=False):
+            rows = [row for row in results if row["peer_name"] == (peers[0] if server == "ours" else server)]
+            who = "ours" if server == "ours" else "peer"
+            values = [row[who] if axis is axes[0] else row["first_token_ms"][who] for row in rows]
+            clients = [row["clients"] for row in rows]
+            axis.plot(clients, values, marker="o", color=colour, label=label(SERVERS[server]))
+            lines.append(move(say("{what} of {server}", what=label(name), server=label(SERVERS[server])), values))
+        axis.set(xlabel=label("clients_at_once"), title=label(name))
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(clients, [str(one) for one in clients])
+        axis.minorticks_off()
+    axes[0].set_ylim(0, None)
+    axes[1].set_yscale("log")
+    axes[0].legend(fontsize=8)
+    each = listed(lines, "; ")
+    return described(figure, say("Lines from {first} to {last} clients at a time: {each}.", first=clients[0],
+                                 last=clients[-1], each=each))  # fmt: skip
+
+
 def control_tokens(tokenizer: Tokenizer, titled: Mapping[str, Sequence[int]]) -> Any:
     """Rows of tokens as HTML, with those that only a template may write in another colour."""
     control, found = tokenizer.control_ids, {}

@@ -4,6 +4,8 @@ A new process imports the function it is to run, so these cannot be defined in t
 number of ranks, and returns plain data. Source of the ring: Patarasuk & Yuan 2009, section 4.
 """
 
+import contextlib
+import faulthandler
 import os
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -35,22 +38,47 @@ from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 Job = Callable[[int, int], Any]
 LAUNCH_FILES = Path(training.__file__).parent / "launch"  # for `accelerate launch --config_file`
 EXAMPLES, LENGTH, VOCABULARY = 8, 32, 300
+# A launch takes 10 seconds on an idle laptop, a minute on a very busy one; one in many was seen never to end: processes
+# that join or leave a group can wait for each other. So the wait for them has a limit, and is tried once more.
+LONGEST, TRIES = 240.0, 2  # seconds
+ON_TIME_OUT = "Run it again; if the machine is only slow, allow more: seconds=600."
 
 
-def together(jobs: Mapping[str, Job], ranks: int = 2) -> dict[str, list[Any]]:
+def together(jobs: Mapping[str, Job], ranks: int = 2, seconds: float = LONGEST) -> dict[str, list[Any]]:
     """Run every job in ``ranks`` new processes at once; returns what each rank returned, in the order of the ranks.
 
     jobs: functions that can be imported, or ``functools.partial`` of one, called with (rank, ranks). Raises
-    torch.multiprocessing.ProcessRaisedException with the traceback of the first rank that failed.
+    torch.multiprocessing.ProcessRaisedException with the traceback of the first rank that failed, and RuntimeError if
+    the processes do not end within ``seconds``, twice.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_member, args=(ranks, dict(jobs), folder), nprocs=ranks)  # type: ignore[attr-defined, no-untyped-call]
-        answers = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
-    return {name: [answer[name] for answer in answers] for name in jobs}
+    for _ in range(TRIES):
+        with tempfile.TemporaryDirectory() as folder:
+            started = mp.spawn(  # type: ignore[attr-defined, no-untyped-call]
+                _member, args=(ranks, dict(jobs), folder, seconds), nprocs=ranks, join=False
+            )
+            if _all_end(started, seconds):
+                answers = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
+                return {name: [answer[name] for answer in answers] for name in jobs}
+    raise RuntimeError(f"{ranks} processes did not end within {seconds:g} s, {TRIES} times. {ON_TIME_OUT}")
 
 
-def _member(rank: int, ranks: int, jobs: dict[str, Job], folder: str) -> None:
+def _all_end(started: Any, seconds: float) -> bool:
+    """Whether all processes of ``mp.spawn`` end in time; those that do not are killed."""
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            if started.join(timeout=1):
+                return True
+        return False
+    finally:
+        for process in started.processes:
+            process.kill()  # nothing happens to one that has ended
+            process.join(5)
+
+
+def _member(rank: int, ranks: int, jobs: dict[str, Job], folder: str, seconds: float) -> None:
     """One of the processes: join the group, do the jobs, leave the answers in a file."""
+    say_where(0.9 * seconds)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=FileStore(f"{folder}/store", ranks), rank=rank, world_size=ranks)
     answers = {name: job(rank, ranks) for name, job in jobs.items()}
@@ -59,21 +87,69 @@ def _member(rank: int, ranks: int, jobs: dict[str, Job], folder: str) -> None:
     dist.destroy_process_group()
 
 
-def launch(config_file: str, *arguments: str, processes: int = 2) -> str:
+def say_where(seconds: float) -> None:
+    """After so many seconds, if this process still lives then, print where each of its threads stands."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a standard error stream that is no file
+        faulthandler.dump_traceback_later(seconds)
+
+
+def launch(config_file: str, *arguments: str, processes: int = 2, seconds: float = LONGEST) -> str:
     """``accelerate launch --config_file … -m …`` on the CPU; returns what it printed.
 
-    config_file: a name in LAUNCH_FILES. arguments: the module to run and its own. Raises RuntimeError if it fails.
-    ACCELERATE_USE_CPU makes accelerate choose gloo; `--cpu` would start a single process.
+    config_file: a name in LAUNCH_FILES. arguments: the module to run and its own. Raises RuntimeError if it fails, or
+    does not end within ``seconds``, twice. ACCELERATE_USE_CPU makes accelerate choose gloo; `--cpu` would start a
+    single process.
     """
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(LAUNCH_FILES / config_file)]
     command += ["--num_processes", str(processes), "--main_process_port", "0", "-m", *arguments]
-    done = subprocess.run(  # noqa: S603  a command of our own
-        command, env=environment, capture_output=True, text=True, encoding="utf-8", cwd=repository_root(), check=False
+    said, what = "", " ".join(arguments[:3])
+    for _ in range(TRIES):
+        code, said, complaints = run_bounded(command, environment, seconds)
+        if code == 0:
+            return said
+        if code is not None:
+            raise RuntimeError(f"{what} ended with exit code {code}:\n{complaints[-2000:]}")
+    printed = f"{said[-1000:]}\n{complaints[-4000:]}".strip() or "nothing"
+    raise RuntimeError(
+        f"{what} did not end within {seconds:g} s, {TRIES} times. {ON_TIME_OUT} It had printed:\n{printed}"
     )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments[:3])} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-    return done.stdout
+
+
+def run_bounded(command: list[str], environment: dict[str, str], seconds: float) -> tuple[int | None, str, str]:
+    """Exit code and both outputs of a command; the code is None if it was killed after ``seconds``.
+
+    Outputs go to files: a pipe would be waited for as long as any process that the command started holds it open. The
+    workers of torch's launcher are sessions of their own, so they are killed as its descendants, not as its group.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(  # noqa: S603  a command of our own
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=repository_root(),
+            start_new_session=True,
+        )  # fmt: skip
+        code: int | None = None
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # also when the kernel is interrupted
+            if code is None:
+                kill_tree(process.pid)
+                process.wait(10)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", errors="replace"))
+    return code, texts[0], texts[1]
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all that descend from it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def ring_all_reduce(mine: Tensor) -> Tensor:

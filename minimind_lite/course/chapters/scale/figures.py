@@ -12,6 +12,7 @@ from ...kit.labels import label, named
 from ...kit.language import say
 from ...kit.sentences import amounts, listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, RED, described, style, subplots
+from .speed import Gain
 
 PIECES = ("#b9d7ea", "#fbe3b5", "#b5e0d2", "#f3c3ac")
 KINDS: Mapping[Sharding, str] = {"ddp": "DDP", "zero1": "ZeRO 1", "zero2": "ZeRO 2", "zero3": "ZeRO 3, FSDP"}
@@ -161,6 +162,24 @@ def memory_bars(found: Mapping[str, Memory], card_gigabytes: float | None = None
                    size=short(card_gigabytes))  # fmt: skip
     return described(figure, say("Stacked bars of one card's memory in GB: {totals}{card}.", totals=amounts(totals),
                                  card=card))  # fmt: skip
+
+
+@style()
+def gains(found: Mapping[str, Gain]) -> Any:
+    """How many times as long the same work takes with one thing switched off, with the smallest and largest round."""
+    names = sorted(found, key=lambda name: found[name].ratio)
+    figure, axis = subplots(height=1.1 + 0.34 * len(names))
+    ratios = [found[name].ratio for name in names]
+    reach = [(one - found[name].ratios[0], found[name].ratios[-1] - one)
+             for name, one in zip(names, ratios, strict=True)]  # fmt: skip
+    colours = [BLUE if one >= 1 else ORANGE for one in ratios]
+    words = [named(name) for name in names]
+    axis.barh(words, ratios, color=colours, xerr=list(zip(*reach, strict=True)), ecolor=GREY, capsize=3)
+    axis.axvline(1, color=RED, linestyle="--")
+    axis.set(xlabel=label("times_as_long"))
+    axis.grid(axis="y", visible=False)
+    return described(figure, say("How many times as long the same work takes without each of these: {ratios}.",
+                                 ratios=amounts(dict(zip(words, ratios, strict=True)))))  # fmt: skip
 
 
 @style()

@@ -30,10 +30,13 @@ LABELS: dict[str, str] = {
     "million_parameters_slider": "million p.",
     "sharding": "sharding",
     "time": "time",
+    "times_as_long": "times as long without it",
 }
 
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
 NAMES = (
     "tokens per card fixed", "batch fixed", "{0} per card", "{0}M tokens", "{0}B, {1} cards, DDP",
     "{0}B, {1} cards, ZeRO {2}", "{0}B, {1} cards, ZeRO {2}, FSDP",
+    "packing", "loss in chunks", "trained positions only", "assembled blocks", "fused AdamW", "KV cache",
+    "weights laid out", "continuous batching", "eight at a time", "int8",
 )  # fmt: skip
