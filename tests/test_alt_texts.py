@@ -36,6 +36,7 @@ from minimind_lite.course.chapters.reason import figures as reason
 from minimind_lite.course.chapters.rmsnorm import figures as rmsnorm
 from minimind_lite.course.chapters.rope import figures as rope
 from minimind_lite.course.chapters.scale import figures as scale
+from minimind_lite.course.chapters.scale.speed import Gain
 from minimind_lite.course.chapters.sft import figures as sft
 from minimind_lite.course.chapters.swiglu import figures as swiglu
 from minimind_lite.course.chapters.tokenizer import figures as tokenizer
@@ -175,6 +176,7 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     scale.distances: lambda: scale.distances({"mean": MAP, "sum": 2 * MAP}, MAP),
     scale.memory_bars: lambda: scale.memory_bars({"1 × ddp": Memory(1e9, 1e9, 2e9, 5e8)}, 24),
     scale.exchange_times: lambda: scale.exchange_times([(1000, 0.1), (10_000, 0.2)], 0.01, 1e5, 2),
+    scale.gains: lambda: scale.gains({"packing": Gain([1.0, 1.1], [2.0, 2.1]), "int8": Gain([1.0, 1.0], [0.6, 0.7])}),
     scale.plan: lambda: scale.plan([1, 2], {"how fast": {"slow": [1.0, 0.5]}}),
     sft.kinds: lambda: sft.kinds(WORLD, WORLD),
     sft.kept_text: lambda: sft.kept_text({"before_fine_tuning": 2.6, "with_plain_text": 2.7}),
