@@ -27,7 +27,7 @@ JOBS =
 TESTS = tests
 # How many processes share the tests; 1: no sharing. conftest.py says how they are divided.
 WORKERS := $(shell [ "$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 ] && echo 2 || echo 1)
-SHARED = $(if $(filter-out 1,$(WORKERS)),-n $(WORKERS) --dist loadgroup)
+SHARED = $(if $(filter-out 1,$(WORKERS)),-n $(WORKERS) --dist loadfile)
 ONE_THREAD = $(if $(SHARED),OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1})
 # How many mutants `make mutation` draws; 0 takes all.
 SAMPLE = 0

@@ -74,7 +74,7 @@ def test_colab_keeps_its_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     commands: list[list[str]] = []
     pins: list[str] = []
 
-    def run(command: list[str], check: bool) -> None:
+    def run(command: list[str], check: bool, timeout: float) -> None:
         commands.append(command)
         pins.extend(Path(command[command.index("-c") + 1]).read_text().split() if "-c" in command else [])
 

@@ -16,8 +16,6 @@ from minimind_lite.course.exercises import masters
 from minimind_lite.files import repository_root
 from tests.grade_kit import NAME, grade_file, solutions, statuses, submission
 
-pytestmark = pytest.mark.xdist_group("grading")  # two graders at once could choose the same user for their kernels
-
 
 def test_the_solution_gets_all_points_and_the_stub_none(tmp_path: Path) -> None:
     full = grade_file(submission(tmp_path, solutions()), timeout=120)

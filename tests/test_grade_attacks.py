@@ -29,10 +29,7 @@ from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.files import repository_root
 from tests.grade_kit import MASTER, NAME, grade_file, isolated, originals, solutions, submission
 
-pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="signals, users and namespaces are those of POSIX"),
-    pytest.mark.xdist_group("grading"),  # two graders at once could choose the same user for their kernels
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, users and namespaces are those of POSIX")
 EVERY = ("bubblewrap", "user", "none")
 TASKS = sorted(solutions())
 

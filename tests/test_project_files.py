@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -151,3 +152,12 @@ def test_links_between_the_documents_lead_somewhere() -> None:
             if file and "://" not in file and not on_github and not (path.parent / file).exists():
                 dead.append(f"{name}: {address}")
     assert dead == []
+
+
+def test_tests_are_divided_by_file_and_notebooks_stay_together() -> None:
+    divided = runpy.run_path(str(ROOT / "conftest.py"))
+    assert all((ROOT / path).is_file() for path in divided["TOGETHER"])
+    group_of = divided["group_of"]
+    assert group_of("notebooks/02_rmsnorm.ipynb::Cell 1") == group_of("notebooks/zh/04_attention.ipynb::Cell 7")
+    assert group_of("tests/test_grade.py::a[x::y]") == group_of("tests/test_grade_attacks.py::b") == "grading"
+    assert group_of("tests/test_files.py::a") != group_of("tests/test_cli.py::a")
