@@ -227,7 +227,10 @@ def build(folder: Path, facts: list[Fact]) -> None:
         taught = [fact for fact in asked_back if fact.language == language]
         new = [fact for fact in back if fact in mine and fact not in taught and not names(fact.value, asked_back)]
         entities = [fact for fact in mine if fact.relation in ENTITIES]
-        train = {"facts": list(training(mine, chance)), "backwards": list(backwards(taught, random.Random(f"{language} backwards")))}
+        train = {
+            "facts": list(training(mine, chance)),
+            "backwards": list(backwards(taught, random.Random(f"{language} backwards"))),
+        }
         for name, records in train.items():
             chance.shuffle(records)
             write_lines(folder / "chat" / f"{name}_{language}.jsonl", records)
