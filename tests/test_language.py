@@ -171,7 +171,9 @@ def test_every_name_is_written_by_its_chapter(chapter: str) -> None:
     (path,) = (one for one in files.chapter_paths() if one.stem.partition("_")[2] == chapter)
     cells = "\n".join(cell.source for cell in files.read(path).cells if cell.cell_type == "code")
     published = "\n".join(field for one in PUBLISHED.values() for field in (one.about, one.kind))
-    written = "\n".join((cells, published, *STEPS, *KINDS.values()))
+    folder = repository_root() / "minimind_lite" / "course" / "chapters" / chapter
+    modules = (one for one in folder.glob("*.py") if one.name != "labels.py")  # which name what they measure
+    written = "\n".join((cells, published, *STEPS, *KINDS.values(), *(one.read_text("utf-8") for one in modules)))
     for name in names_of(chapter):
         missing = [word for word in re.findall(r"[^\W\d]+", name) if word not in written]
         assert not missing, f"no cell of {path.name} writes {name!r}"
