@@ -150,7 +150,8 @@ def test_a_pair_cut_to_nothing_is_dropped_counted_and_logged(
     path = write(tmp_path / "pairs.jsonl", [PAIRS[0], long, same_start])
     with caplog.at_level(logging.WARNING):
         found = read_pairs(path, tokenizer, limit)
-    assert (len(found.pairs), found.dropped) == (1, 2)
+    assert (len(found.pairs), found.truncated, found.dropped) == (1, 3, 2)
+    assert read_pairs(path, tokenizer, 1000).truncated == 0
     assert "; 2 of them had nothing left to compare and were dropped" in caplog.text
     with pytest.raises(DataError, match=r"pairs\.jsonl: all 3 pairs were cut to nothing at 6 tokens: raise block_size"):
         run_dpo(path, base, tmp_path / "out", CONFIG, DPOOptions(block_size=5))

@@ -158,6 +158,15 @@ def test_a_tied_file_has_no_head(tmp_path: Path, model: Transformer, tokenizer: 
     assert loaded.config.tie_word_embeddings and loaded.lm_head is None
 
 
+def test_ids_that_a_file_does_not_name_are_0(
+    tmp_path: Path, model: Transformer, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bos", "eos", "pad"):
+        monkeypatch.setattr(gguf.GGUFWriter, f"add_{name}_token_id", lambda *_: None)
+    config = GGUFFile(write(tmp_path / "bare.gguf", model, tokenizer)).config()
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (0, 0, 0)
+
+
 def test_rows_are_put_back_head_by_head() -> None:
     weight = np.arange(4 * 8 * 3, dtype=np.float32).reshape(4 * 8, 3)  # four heads of width 8
     assert torch.equal(unpermute(torch.tensor(permute(weight, 4)), 4), torch.tensor(weight))

@@ -94,6 +94,8 @@ def test_a_config_written_by_transformers_4_is_read() -> None:
 def test_absent_fields_take_the_defaults_of_transformers() -> None:
     from transformers import LlamaConfig, Qwen3Config
 
+    from minimind_lite.model.modeling_minimind_moe import MiniMindMoeConfig
+
     sizes = {
         "vocab_size": 99,
         "hidden_size": 64,
@@ -101,7 +103,9 @@ def test_absent_fields_take_the_defaults_of_transformers() -> None:
         "num_attention_heads": 2,
         "intermediate_size": 96,
     }
-    for kind, given in ((LlamaConfig, sizes), (Qwen3Config, sizes | {"num_key_value_heads": 1})):
+    one_head, experts = {"num_key_value_heads": 1}, {"num_experts": 3, "num_experts_per_tok": 1}
+    kinds = ((LlamaConfig, {}), (Qwen3Config, one_head), (MiniMindMoeConfig, experts))
+    for kind, given in ((kind, sizes | more) for kind, more in kinds):
         theirs = kind(**given)
         ours = config_from_hf(given | {"model_type": theirs.model_type, "pad_token_id": None, "eos_token_id": [7, 8]})
         for name in (

@@ -1,5 +1,6 @@
 """The tool that plants mistakes: what it changes, what it leaves alone, and how it judges."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -91,16 +92,34 @@ def test_a_second_run_judges_only_what_was_not_killed(tmp_path: Path, monkeypatc
     few = [("model", "a.py", one) for one in list(mutants(SOURCE))[:3]]
     monkeypatch.setattr(mutate, "HOME", tmp_path)
     monkeypatch.setattr(mutate, "VERDICTS", tmp_path / "verdicts.jsonl")
-    monkeypatch.setattr(mutate, "chosen_mutants", lambda *_: few)
     monkeypatch.setattr(mutate, "make_copy", lambda folder: folder)
     verdicts = iter(["killed", "survived", "timeout"])
     monkeypatch.setattr(mutate, "judge", lambda *_: next(verdicts))
     monkeypatch.setattr(mutate, "PRELOADED", ())
-    mutate.run(["model"], 0, 0, 1, {})
+    mutate.run(few, 1, {})
     known = mutate.killed_before()
     assert known == {mutate.digest("a.py", few[0][2]): "killed", mutate.digest("a.py", few[2][2]): "timeout"}
     monkeypatch.setattr(mutate, "judge", lambda *_: "killed now")  # the new tests notice it
-    assert [row["verdict"] for row in mutate.run(["model"], 0, 0, 1, known)] == ["killed", "killed now", "timeout"]
+    assert [row["verdict"] for row in mutate.run(few, 1, known)] == ["killed", "killed now", "timeout"]
+
+
+def test_the_survivors_of_the_last_score_are_found_where_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "minimind_lite").mkdir()
+    (tmp_path / "minimind_lite" / "files.py").write_text(SOURCE)
+    (tmp_path / "equivalent.json").write_text('{"files.py": {"area: 2.0 -> 4.0": "for an example"}}')
+    keys = ["area: not b -> b", "area: 0 -> 1", "area: 2.0 -> 4.0", "area: 8 -> 9"]
+    survivors = [*(f"files.py:3 {key}" for key in keys), "files.py:4 area: 0 -> 1", "model/a.py:1 f: 1 -> 2"]
+    (tmp_path / "mutation.json").write_text(json.dumps({"survivors": survivors}))
+    for name, value in (("ROOT", ""), ("RESULT", "mutation.json"), ("EQUIVALENT", "equivalent.json")):
+        monkeypatch.setattr(mutate, name, tmp_path / value)
+    found = mutate.recorded_survivors(["files", "model"])
+    assert [(floor, file, one.key, one.line) for floor, file, one in found] == [
+        ("files", "files.py", "area: not b -> b", 12), ("files", "files.py", "area: 0 -> 1", 12),
+    ]  # fmt: skip
+    assert capsys.readouterr().out == "gone: files.py area: 8 -> 9\ngone: model/a.py f: 1 -> 2\n"
+    assert mutate.recorded_survivors(["data"]) == []
 
 
 def test_the_score_leaves_equivalent_mutants_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

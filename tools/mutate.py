@@ -4,6 +4,7 @@
     python tools/mutate.py --sample 300 --seed 0     a random sample of all mutants; without --sample all of them
     python tools/mutate.py --only model data         only these floors
     python tools/mutate.py --again                   judge anew only what was not killed before, as after new tests
+    python tools/mutate.py --survivors               judge the survivors of the last score again; the score stays
     python tools/mutate.py --show model/moe.py       list a file's mutants and run none
 
 Each mutant runs the tests that enter its function, the quickest first, in a copy of the repository: the working tree is
@@ -228,6 +229,30 @@ def chosen_mutants(floors: list[str], sample: int, seed: int) -> list[tuple[str,
     return drawn.sample(everything, sample) if 0 < sample < len(everything) else everything
 
 
+def recorded_survivors(floors: list[str]) -> list[tuple[str, str, Mutant]]:
+    """(floor, file, mutant) of RESULT's survivors that are not equivalent; prints those that the code has no more.
+
+    A name that stands for several mutants of a function gives all of them.
+    """
+    lines = json.loads(RESULT.read_text(encoding="utf-8"))["survivors"]
+    names = dict.fromkeys((place.rpartition(":")[0], key) for place, _, key in (line.partition(" ") for line in lines))
+    found: list[tuple[str, str, Mutant]] = []
+    for file, key in names:
+        floor, path = file.partition("/")[0].removesuffix(".py"), ROOT / "minimind_lite" / file
+        if floor not in floors or key in equivalents().get(file, {}):
+            continue
+        same = [one for one in mutants(path.read_text(encoding="utf-8")) if one.key == key] if path.is_file() else []
+        found += [(floor, file, one) for one in same]
+        if not same:
+            print(f"gone: {file} {key}")
+    return found
+
+
+def equivalents() -> dict[str, dict[str, str]]:
+    """file → mutant → why it changes nothing that anybody could see."""
+    return dict(json.loads(EQUIVALENT.read_text(encoding="utf-8")))
+
+
 def digest(file: str, mutant: Mutant) -> str:
     """Names a mutant and everything else in its module."""
     return hashlib.sha256(f"{file} {mutant.source}".encode()).hexdigest()[:16]
@@ -264,9 +289,8 @@ def work(share: list[tuple[str, str, Mutant]], report: Path, known: dict[str, st
     return 0
 
 
-def run(floors: list[str], sample: int, seed: int, jobs: int, known: dict[str, str]) -> list[dict[str, Any]]:
+def run(chosen: list[tuple[str, str, Mutant]], jobs: int, known: dict[str, str]) -> list[dict[str, Any]]:
     """Judge the chosen mutants in ``jobs`` processes; prints the survivors as they come."""
-    chosen = chosen_mutants(floors, sample, seed)
     HOME.mkdir(parents=True, exist_ok=True)
     children = []
     for job in range(jobs):
@@ -307,7 +331,7 @@ def _follow(reports: list[Path], expected: int, children: list[int]) -> Iterator
 
 def summary(rows: list[dict[str, Any]], sample: int, seed: int) -> dict[str, Any]:
     """What is written: counts and score, in all and by floor, and every survivor."""
-    known = json.loads(EQUIVALENT.read_text(encoding="utf-8")) if EQUIVALENT.is_file() else {}
+    known = equivalents()
     for row in rows:
         if row["verdict"] in ("survived", "no test") and row["mutant"] in known.get(row["file"], {}):
             row["verdict"] = "equivalent"
@@ -338,6 +362,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=0, help="how many mutants, drawn at random; 0: all of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="keep the verdict of mutants that were killed before")
+    parser.add_argument("--survivors", action="store_true", help="only those of the last score, which stays as it is")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--show", metavar="FILE", help="list the mutants of minimind_lite/FILE and run none")
     asked = parser.parse_args()
@@ -350,8 +375,11 @@ def main() -> int:
     if asked.map or not (HOME / "map").is_dir():
         make_map()
     known = killed_before() if asked.again else {}
-    result = summary(run(asked.only, asked.sample, asked.seed, asked.jobs, known), asked.sample, asked.seed)
-    RESULT.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    only = asked.only
+    chosen = recorded_survivors(only) if asked.survivors else chosen_mutants(only, asked.sample, asked.seed)
+    result = summary(run(chosen, asked.jobs, known), asked.sample, asked.seed)
+    if not asked.survivors:
+        RESULT.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["total"]))
     return 0
 
