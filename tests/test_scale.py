@@ -169,6 +169,7 @@ def test_what_is_switched_off_does_the_same_work(monkeypatch: pytest.MonkeyPatch
     found = speed.switched_off(model, 3)
     assert found["packing"].ratios == [1.0, 1.0, 2.0] and found["KV cache"].ratio == 1.0
     assert "1.00 (1.00 to 2.00)" in speed.table(found)
+    assert "0.50 (0.50 to 0.50)" in speed.table({"one round": speed.Gain([1.0], [0.5])})
 
 
 def test_losses_switched_off_have_the_same_gradients(tmp_path: Path) -> None:

@@ -212,6 +212,6 @@ def table(gains: Mapping[str, Gain]) -> str:
     lines = [f"{'':>24}  with, ms  without  ratio (smallest to largest)"]
     for name, gain in gains.items():
         on, off = (1000 * statistics.median(some) for some in (gain.on, gain.off))
-        low, *_, high = gain.ratios
+        low, high = gain.ratios[0], gain.ratios[-1]
         lines.append(f"{name:>24}  {on:8.1f}  {off:7.1f}  {gain.ratio:5.2f} ({low:.2f} to {high:.2f})")
     return "\n".join(lines)
