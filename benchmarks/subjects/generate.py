@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from minimind_lite.course.chapters.scale.speed import NoText
 from minimind_lite.generation.continuous import Engine, Request
 from minimind_lite.generation.engine import checked_rows, decode_rows, generate
 from minimind_lite.generation.laid_out import Quantize, has_int8
@@ -34,19 +35,6 @@ BESIDE = {"llama.cpp": ("ours",), "llama.cpp Q8_0": (INT8,)}  # the others: both
 SLOTS = 16
 STREAMS_GOAL = 7.0  # 16 texts at once over one
 Tokens = list[list[int]]
-
-
-class NoText:
-    """Stands in for the tokenizer that the engine needs; the text is not read here."""
-
-    eos_id = end_of_text_id = 0
-
-    def __init__(self, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
-
-    def token_bytes(self, token: int) -> bytes:
-        """Any text will do."""
-        return b"x"
 
 
 def ours(model: Transformer, prompts: Tokens, new: int, quantize: Quantize | None = None) -> Tokens:

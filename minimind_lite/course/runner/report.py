@@ -165,7 +165,8 @@ def main_plot(executed: Path) -> tuple[str, str]:
 def commit() -> str:
     """The commit of this working tree, with "-dirty" if tracked files differ; "unknown" without git.
 
-    Exercises and recorded results may differ: no chapter reads them, and they change with every use.
+    Exercises and recorded results may differ: nothing is computed from them (chapter 17 draws one), and using or
+    measuring changes them.
     """
     git, inputs = ["git", "-C", str(repository_root())], [".", ":(exclude)exercises", ":(exclude)benchmarks/results"]
     try:
