@@ -4,6 +4,7 @@ import ast
 import base64
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 from test_drawings import CONCEPTS
 
 from minimind_lite import course
@@ -42,6 +44,7 @@ from minimind_lite.course.chapters.swiglu import figures as swiglu
 from minimind_lite.course.chapters.tokenizer import figures as tokenizer
 from minimind_lite.course.chapters.transformer import figures as transformer
 from minimind_lite.course.kit import answers, bars, curves, sentences
+from minimind_lite.course.kit.described import _with_palette
 from minimind_lite.course.kit.style import described, subplots
 from minimind_lite.course.notebooks.cleaning import clean_outputs
 from minimind_lite.data.packing import PackedDataset
@@ -351,3 +354,20 @@ def test_a_web_page_shows_the_sentence_or_names_the_cell() -> None:
 def test_outside_of_a_notebook_a_figure_is_described_too() -> None:
     figure, _ = subplots()
     assert figure.alt == "" and described(figure, "Two  words.").alt == "Two words."
+
+
+def test_a_stored_picture_has_few_colours_and_looks_the_same() -> None:
+    figure, (left, right) = subplots(1, 2)
+    figure.colorbar(left.imshow(torch.rand(12, 12, generator=torch.Generator().manual_seed(0))), ax=left)
+    for shift in range(5):
+        right.plot(torch.sin(torch.linspace(0, 6, 50) + shift), label=f"{shift}")
+    right.legend()
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    stored = _with_palette(drawn.getvalue())
+    assert isinstance(stored, bytes) and len(stored) < len(drawn.getvalue()) / 2
+    before, after = Image.open(drawn), Image.open(BytesIO(stored))
+    assert after.mode == "P" and after.size == before.size
+    pixels = (torch.frombuffer(bytearray(one.convert("RGB").tobytes()), dtype=torch.uint8) for one in (before, after))
+    off = torch.stack([one.int() for one in pixels]).diff(dim=0).abs()
+    assert (off > 25).float().mean() < 2e-3

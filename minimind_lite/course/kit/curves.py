@@ -45,7 +45,6 @@ def lines(curves: Mapping[str, Sequence[float]], ylabel: str = "loss", *, log: b
         axis.plot(range(1, len(values) + 1), values, label=name)
     axis.set(xlabel=label("step"), ylabel=label(ylabel), yscale="log" if log else "linear")
     axis.legend()
-    figure.plain = True
     return described(figure, say("{what} over the steps: {lines}.", what=label(ylabel), lines=moves(curves)))
 
 

@@ -14,7 +14,6 @@ def sheet(width: float, height: float) -> Any:
     """(figure, axis) of an empty sheet: no frame, one unit to the inch, (0, 0) at the lower left corner."""
     figure, axis = subplots(width=width, height=height)
     figure.set_layout_engine("none")
-    figure.plain = True
     axis.set_position((0, 0, 1, 1))
     axis.set(xlim=(0, width), ylim=(0, height))
     axis.axis("off")

@@ -79,7 +79,6 @@ def singular_values(rounds: Sequence[Sequence[float]]) -> Any:
         axis.plot(values, color=colour, alpha=strength, label=name if ends else None)
     axis.set(xlabel=label("direction"), ylabel=label("singular_value"), yscale="log", ylim=(1e-3, 2))
     axis.legend()
-    figure.plain = True
     first, last = list(rounds[0]), list(rounds[-1])
     words = say("Singular values of a gradient on a logarithmic scale, the largest first: before, they fall from "
                 "{first} to {middle} in the middle; after {count} rounds the same two are {top} and {half}.",
