@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from minimind_lite.course.exercises.grading.originals import Originals
 from minimind_lite.course.exercises.grading.report import Grader
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.files import repository_root
-from tests.grade_kit import MASTER, NAME, grade_file, isolated, originals, solutions, submission
+from tests.grade_kit import CAPABILITIES, MASTER, NAME, grade_file, isolated, originals, solutions, submission
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, users and namespaces are those of POSIX")
 EVERY = ("bubblewrap", "user", "none")
@@ -55,9 +56,11 @@ def grades(output: Path) -> list[tuple[str, int]]:
     return [(row["status"], row["points"]) for row in rows]
 
 
-def grade_in_a_process(isolation: str, output: Path, *files: Path) -> subprocess.CompletedProcess[str]:
-    """`minimind grade` as an instructor runs it, in a session of its own."""
-    command = [sys.executable, "-m", "minimind_lite.cli", "grade", "--timeout", "25", "--isolation", isolation,
+def grade_in_a_process(
+    isolation: str, output: Path, *files: Path, before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """`minimind grade` as an instructor runs it, in a session of its own, behind the words of ``before``."""
+    command = [*before, sys.executable, "-m", "minimind_lite.cli", "grade", "--timeout", "25", "--isolation", isolation,
                "--output", str(output), *map(str, files)]  # fmt: skip
     return subprocess.run(
         command, capture_output=True, text=True, timeout=240, check=False, start_new_session=True,
@@ -142,6 +145,19 @@ def test_killing_every_process_reaches_only_its_own(
     done, found = hunted
     assert done.returncode == 0, done.stderr
     assert found[2:] == [("crashed", 0), ("graded", 10)]
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv, a part of util-linux, is not installed")
+def test_root_needs_no_other_capabilities_to_grade_as_another_user(tmp_path: Path) -> None:
+    needs("user")
+    kept = ",".join(["-all", *(f"+{one}" for one in CAPABILITIES)])
+    bound = ["setpriv", "--no-new-privs", f"--bounding-set={kept}", f"--inh-caps={kept}"]
+    looks = "said = open('/proc/self/status').read()\nassert 'CapEff:\\t0000000000000000' in said\nimport os\n"
+    looks += f"assert os.getuid() >= 61184 and not os.access({str(tmp_path)!r}, os.W_OK)\n"
+    good = handed_in(tmp_path, "good", solutions() | {TASKS[0]: looks + solutions()[TASKS[0]]})
+    done = grade_in_a_process("user", tmp_path / "out", good, before=bound)
+    assert done.returncode == 0, done.stderr
+    assert grades(tmp_path / "out") == [("graded", 10)], (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
 
 
 def spoil(course: Path) -> str:
