@@ -60,10 +60,10 @@ def grade_in_a_process(
     isolation: str, output: Path, *files: Path, before: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """`minimind grade` as an instructor runs it, in a session of its own, behind the words of ``before``."""
-    command = [*before, sys.executable, "-m", "minimind_lite.cli", "grade", "--timeout", "25", "--isolation", isolation,
+    command = [*before, sys.executable, "-m", "minimind_lite.cli", "grade", "--timeout", "60", "--isolation", isolation,
                "--output", str(output), *map(str, files)]  # fmt: skip
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=240, check=False, start_new_session=True,
+        command, capture_output=True, text=True, timeout=480, check=False, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(repository_root())},
     )  # fmt: skip
 
