@@ -16,6 +16,14 @@ from minimind_lite.files import repository_root
 
 NAME = "02_rmsnorm"
 MASTER = repository_root() / "solutions" / f"{NAME}.ipynb"
+CAPABILITIES = (
+    "chown",
+    "dac_override",
+    "fowner",
+    "kill",
+    "setgid",
+    "setuid",
+)  # all that the grader in a container has of root's
 
 
 def submission(folder: Path, cells: dict[str, str], change: Callable[[Any], None] = lambda notebook: None) -> Path:

@@ -40,25 +40,18 @@ def run(subjects: Any, *peers: str, rounds: int = 2, threads: int = 1) -> Any:
     return subjects.Run("pico", frozenset(peers), rounds, float("inf"), threads)
 
 
-@pytest.mark.slow
-def test_the_command_writes_the_report(tmp_path: Path) -> None:
-    output = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "minimind_lite.cli", "bench", "all", "--size", "pico", "--rounds", "2"]
+def reported(subject: str, output: Path) -> list[dict[str, Any]]:
+    """The results that the command writes for a subject, or for all of them."""
+    command = [sys.executable, "-m", "minimind_lite.cli", "bench", subject, "--size", "pico", "--rounds", "2"]
     done = subprocess.run(
         [*command, "--output", output], cwd=ROOT, capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text(encoding="utf-8"))
     assert {"device", "versions", "command", "load_average", "results"} <= set(report)
-    assert report["versions"]["torch"] == torch.__version__ and report["command"].startswith("minimind bench all ")
-    results = report["results"]
-    assert {one["name"].split()[0].rstrip(":") for one in results} == {
-        "train", "align", "attention", "generate", "serve", "moe", "data", "start",
-    }  # fmt: skip
-    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0", "llama.cpp server"} == {
-        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask",
-        "PEFT", "TRL", None,
-    }  # fmt: skip
+    assert report["versions"]["torch"] == torch.__version__
+    assert report["command"].startswith(f"minimind bench {subject} ")
+    results: list[dict[str, Any]] = report["results"]
     for one in results:
         assert set(one) >= FIELDS and one["ours"] > 0 and one["rounds"] == 2
         if one["peer_name"]:
@@ -67,7 +60,35 @@ def test_the_command_writes_the_report(tmp_path: Path) -> None:
     training = next(one for one in results if one["name"] == "train pico: useful tokens")
     assert training["padding_share"]["ours"] == training["padding_share"]["peer"] < 0.15  # the same blocks
     assert 0 < training["share_of_peak"]["ours"] < 1
-    assert [one.name for one in tmp_path.iterdir()] == ["bench.json"]
+    assert [one.name for one in output.parent.iterdir()] == [output.name]
+    return results
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_report(tmp_path: Path) -> None:
+    results = reported("train", tmp_path / "bench.json")
+    assert {one["peer_name"] for one in results} == {"transformers", "original", None}
+
+
+@pytest.mark.slow
+@pytest.mark.weekly
+def test_the_command_writes_one_report_of_all_subjects(tmp_path: Path) -> None:
+    results = reported("all", tmp_path / "bench.json")
+    assert {one["name"].split()[0].rstrip(":") for one in results} == {
+        "train", "align", "attention", "generate", "serve", "moe", "data", "start",
+    }  # fmt: skip
+    assert {one["peer_name"] for one in results} - {"llama.cpp", "llama.cpp Q8_0", "llama.cpp server"} == {
+        "transformers", "original", "tokenizers", "slicing", "ours, one text", "fixed batches", "causal", "mask",
+        "PEFT", "TRL", None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "peers"), [("moe", {"original"}), ("data", {"tokenizers", "slicing"})])
+def test_a_subject_that_no_other_test_measures(name: str, peers: set[str], subjects: Any) -> None:
+    """The six others are measured below or above, one by one; all of them in one process once a week."""
+    rows = module(name).measure(run(subjects, *peers))
+    assert all(set(row) >= FIELDS and row["ours"] > 0 and row["rounds"] == 2 for row in rows)
+    assert {row["peer_name"] for row in rows} - {None} == peers
 
 
 @pytest.mark.parametrize(

@@ -389,10 +389,38 @@ def outputs_of(path: Path, artifacts: Path) -> list[str]:
     return found
 
 
-@pytest.mark.slow
-def test_side_by_side_gives_the_same_as_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+TRAINS = """import torch
+torch.manual_seed({seed})
+model, x = torch.nn.Linear(32, 32), torch.randn(64, 32)
+for step in range(60):
+    loss = (model(x).tanh() - x).square().mean()
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.5 * parameter.grad
+            parameter.grad = None
+    print("step", step, "loss", repr(loss.item()))
+chapter.record(loss=loss.item())"""
+
+
+def trains(folder: Path) -> Path:
+    """Two chapters that begin as every chapter does, draw random numbers, train, and print every loss."""
+    for seed, name in enumerate(("02_first", "03_second")):
+        write_chapter(folder, name, TRAINS.format(seed=seed), real=True)
+    return folder
+
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=(pytest.mark.slow, pytest.mark.weekly))])
+def test_side_by_side_gives_the_same_as_one_after_another(
+    whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two small chapters, and once a week chapters 02 and 03 themselves."""
     monkeypatch.setenv("MINIMIND_SMOKE", "1")
-    plans = {jobs: make_plan("quick", "02", "03", output_dir=tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2)}
+    folder = None if whole else trains(tmp_path / "notebooks")
+    plans = {
+        jobs: make_plan("quick", "02", "03", output_dir=tmp_path / str(jobs), folder=folder, jobs=jobs)
+        for jobs in (1, 2)
+    }
     for plan in plans.values():
         assert not run_course(plan, console=quiet()).error
     saved = state.load(plans[2].state_file)

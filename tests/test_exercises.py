@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from minimind_lite.course.exercises import masters
@@ -48,17 +50,26 @@ def test_an_exercise_holds_nothing_of_the_answer(path: Path) -> None:
     assert not any(cell.get("outputs") for cell in master.cells)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
-def test_an_untouched_exercise_runs_and_every_check_says_not_yet(path: Path, tmp_path: Path) -> None:
-    import papermill
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[KernelManager]:
+    """One kernel for all exercises, as starting one takes longer than running one."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    yield manager
+    manager.shutdown_kernel(now=True)
 
-    source, target = masters.exercise_path(path), tmp_path / path.name
-    papermill.execute_notebook(source, target, kernel_name="python3", progress_bar=False, cwd=tmp_path)
-    done = nbformat.read(target, as_version=4)
-    printed = "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
+
+@pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
+def test_an_untouched_exercise_runs_and_every_check_says_not_yet(
+    path: Path, kernel: KernelManager, tmp_path: Path
+) -> None:
+    notebook = files.read(masters.exercise_path(path))
+    afresh = new_code_cell(f"%reset -f\n%cd -q {tmp_path}")  # no name of the exercise before it is left
+    notebook.cells.insert(0, afresh)
+    NotebookClient(notebook, km=kernel, timeout=300).execute()
+    printed = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
     said = re.findall(r"^(not yet|not right|solved) · (\S+)", printed, re.MULTILINE)
-    assert said == [("not yet", task.check.task) for task in masters.tasks_of(done, path.stem)]
+    assert said == [("not yet", task.check.task) for task in masters.tasks_of(notebook, path.stem)]
 
 
 def master(*cells: str) -> Any:

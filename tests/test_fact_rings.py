@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from minimind_lite.data.check import check_folder
-from minimind_lite.data.rings import RULES, check_rings, edit_distance
+from minimind_lite.data.rings import RULES, _distance, _places, check_rings, edit_distance
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
 LANGUAGES = ("zh", "en")
@@ -224,3 +224,12 @@ def test_edit_distance_is_that_of_the_table() -> None:
     for _ in range(2000):
         first, second = ("".join(chance.choices("abc国", k=chance.randrange(80))) for _ in range(2))
         assert edit_distance(first, second) == slow_distance(first, second)
+
+
+def test_a_distance_that_is_only_compared_ends_on_the_same_side() -> None:
+    chance = random.Random(1)
+    for _ in range(2000):
+        first, second = ("".join(chance.choices("abc国", k=chance.randrange(40))) for _ in range(2))
+        right, enough = slow_distance(first, second), chance.randrange(40)
+        found = _distance(_places(first), len(first), second, enough)
+        assert found == right if right <= enough else found > enough

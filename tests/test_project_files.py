@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from minimind_lite.course.kit.paths import stage_of
+from minimind_lite.course.notebooks.files import chapter_paths
+from minimind_lite.course.runner.state import optional_stages, required_stages
 from tools import check_tag
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +161,25 @@ def test_tests_are_divided_by_file_and_notebooks_stay_together() -> None:
     divided = runpy.run_path(str(ROOT / "conftest.py"))
     assert all((ROOT / path).is_file() for path in divided["TOGETHER"])
     group_of = divided["group_of"]
-    assert group_of("notebooks/02_rmsnorm.ipynb::Cell 1") == group_of("notebooks/zh/04_attention.ipynb::Cell 7")
+    assert group_of("notebooks/08_pretrain.ipynb::Cell 1") == group_of("notebooks/zh/06_moe.ipynb::Cell 7")
+    assert group_of("notebooks/08_pretrain.ipynb::Cell 1") != group_of("notebooks/02_rmsnorm.ipynb::Cell 1")
+    assert group_of("notebooks/04_attention.ipynb::Cell 1") == group_of("notebooks/zh/04_attention.ipynb::Cell 7")
+    assert group_of("solutions/02_rmsnorm.ipynb::Cell 1") == group_of("solutions/08_pretrain.ipynb::Cell 1")
     assert group_of("tests/test_grade.py::a[x::y]") == group_of("tests/test_grade_attacks.py::b") == "grading"
     assert group_of("tests/test_files.py::a") != group_of("tests/test_cli.py::a")
+
+
+def test_a_chapter_that_runs_beside_the_others_reads_nothing_of_theirs_and_gives_them_nothing() -> None:
+    alone = set(runpy.run_path(str(ROOT / "conftest.py"))["ALONE"])
+    needs = {path.stem: {*required_stages(path), *optional_stages(path)} for path in chapter_paths()}
+    assert alone == {name for name, stages in needs.items() if not stages} - {"01_tokenizer"}  # which others require
+    assert not {stage_of(name) for name in alone} & set().union(*needs.values())
+
+
+def test_what_takes_longest_begins_first() -> None:
+    divided = runpy.run_path(str(ROOT / "conftest.py"))
+    groups = {"tests/test_a.py": 9, "tests/test_b.py": 99, "tests/test_bench.py": 1, "grading": 2}
+    found = sorted(groups, key=lambda group: divided["begins_before"](group, groups[group]))
+    assert found == ["grading", "tests/test_bench.py", "tests/test_b.py", "tests/test_a.py"]
+    files = [path for path in divided["LONGEST"] if path.startswith("tests/")]
+    assert files and all((ROOT / path).is_file() for path in files)

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class Asked:
     text: str
     pairs: int
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each character of the text stands, as bits."""
+        return _places(self.text)
+
 
 def tokens_of(text: str) -> list[str]:
     """Latin words, numbers, arithmetic signs and single Chinese characters; case, width and punctuation are ignored."""
@@ -64,23 +70,39 @@ def tokens_of(text: str) -> list[str]:
 def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
     """How many characters (or tokens, in lists of them) must be inserted, deleted or replaced.
 
-    Source: Myers 1999, in the bits of Hyyrö 2001.
-
     >>> edit_distance("kitten", "sitting")
     3
     """
-    if not first:
-        return len(second)
+    return _distance(_places(first), len(first), second, len(first) + len(second))
+
+
+def _places(text: Sequence[str]) -> dict[str, int]:
+    """Where each character stands, as bits."""
     places: dict[str, int] = {}
-    for place, character in enumerate(first):
+    for place, character in enumerate(text):
         places[character] = places.get(character, 0) | 1 << place
-    everything, last = (1 << len(first)) - 1, 1 << len(first) - 1
-    more, less, distance = everything, 0, len(first)  # where a column of the table rises, and where it falls
+    return places
+
+
+def _distance(places: dict[str, int], length: int, second: Sequence[str], enough: int) -> int:
+    """The edit distance between the text of ``places``, ``length`` long, and another; some number above ``enough`` if
+    it is larger than that, which is mostly seen after a few characters.
+
+    Source: Myers 1999, in the bits of Hyyrö 2001.
+    """
+    if not length:
+        return len(second)
+    everything, last = (1 << length) - 1, 1 << length - 1
+    more, less, distance = everything, 0, length  # where a column of the table rises, and where it falls
+    most = enough + len(second)  # each character that is left can take away one
     for character in second:
         equal = places.get(character, 0)
         zero = (((equal & more) + more) ^ more) | equal | less
         rises, falls = less | ~(zero | more), zero & more
         distance += bool(rises & last) - bool(falls & last)
+        most -= 1
+        if distance > most:
+            return enough + 1
         rises, falls = rises << 1 | 1, falls << 1
         more, less = (falls | ~(zero | rises)) & everything, rises & zero & everything
     return distance
@@ -139,7 +161,9 @@ def _nearer(first: Asked, second: Asked, least: int) -> bool:
         return False
     if (first.pairs & ~second.pairs).bit_count() > 2 * (least - 1):
         return False
-    return edit_distance(first.text, second.text) < least
+    if (second.pairs & ~first.pairs).bit_count() > 2 * (least - 1):
+        return False
+    return _distance(first.places, len(first.text), second.text, least - 1) < least
 
 
 def _runs(words: tuple[str, ...]) -> list[tuple[str, ...]]:

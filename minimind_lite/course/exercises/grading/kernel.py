@@ -25,6 +25,7 @@ from .originals import Originals
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV", "WINDIR")
 _ANSWER = "__import__('minimind_lite.course.exercises.remote', fromlist=['answer']).answer(globals().get({0!r}), {1!r})"
+LONGEST_START = 120.0  # seconds until a kernel answers
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -46,10 +47,13 @@ class _Manager(KernelManager):
 
 
 class SubmissionKernel:
-    """Runs cells and single calls of a submission, all within ``timeout`` seconds. Use it in a ``with`` block."""
+    """Runs cells and single calls of a submission, all within ``timeout`` seconds. Use it in a ``with`` block.
+
+    The time counts from the moment at which the kernel answers: how long it takes to start is not the learner's doing.
+    """
 
     def __init__(self, scratch: Path, originals: Originals, isolation: Isolation, timeout: float) -> None:
-        self.scratch, self.deadline = scratch, time.monotonic() + timeout
+        self.scratch, self.timeout, self.deadline = scratch, timeout, float("inf")
         self.course = originals.copy_to(scratch / "course")
         self.manager = _Manager(kernel_name="python3", connection_file=str(scratch / "kernel.json"))
         self.manager.isolation, self.manager.scratch = isolation, scratch
@@ -65,7 +69,8 @@ class SubmissionKernel:
                                   extra_arguments=["--IPKernelApp.log_level=CRITICAL"])  # fmt: skip
         self.client = self.manager.client()
         self.client.start_channels(iopub=False, stdin=False, hb=False)  # its output is not needed
-        self._reply(self.client.kernel_info(), 120.0)
+        self._reply(self.client.kernel_info(), LONGEST_START)
+        self.deadline = time.monotonic() + self.timeout
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -124,15 +124,15 @@ class Grader:
             scratch = Path(folder).resolve()
             try:
                 with SubmissionKernel(scratch, self.originals, self.isolation, timeout) as kernel:
-                    return "graded", _run(submission, kernel, call_seconds)
+                    return "graded", judged(submission, kernel, call_seconds)
             except Lost as lost:
                 status = str(lost)
         words = "it took longer than the time limit" if status == "timeout" else "its kernel died"
         return status, [_no_credit(step, status, words) for step in submission.tasks]
 
 
-def _run(submission: Submission, kernel: SubmissionKernel, call_seconds: float) -> list[TaskGrade]:
-    """All cells in order, then all checks. Raises Lost if the kernel hangs or dies."""
+def judged(submission: Submission, kernel: SubmissionKernel, call_seconds: float) -> list[TaskGrade]:
+    """Run all cells in order, then all checks. Raises Lost if the kernel hangs or dies."""
     errors = {index: kernel.execute(step.source) for index, step in enumerate(submission.steps)}
     grades = []
     for index, step in enumerate(submission.steps):
