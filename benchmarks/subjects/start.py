@@ -45,7 +45,8 @@ def run_in_kernel(code: str, folder: str) -> None:
     """Start a Jupyter kernel, run one cell in it, and stop it. Raises RuntimeError if the cell does."""
     from jupyter_client.manager import start_new_kernel
 
-    manager, client = start_new_kernel(cwd=folder, startup_timeout=KERNEL_PATIENCE)
+    unheard: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    manager, client = start_new_kernel(cwd=folder, startup_timeout=KERNEL_PATIENCE, **unheard)
     try:
         reply = client.execute_interactive(code, timeout=KERNEL_PATIENCE, output_hook=lambda _: None)
     finally:
@@ -68,12 +69,11 @@ def measure(run: Run) -> list[dict[str, Any]]:
     """One row for each thing that starts."""
     code = first_cell(repository_root() / "notebooks" / f"{CHAPTER}.ipynb")
     with tempfile.TemporaryDirectory() as folder:
-        command = partial(partial, run_command, folder=folder)
         arms: dict[str, Callable[[], None]] = {
-            "python": command("-c", "pass"),
-            "minimind --help": command("-m", "minimind_lite.cli", "--help"),
-            "import minimind_lite": command("-c", "import minimind_lite"),
-            "a chapter's first cells": command("-m", "IPython", "-c", code),
+            "python": partial(run_command, "-c", "pass", folder=folder),
+            "minimind --help": partial(run_command, "-m", "minimind_lite.cli", "--help", folder=folder),
+            "import minimind_lite": partial(run_command, "-c", "import minimind_lite", folder=folder),
+            "a chapter's first cells": partial(run_command, "-m", "IPython", "-c", code, folder=folder),
             "a chapter's first cells, in a kernel": partial(run_in_kernel, code, folder),
         }
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
