@@ -290,10 +290,18 @@ def test_a_start_is_timed_in_a_new_process(subjects: Any, tmp_path: Path, monkey
     start = module("start")
     code = start.first_cell(ROOT / "notebooks" / f"{start.CHAPTER}.ipynb")
     assert code.splitlines()[-1].strip() and "begin(" in code
-    cpu, wall = start.spent([sys.executable, "-c", "open('here', 'w').write(str(sum(range(10**6))))"], str(tmp_path))
+    code = "open('here', 'w').write(str(sum(range(10**6))))"
+    cpu, wall = start.spent(lambda: start.run_command("-c", code, folder=str(tmp_path)))
     assert (tmp_path / "here").read_text() == "499999500000" and 0 < cpu < 5 and wall > 0
     monkeypatch.setattr(start, "first_cell", lambda _: "pass")
-    assert [row["goal"]["at_most"] for row in start.measure(run(subjects, "python", rounds=1))] == [0.4, 3.0]
+    rows = start.measure(run(subjects, "python", rounds=1))
+    assert [row["name"] for row in rows] == [
+        "start: minimind --help", "start: import minimind_lite", "start: a chapter's first cells",
+        "start: a chapter's first cells, in a kernel",
+    ]  # fmt: skip
+    assert [row["goal"]["at_most"] for row in rows if "goal" in row] == [0.4, 3.0, 3.0]
+    with pytest.raises(RuntimeError, match="first cells failed: a mistake"):
+        start.run_in_kernel("raise ValueError('a mistake')", str(tmp_path))
 
 
 def test_attention_that_lets_documents_mix_is_not_compared(subjects: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,32 @@ def test_a_chapter_has_only_the_parts_it_needs() -> None:
     assert profiles.settings_for("no_such_chapter", "quick").seed == 0
     assert profiles.expected_minutes("no_such_chapter", "quick") is None
     assert [profiles.artifact_of(one) for one in ("tokenizer", "rope")] == ["tokenizer.json", "results.json"]
+
+
+IMPORTS = """
+import ast, json, sys
+from pathlib import Path
+heavy = {
+    "matplotlib", "PIL", "IPython", "ipywidgets", "transformers", "peft", "trl", "datasets", "pandas", "scipy",
+    "sklearn", "sympy", "gguf", "fastapi", "uvicorn", "streamlit", "nbformat", "typer", "rich", "huggingface_hub",
+}
+for notebook in sorted(Path(sys.argv[1]).glob("*.ipynb")):
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    last = next(place for place, source in enumerate(code) if "begin(" in source)
+    tree = ast.parse("\\n".join(code[1 : last + 1]))  # the first is for Colab
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(tree, notebook.name, "exec"), {})
+    if found := heavy & set(sys.modules):
+        sys.exit(f"{notebook.stem} imports {', '.join(sorted(found))} before anything needs it")
+"""
+
+
+def test_no_chapter_waits_for_packages_that_its_first_cells_do_not_use() -> None:
+    """Modules are counted, not seconds; one process for all, so the first chapter that imports too much is named."""
+    script = [sys.executable, "-c", IMPORTS, str(repository_root() / "notebooks")]
+    run = subprocess.run(script, capture_output=True, text=True, check=False, timeout=300)
+    assert run.returncode == 0, run.stderr
 
 
 LABEL = re.compile(r"""\blabel\(["'](\w+)["']\)""")

@@ -1,6 +1,8 @@
 """The tokenizer: round trips, the loss mask, the template against transformers, and text that tries to be control."""
 
 import json
+import unicodedata
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from jinja2 import TemplateError
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
+from minimind_lite.files import repository_root
 from minimind_lite.tokenizer import MAX_TOKEN_BYTES, SPECIAL_TOKENS, Message, Tokenizer
 
 TEXTS = [
@@ -108,6 +111,29 @@ def test_a_line_break_is_a_wall(tokenizer: Tokenizer, left: str, right: str) -> 
     """So a header's newline never merges with the content, and pieces can be encoded one by one."""
     parts = tokenizer.encode_batch([left, "\n", right])
     assert tokenizer.encode(f"{left}\n{right}") == [token for part in parts for token in part]
+
+
+def test_text_is_cut_at_once_where_the_splits_of_the_file_cut_it(tokenizer: Tokenizer) -> None:
+    """Three neighbours decide whether there is a cut: all threes of one character of every kind, on a line each."""
+    kinds = {}
+    for character in map(chr, [*range(0xD800), *range(0xE000, 0x20000)]):
+        inside = "\u0800" <= character <= "龥" or "가" <= character <= "\ud7ff"
+        kinds.setdefault((unicodedata.category(character), character.isspace(), inside), character)
+    lines = ["".join(three) for three in product(dict.fromkeys([*kinds.values(), "\r", "\n", "\u3000"]), repeat=3)]
+    assert [one.to_str().count('"Split"') for one in (tokenizer.backend, tokenizer._plain)] == [5, 1]
+    stepwise, at_once = (one.pre_tokenizer for one in (tokenizer.backend, tokenizer._plain))
+    assert stepwise and at_once
+    for start in range(0, len(lines), 200):
+        some = "\n".join(lines[start : start + 200])
+        assert at_once.pre_tokenize_str(some) == stepwise.pre_tokenize_str(some)
+
+
+def test_the_samples_become_the_tokens_that_the_file_gives(tokenizer: Tokenizer) -> None:
+    files = sorted((repository_root() / "data_samples" / "pretrain").glob("*.jsonl"))
+    texts = [json.loads(line)["text"] for file in files for line in file.open(encoding="utf-8").readlines()[::20]]
+    assert len(texts) > 200
+    theirs = tokenizer.backend.encode_batch(texts, add_special_tokens=False)
+    assert tokenizer.encode_batch(texts) == [one.ids for one in theirs]
 
 
 def test_digits_are_single_tokens_and_no_token_is_too_long(tokenizer: Tokenizer) -> None:

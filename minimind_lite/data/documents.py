@@ -21,6 +21,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -55,11 +56,25 @@ class Document:
 
 
 def text_documents(texts: Iterable[str], tokenizer: Tokenizer, batch_size: int = 1000) -> Iterator[Document]:
-    """Tokenize texts in batches (the tokenizer uses every core for a batch), one Document each."""
-    end = tokenizer.end_of_text_id
-    for batch in _batches(texts, batch_size):
-        for ids in tokenizer.encode_batch(batch):
-            yield Document(np.asarray([end, *ids, end]))
+    """Tokenize texts in batches, one Document each.
+
+    The tokenizer uses every core for a batch, in a thread of its own: the texts of the next batch are read, and the
+    documents of the last one are used, while it works.
+    """
+    with ThreadPoolExecutor(1, "tokenizer") as thread:
+        encoding: Future[list[list[int]]] | None = None
+        for batch in _batches(texts, batch_size):
+            following = thread.submit(tokenizer.encode_batch, batch)
+            if encoding is not None:
+                yield from _between_ends(encoding.result(), tokenizer.end_of_text_id)
+            encoding = following
+        if encoding is not None:
+            yield from _between_ends(encoding.result(), tokenizer.end_of_text_id)
+
+
+def _between_ends(batch: Iterable[list[int]], end: int) -> Iterator[Document]:
+    for ids in batch:
+        yield Document(np.array([end, *ids, end], dtype=np.int64))
 
 
 def _batches(texts: Iterable[str], batch_size: int, characters: int = 1_000_000) -> Iterator[list[str]]:

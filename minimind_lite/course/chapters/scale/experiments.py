@@ -25,9 +25,6 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.optim import ZeroRedundancyOptimizer
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from minimind_lite import training
@@ -287,6 +284,9 @@ class ModelWithMeanLoss(nn.Module):
 
 def measured_bytes(rank: int, ranks: int) -> dict[str, dict[str, float]]:
     """Bytes of weights, gradients and optimizer states on this rank after one step of each kind of sharding."""
+    from torch.distributed.fsdp import fully_shard  # takes a second or two, which the chapter's start need not wait for
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
     ids, targets = double_batch()
     found = {}
     for name in ("ddp", "zero1", "zero3"):
@@ -320,6 +320,8 @@ def _bytes_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 
 def _local_bytes(tensors: list[Any]) -> float:
+    from torch.distributed.tensor import DTensor
+
     return float(sum((one.to_local() if isinstance(one, DTensor) else one).nbytes for one in tensors))
 
 
