@@ -8,7 +8,7 @@ import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import PRESETS, ConfigError, preset
 from minimind_lite.model.attention import document_mask
-from minimind_lite.model.losses import Loss, balanced, kl_divergence, next_token_loss
+from minimind_lite.model.losses import Direction, Loss, balanced, kl_divergence, next_token_loss
 from minimind_lite.model.moe import recorded_routing
 from minimind_lite.model.pretrained import load_pretrained, weights_digest
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
@@ -25,8 +25,6 @@ from minimind_lite.settings import Count, Positive, Share
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
-
-Direction = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True)
