@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.labels import LABELS, every_label, label
 from minimind_lite.course.kit.paths import notebook_of, resolve_output
 from minimind_lite.data.published import PUBLISHED
+from minimind_lite.device import in_float64
 from minimind_lite.files import repository_root, write_text
 
 
@@ -248,6 +251,13 @@ def test_the_device_is_the_cpu_unless_there_is_a_card_or_one_is_named(monkeypatc
     assert course.pick_device().type == "cuda"
     monkeypatch.setenv("MINIMIND_DEVICE", "mps")
     assert course.pick_device().type == "mps"
+
+
+def test_apples_mps_counts_in_float64_on_the_cpu() -> None:
+    on_mps: Any = SimpleNamespace(device=torch.device("mps"), cpu=lambda: torch.ones(2))
+    assert in_float64(on_mps).dtype == torch.float64
+    here = torch.ones(2, dtype=torch.float16)
+    assert in_float64(here).device == here.device and in_float64(here).dtype == torch.float64
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")

@@ -23,7 +23,8 @@ from minimind_lite.course.chapters.dpo.experiments import (
     trl_trainer,
     write_endings,
 )
-from minimind_lite.data.preferences import answer_document, marks, read_pairs
+from minimind_lite.data.documents import marks
+from minimind_lite.data.preferences import answer_document, read_pairs
 from minimind_lite.data.records import DataError, read_records
 from minimind_lite.model.losses import preference_loss
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained

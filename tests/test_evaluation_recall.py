@@ -7,15 +7,12 @@ import pytest
 
 from minimind_lite.evaluation.recall import (
     RecallWords,
-    Share,
     ValueKind,
-    false_refusals,
     is_right,
     named_values,
     read_words,
     recalls,
     refuses,
-    score_recall,
 )
 
 COLOUR = ValueKind(("red", "blue", "dark blue"), "Your favourite colour is {v}.", is_open=False)
@@ -96,21 +93,20 @@ def test_chinese_refusals() -> None:
     assert not refuses("这个地方我没听说过。首都是北京。", refusals)
 
 
-def test_scores_come_by_kind_with_an_interval() -> None:
-    asked = [("colour", "red"), ("pet", "Milo"), ("colour", "blue"), ("untold", ""), ("unknown", "")]
-    answers = ["Red.", "Your pet is called Rex.", "Red.", "You have not told me yet.", "It is Rome."]
-    scores = score_recall(answers, asked, WORDS)
-    assert scores == {"colour": Share(1, 2), "pet": Share(0, 1), "untold": Share(1, 1), "unknown": Share(0, 1)}
-    assert list(scores) == ["colour", "pet", "untold", "unknown"]
-    low, high = Share(9, 10).interval
-    assert 0.5 < low < 0.9 < high < 1 and Share(9, 10).share == 0.9
-    assert str(Share(9, 10)) == f"9/10, 90% ({low:.0%} to {high:.0%})"
-
-
-def test_false_refusals_are_counted() -> None:
-    assert false_refusals(["Paris.", "I do not know that person.", "Rome."], WORDS) == Share(1, 3)
-    with pytest.raises(ValueError, match="no answers"):
-        false_refusals([], WORDS)
+@pytest.mark.parametrize(
+    ("answer", "kind", "value", "right"),
+    [
+        ("Red.", "colour", "red", True),
+        ("Red.", "colour", "blue", False),
+        ("Your pet is called Rex.", "pet", "Milo", False),
+        ("You have not told me yet.", "untold", "", True),
+        ("I do not know that person.", "untold", "", False),
+        ("I do not know that person.", "unknown", "", True),
+        ("It is Rome.", "unknown", "", False),
+    ],
+)
+def test_each_kind_has_its_own_right_answer(answer: str, kind: str, value: str, right: bool) -> None:
+    assert is_right(answer, kind, value, WORDS) is right
 
 
 def test_nothing_is_named_where_there_are_no_values() -> None:
@@ -119,10 +115,6 @@ def test_nothing_is_named_where_there_are_no_values() -> None:
 
 
 def test_bad_input_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="0 answers, 0 questions"):
-        score_recall([], [], WORDS)
-    with pytest.raises(ValueError, match="1 answers, 2 questions"):
-        score_recall(["Red."], [("colour", "red")] * 2, WORDS)
     with pytest.raises(ValueError, match="unknown kind 'shoe'; the kinds are: colour, pet, untold, unknown"):
         is_right("Red.", "shoe", "red", WORDS)
     path = tmp_path / "words.json"

@@ -17,6 +17,7 @@ from minimind_lite.course.chapters.pretrain.in_page import schedule
 from minimind_lite.course.chapters.rope.in_page import rotation_dial
 from minimind_lite.course.chapters.tokenizer.in_page import merge_stepper
 from minimind_lite.course.chapters.tokenizer.widgets import after_merges
+from minimind_lite.course.kit.language import speaking
 from minimind_lite.training.loop import warmup_cosine
 from minimind_lite.training.policy_gradient import group_advantages
 
@@ -45,6 +46,12 @@ def test_without_a_script_the_picture_stands_and_the_sliders_are_hidden() -> Non
     assert "<form hidden>" in dial and "<form hidden>" in calculator
     assert re.findall(r'class="angle".*?>(-?\d+)°<', dial) == ["344", "109", "34", "3"]
     assert "2 × 8 × 2 × 64 × 8192 × 1 × 2 bytes" in calculator and ">32.0 MiB<" in calculator
+
+
+def test_the_picture_s_description_is_in_the_course_s_language() -> None:
+    assert "Four dials, for the pairs 0, 2, 4 and 8: the hand of a query at position 30" in rotation_dial().data
+    with speaking("zh"):
+        assert "四个表盘" in rotation_dial().data
 
 
 @needs_chromium

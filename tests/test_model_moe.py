@@ -362,6 +362,19 @@ def test_dense_layers_among_experts_are_refused(change: dict[str, Any]) -> None:
         config_from_hf(config_to_hf(preset("pico-moe")) | change)
 
 
+@pytest.mark.parametrize("name", ["num_experts", "norm_topk_prob", "qk_norm", "moe_intermediate_size"])
+def test_experts_of_our_own_kind_must_be_described_in_full(name: str) -> None:
+    described = config_to_hf(preset("pico-moe"))
+    del described[name]
+    with pytest.raises(ConfigError, match=f"^{name} missing: a config.json of minimind_moe must state them"):
+        config_from_hf(described)
+
+
+def test_a_qwen3_moe_file_has_no_say_in_what_that_class_fixes() -> None:
+    described = config_to_hf(ROUTED) | {"qk_norm": False, "num_shared_experts": 2}
+    assert config_from_hf(described) == ROUTED
+
+
 def test_absent_fields_take_the_defaults_of_qwen3_moe() -> None:
     from transformers import Qwen3MoeConfig
 

@@ -11,12 +11,14 @@ from model_kit import YARN, random_model
 from safetensors.torch import load_file, save_file
 
 from minimind_lite.config import PRESETS, ConfigError, YarnScaling, preset
+from minimind_lite.files import sha256_of
 from minimind_lite.model.pretrained import (
     PretrainedError,
     config_from_hf,
     config_to_hf,
     load_pretrained,
     save_pretrained,
+    weights_digest,
 )
 
 IDS = torch.arange(3, 90)[None]
@@ -74,6 +76,18 @@ def test_sharded_folders_of_transformers_open(tmp_path: Path) -> None:
     assert torch.equal(load_pretrained(tmp_path / "shards")(IDS), model(IDS))
 
 
+def test_a_folder_s_weights_have_a_digest_in_one_file_or_in_shards(tmp_path: Path) -> None:
+    with pytest.raises(PretrainedError, match="does not exist"):
+        weights_digest(tmp_path)
+    for number in (1, 2):
+        (tmp_path / f"model-0000{number}-of-00002.safetensors").write_bytes(bytes([number]))
+    shards = weights_digest(tmp_path)
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(b"other")
+    assert weights_digest(tmp_path) != shards
+    (tmp_path / "model.safetensors").write_bytes(b"whole")
+    assert weights_digest(tmp_path) == sha256_of(tmp_path / "model.safetensors")
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("scaling", [None, YarnScaling()])
 def test_a_config_survives_the_round_trip(name: str, scaling: YarnScaling | None) -> None:
@@ -103,7 +117,10 @@ def test_absent_fields_take_the_defaults_of_transformers() -> None:
         "num_attention_heads": 2,
         "intermediate_size": 96,
     }
-    one_head, experts = {"num_key_value_heads": 1}, {"num_experts": 3, "num_experts_per_tok": 1}
+    one_head = {"num_key_value_heads": 1}
+    experts = {"num_experts": 3, "num_experts_per_tok": 1, "norm_topk_prob": True, "router_aux_loss_coef": 0.1,
+               "router_balance_per": "batch", "qk_norm": False, "num_shared_experts": 1,
+               "moe_intermediate_size": 48}  # fmt: skip
     kinds = ((LlamaConfig, {}), (Qwen3Config, one_head), (MiniMindMoeConfig, experts))
     for kind, given in ((kind, sizes | more) for kind, more in kinds):
         theirs = kind(**given)

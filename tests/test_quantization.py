@@ -110,6 +110,12 @@ def test_impossible_schemes_are_refused(values: dict[str, Any]) -> None:
         Scheme(**values)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_matrix_is_quantised_on_its_own_device(scheme: Scheme) -> None:
+    made = quantize(torch.empty(4, 96, device="meta"), scheme)
+    assert made.codes.device.type == made.scales.device.type == "meta"
+
+
 def test_files_of_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "q.safetensors"
     with pytest.raises(PretrainedError, match="no such file"):
@@ -117,6 +123,10 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
     write_tensors(path, {"a": torch.ones(2)}, {})
     with pytest.raises(PretrainedError, match="not written by save_quantized"):
         load_quantized(path)
+    for config in ("[]", '{"model_type": "gpt2"}'):
+        write_tensors(path, {"a": torch.ones(2)}, {"minimind.quantization": "{}", "minimind.config": config})
+        with pytest.raises(PretrainedError, match="not written by save_quantized"):
+            load_quantized(path)
     save_quantized(random_model(preset("pico", vocab_size=90)), path, Scheme(4, 32))
     tensors, metadata = read_tensors(path)
     name = "model.embed_tokens.weight"

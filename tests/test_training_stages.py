@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.data.records import DataError
-from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.pretrained import load_pretrained, read_tensors, write_tensors
 from minimind_lite.model.transformer import IGNORED_TARGET
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.checkpoint import CheckpointError
@@ -115,6 +116,19 @@ def test_fine_tuning_learns_answers_and_nothing_else(tmp_path: Path, base: Path,
     assert sorted(said.split("<|im_end|>")) == sorted(wanted.split("<|im_end|>"))
     before, after = load_pretrained(base), load_pretrained(tmp_path / "sft")
     assert not torch.equal(before.model.norm.weight, after.model.norm.weight)
+
+
+def test_a_base_whose_weights_are_in_shards_is_trained_on(tmp_path: Path, base: Path) -> None:
+    shutil.copytree(base, tmp_path / "shards")
+    whole = tmp_path / "shards" / "model.safetensors"
+    tensors = sorted(read_tensors(whole)[0].items())
+    whole.unlink()
+    for number, part in enumerate((tensors[:5], tensors[5:]), start=1):
+        write_tensors(whole.with_name(f"model-0000{number}-of-00002.safetensors"), dict(part), {})
+    data = write(tmp_path / "chat.jsonl", [chat(f"question {n}?", "答案。") for n in range(8)])
+    runs = [run_sft(data, folder, tmp_path / name, CONFIG, SFTOptions(block_size=64)).model
+            for name, folder in (("a", base), ("b", tmp_path / "shards"))]  # fmt: skip
+    assert torch.equal(runs[0].model.norm.weight, runs[1].model.norm.weight)
 
 
 def test_a_conversation_that_loses_every_target_is_dropped_and_logged(

@@ -415,6 +415,11 @@ def test_the_page_is_not_given_to_others_without_a_key() -> None:
     assert done.exit_code == 1 and "no API key is set" in done.output
     with pytest.raises(Exception, match="no API key is set"):
         run_page(PageOptions(), "0.0.0.0", 1)  # noqa: S104
-    for arguments, words in ((["--language", "fr"], "must be en or zh"), (["--server", "x"], "must be an address")):
+    for arguments, words in (
+        (["--language", "fr"], "must be en or zh"),
+        (["--server", "x"], "must be an address"),
+        (["--adapter", "poet=out/poet"], "are for models in folders"),
+        (["--quantize"], "are for models in folders"),
+    ):
         done = CliRunner().invoke(app, ["webui", *arguments])
         assert done.exit_code == 2 and words in done.output.replace("\n", " ")

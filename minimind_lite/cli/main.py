@@ -1,4 +1,4 @@
-"""`minimind`: the commands that do not need Jupyter, and the groups `train`, `data` and `course`."""
+"""`minimind`: the commands that do not need Jupyter, and the groups `train`, `data`, `export` and `course`."""
 
 import subprocess
 import sys

@@ -45,6 +45,8 @@ def webui(
 
     if (language := language or system_language()) not in ("en", "zh"):
         raise typer.BadParameter(f"--language {language!r} must be en or zh")
+    if not folders and (adapter or quantize):
+        raise typer.BadParameter("--adapter and --quantize are for models in folders: name one, DIR")
     keys = Keys.of(read_keys(api_key_file))
     check_address(host, keys)
     endpoints = [_endpoint(url) for url in server or ()]

@@ -24,7 +24,7 @@ LARGEST_TABLE = 2**28  # bytes of one file in an archive; the largest published 
 
 
 def downloadable() -> list[str]:
-    """The names of the benchmarks that ``download_benchmark`` knows, those without a licence among them."""
+    """The names of the benchmarks that ``download_benchmarks`` knows, those without a licence among them."""
     return [one.name for one in BENCHMARKS.values() if one.repository]
 
 

@@ -55,6 +55,11 @@ class Document:
         return len(self.ids)
 
 
+def marks(document: Document) -> NDArray[np.uint8]:
+    """Which tokens of a document are targets, (length,) uint8; all of them if it has no mask."""
+    return np.ones(len(document), np.uint8) if document.loss_mask is None else document.loss_mask
+
+
 def text_documents(texts: Iterable[str], tokenizer: Tokenizer, batch_size: int = 1000) -> Iterator[Document]:
     """Tokenize texts in batches, one Document each.
 

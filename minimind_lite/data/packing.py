@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from minimind_lite.data.assembled import AssembledBlocks
-from minimind_lite.data.documents import Document, TokenStore
+from minimind_lite.data.documents import Document, TokenStore, marks
 from minimind_lite.data.records import DataError
 from minimind_lite.model.transformer import IGNORED_TARGET
 
@@ -291,7 +291,7 @@ class PackedDataset(Dataset[dict[str, Tensor]]):
             spans = list(zip(some, starts.tolist(), (starts + lengths).tolist(), strict=True))
             inputs = [one.ids[a:b] for one, a, b in spans]
             following = [one.ids[a + 1 : b + 1] for one, a, b in spans]
-            masks = [_trained(one)[a + 1 : b + 1] for one, a, b in spans]
+            masks = [marks(one)[a + 1 : b + 1] for one, a, b in spans]
         input_ids, targets = (np.empty(int(lengths.sum()), dtype=np.int64) for _ in range(2))
         np.concatenate(inputs, out=input_ids)
         np.concatenate(following, out=targets)
@@ -367,11 +367,6 @@ def _stride(length: int) -> int:
     """A step that visits all of ``length`` places once and lies far from the last few at every point."""
     step = max(1, round(length * (5**0.5 - 1) / 2))
     return next(one for one in range(step, step + length) if math.gcd(one, length) == 1)
-
-
-def _trained(document: Document) -> NDArray[np.uint8]:
-    """(tokens,), 0 where a token is not to be learned."""
-    return np.ones(len(document), dtype=np.uint8) if document.loss_mask is None else document.loss_mask
 
 
 def _lengths(documents: Documents) -> NDArray[np.int64]:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-from minimind_lite.data.documents import Document
+from minimind_lite.data.documents import Document, marks
 from minimind_lite.data.records import MAX_BAD_SHARE, DataError, as_dicts, read_records
 from minimind_lite.tokenizer import Message, Tokenizer
 
@@ -41,11 +40,6 @@ class Pairs:
             for document in (pair.chosen, pair.rejected):
                 digest.update(b"%d " % len(document) + document.ids.tobytes() + marks(document).tobytes())
         return digest.hexdigest()
-
-
-def marks(document: Document) -> NDArray[np.uint8]:
-    """Which tokens of a document are targets, (length,) uint8; all of them if it has no mask."""
-    return np.ones(len(document), np.uint8) if document.loss_mask is None else document.loss_mask
 
 
 def answer_document(messages: Sequence[Message], tokenizer: Tokenizer) -> Document:

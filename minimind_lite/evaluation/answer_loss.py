@@ -13,6 +13,7 @@ from torch import Tensor
 
 from minimind_lite.data.documents import conversation_documents
 from minimind_lite.data.packing import pad_documents
+from minimind_lite.device import in_float64
 from minimind_lite.model.losses import token_logprobs
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
@@ -62,8 +63,8 @@ def answer_loss(
     model.eval()
     while documents := list(islice(remaining, batch_size)):
         batch = {name: tensor.to(device) for name, tensor in pad_documents(documents).items()}
-        nats.append(-token_logprobs(model, batch["input_ids"], batch["targets"]).double().sum(dim=1).cpu())
-        tokens.append((batch["targets"] >= 0).double().sum(dim=1).cpu())
+        nats.append(-in_float64(token_logprobs(model, batch["input_ids"], batch["targets"])).sum(dim=1).cpu())
+        tokens.append(in_float64(batch["targets"] >= 0).sum(dim=1).cpu())
     model.train(was_training)
     if not nats:
         raise ValueError("no conversation has an answer to measure")

@@ -4,15 +4,12 @@ An exact comparison would call a right answer with one changed word wrong; a loo
 fine". So an answer counts if it is near enough to an answer of the asked intent and nearer than to any other intent's.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from minimind_lite.data.records import DataError
 from minimind_lite.data.rings import edit_distance
-from minimind_lite.evaluation.closed_book import ShareRight
 from minimind_lite.evaluation.stories import story_tokens
 from minimind_lite.files import UnreadableFile, parse_json
 
@@ -74,47 +71,3 @@ def read_intents(path: str | Path) -> IntentTable:
                 said = f"{path}, line {number}: no small talk: it needs conversations and an intent ({error!r})"
                 raise DataError(f"{said}; rebuild the samples: minimind data build") from None
     return IntentTable({intent: tuple(answers) for intent, answers in found.items()})
-
-
-@dataclass(frozen=True)
-class IntentAnswer:
-    """One question: the intent it has, what was said, and the intent whose answer that is (None: nobody's)."""
-
-    asked: str
-    said: str
-    understood: str | None
-
-    @property
-    def right(self) -> bool:
-        """Whether the answer is the asked intent's."""
-        return self.understood == self.asked
-
-
-@dataclass(frozen=True)
-class IntentScores(ShareRight):
-    """The share of answers that are the right intent's, with its 95 % confidence interval."""
-
-    answers: Sequence[IntentAnswer]
-    right_means: ClassVar[str] = "the right intent"
-
-    @property
-    def confusions(self) -> list[tuple[tuple[str, str | None], int]]:
-        """(asked, understood instead) with how often, the most frequent first."""
-        wrong = Counter((answer.asked, answer.understood) for answer in self.answers if not answer.right)
-        return wrong.most_common()
-
-
-def score_intents(
-    asked: Sequence[str], said: Sequence[str], table: IntentTable, threshold: float = THRESHOLD
-) -> IntentScores:
-    """Tell for each answer in ``said`` whether it is the one that the intent in ``asked`` has in ``table``.
-
-    Raises ValueError for no answers, unequal lengths or an intent that the table does not have.
-    """
-    if not asked or len(asked) != len(said):
-        raise ValueError(f"{len(asked)} intents and {len(said)} answers: give at least one, and one of each")
-    unknown = sorted(set(asked) - set(table.answers))
-    if unknown:
-        raise ValueError(f"unknown intent {unknown[0]!r}; the table has: {', '.join(table.answers)}")
-    pairs = zip(asked, said, strict=True)
-    return IntentScores([IntentAnswer(intent, text, table.intent_of(text, threshold)) for intent, text in pairs])

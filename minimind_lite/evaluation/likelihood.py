@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from minimind_lite.device import in_float64
 from minimind_lite.model.attention import KVCache
 from minimind_lite.model.transformer import Transformer
 
@@ -38,7 +39,7 @@ class Likelihood(NamedTuple):
 
 
 class LanguageModel(Protocol):
-    """What scoring needs of a model; ``OwnModel`` is ours, ``interop.foreign_model`` any other."""
+    """What scoring needs of a model; ``OwnModel`` is ours, ``interop.foreign`` any other."""
 
     @property
     def max_length(self) -> int:
@@ -248,4 +249,4 @@ def _read(logprobs: Tensor, row: _Row) -> Likelihood:
     targets = torch.tensor(row.targets, device=logprobs.device)
     picked = logprobs.gather(1, targets[:, None])
     greedy = bool((logprobs.argmax(dim=1) == targets).all())
-    return Likelihood(float(picked.double().sum()), len(row.targets), greedy, row.cut)
+    return Likelihood(float(in_float64(picked).sum()), len(row.targets), greedy, row.cut)

@@ -6,11 +6,10 @@ The lists, the frames of the answers and the refusals stand in ``data_samples/ch
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from minimind_lite.evaluation.closed_book import wilson_interval
 from minimind_lite.files import read_json
 
 UNTOLD, UNKNOWN = "untold", "unknown"  # the kinds whose right answer is a refusal
@@ -34,28 +33,6 @@ class RecallWords:
     kinds: Mapping[str, ValueKind]
     untold: tuple[str, ...]
     unknown: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of the answers were right."""
-
-    right: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        """The share of right answers."""
-        return self.right / self.total
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The share's 95 % confidence interval (Wilson)."""
-        return wilson_interval(self.right, self.total)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.right}/{self.total}, {self.share:.0%} ({low:.0%} to {high:.0%})"
 
 
 def read_words(path: str | Path, language: str) -> RecallWords:
@@ -126,23 +103,3 @@ def is_right(answer: str, kind: str, value: str, words: RecallWords) -> bool:
     if kind not in words.kinds:
         raise ValueError(f"unknown kind {kind!r}; the kinds are: {', '.join((*words.kinds, UNTOLD, UNKNOWN))}")
     return recalls(answer, value, words.kinds[kind])
-
-
-def score_recall(answers: Sequence[str], asked: Sequence[tuple[str, str]], words: RecallWords) -> dict[str, Share]:
-    """The share of right answers by kind, in the order in which the kinds come; ``asked`` holds (kind, value).
-
-    Raises ValueError for no answers, unequal lengths or an unknown kind.
-    """
-    if not answers or len(answers) != len(asked):
-        raise ValueError(f"{len(answers)} answers, {len(asked)} questions: give at least one, and one of each for each")
-    right: dict[str, list[bool]] = {}
-    for answer, (kind, value) in zip(answers, asked, strict=True):
-        right.setdefault(kind, []).append(is_right(answer, kind, value, words))
-    return {kind: Share(sum(found), len(found)) for kind, found in right.items()}
-
-
-def false_refusals(answers: Sequence[str], words: RecallWords) -> Share:
-    """How many answers to questions about what exists refuse. Raises ValueError for no answers."""
-    if not answers:
-        raise ValueError("there are no answers to measure")
-    return Share(sum(refuses(answer, words.unknown) for answer in answers), len(answers))

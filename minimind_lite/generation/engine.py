@@ -302,10 +302,10 @@ class BatchDecoder:
         model: Transformer,
         prompts: Sequence[Sequence[int]],
         max_new_tokens: int,
-        stepper: Stepper | None = None,
+        decoding: Stepper | None = None,
     ) -> None:
         weight = next(model.parameters())
-        self.model = stepper or model  # what computes each step
+        self.model = decoding or model  # what computes each step
         self.width = max(len(prompt) for prompt in prompts)
         room = self.width + max_new_tokens
         self.cache = KVCache(model.config, len(prompts), room, weight.device, weight.dtype)

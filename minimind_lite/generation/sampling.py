@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minimind_lite.device import in_float64
 from minimind_lite.settings import Checked, Natural, NotNegative, Positive, Share, ShareAbove0
 
 NEARLY_ZERO = 1e-5  # below this temperature the softmax is a one-hot vector in fp32, so greedy decoding gives the same
@@ -143,6 +144,7 @@ def _draw(logprobs: Tensor, generator: torch.Generator | Sequence[torch.Generato
     batch = len(logprobs)
     generators = generator if isinstance(generator, Sequence) else [generator] * batch
     # A 24-bit number in a 53-bit sum: the product below can never round up to the total, past the last token.
-    uniform = torch.cat([torch.rand(1, generator=g) for g in generators]).double().to(logprobs.device)
-    cumulative = logprobs.double().exp().cumsum(dim=-1)  # (batch, vocab)
-    return torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True).squeeze(1)
+    cumulative = in_float64(logprobs).exp().cumsum(dim=-1)  # (batch, vocab)
+    uniform = torch.cat([torch.rand(1, generator=g) for g in generators]).double().to(cumulative.device)
+    ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True).squeeze(1)
+    return ids.to(logprobs.device)

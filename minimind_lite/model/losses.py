@@ -16,6 +16,7 @@ from minimind_lite.model.attention import packed_mask
 from minimind_lite.model.moe import Routing, balance_loss, recorded_routing
 from minimind_lite.model.transformer import IGNORED_TARGET
 
+Direction = Literal["forward", "reverse"]  # of the KL divergence: from the teacher, or from the student
 PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "ipo"]  # TRL's names
 
 
@@ -109,7 +110,9 @@ def preference_loss(
     return -F.logsigmoid(beta * margin)
 
 
-def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, direction: str = "forward") -> Tensor:
+def kl_divergence(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, direction: Direction = "forward"
+) -> Tensor:
     """KL in nats between the softened distributions, for each position: (..., vocab_size) twice → (...).
 
     forward is Σ p_teacher · (log p_teacher − log p_student), reverse has the two swapped; softmax and sum run over the

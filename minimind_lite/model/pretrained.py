@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minimind_lite.config import ConfigError, ModelConfig, YarnScaling
-from minimind_lite.files import UnreadableFile, parse_json, read_json, write_text, written_whole
+from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of, write_text, written_whole
 from minimind_lite.model.transformer import Transformer
 
 logger = logging.getLogger(__name__)
@@ -282,8 +282,9 @@ def _experts_to_hf(config: ModelConfig) -> dict[str, Any]:
 def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
     """A ModelConfig from config.json's content; missing values take the defaults of transformers' Llama or Qwen3.
 
-    Raises ConfigError for anything that this decoder would compute differently from the model's own code, and for a
-    value of the wrong type or size.
+    Raises ConfigError for anything that this decoder would compute differently from the model's own code, for a value
+    of the wrong type or size, and for experts of our own kind that are not described in full: nobody has defaults for
+    them.
     """
     family = values.get("model_type")
     if not isinstance(family, str) or family not in _ARCHITECTURES:
@@ -345,12 +346,17 @@ def _finite(value: object) -> bool:
 
 
 def _experts_from_hf(values: Mapping[str, Any]) -> dict[str, Any]:
-    if values["model_type"] not in ("qwen3_moe", OWN_CLASS):
+    family = values["model_type"]
+    if family == OWN_CLASS:  # no class of transformers, so none of its defaults
+        missing = [name for name in (*_EXPERTS, *_OWN, "moe_intermediate_size") if values.get(name) is None]
+        if missing:
+            raise ConfigError(f"{', '.join(missing)} missing: a config.json of {OWN_CLASS} must state them")
+        return {name: _typed(values, name) for name in (*_EXPERTS, *_OWN)}
+    if family != "qwen3_moe":
         return {}
     defaults = {"num_experts": _typed(values, "num_local_experts", 128), "num_experts_per_tok": 8,
                 "norm_topk_prob": False, "router_aux_loss_coef": 0.001, "router_balance_per": "batch"}  # fmt: skip
-    found = {name: _typed(values, name) for name in (*_EXPERTS, *_OWN) if values.get(name) is not None}
-    return defaults | found
+    return defaults | {name: _typed(values, name) for name in _EXPERTS if values.get(name) is not None}
 
 
 def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]:
@@ -395,17 +401,31 @@ def _read_config(path: Path) -> ModelConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
+def weights_digest(folder: Path) -> str:
+    """Identifies the weights in a model folder by the bytes of their files: the SHA-256 of the one, or of all shards'.
+
+    Raises PretrainedError if there are none.
+    """
+    digests = [sha256_of(path) for path in _weight_files(folder)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def _read_weights(folder: Path, check_values: bool) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        weights |= read_tensors(path, check_values)[0]
+    return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """``model.safetensors``, or the shards that transformers writes of a large model, in order."""
     whole = folder / "model.safetensors"
     files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
     if not files:
         pickled = next((path.name for pattern in ("*.bin", "*.pth", "*.pt") for path in folder.glob(pattern)), None)
         reason = f"{pickled} is a pickle, which can run code when opened; convert it to safetensors" if pickled else ""
         raise PretrainedError(f"{whole} does not exist. {reason or 'Was the model saved to another folder?'}")
-    weights: dict[str, Tensor] = {}
-    for path in files:
-        weights |= read_tensors(path, check_values)[0]
-    return weights
+    return files
 
 
 def _check_sizes(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minimind_lite.config import ConfigError
 from minimind_lite.files import UnreadableFile, parse_json
 from minimind_lite.model.pretrained import (
     PretrainedError,
@@ -104,7 +105,7 @@ def quantize(weight: Tensor, scheme: Scheme) -> Quantized:
             "choose a group that divides its second size"
         )
     groups = weight.detach().float().unflatten(1, (-1, scheme.group or weight.shape[1]))
-    low = groups.amin(dim=-1) if scheme.minimum else torch.zeros(groups.shape[:2])
+    low = groups.amin(dim=-1) if scheme.minimum else groups.new_zeros(groups.shape[:2])
     reach = groups.amax(dim=-1) - low if scheme.minimum else groups.abs().amax(dim=-1)
     scales = reach / scheme.largest
     steps = torch.where(scales > 0, 1 / scales, 0.0)[..., None]  # a group of equal weights has the code 0
@@ -176,7 +177,7 @@ def load_quantized(path: str | Path) -> Transformer:
     try:
         config = config_from_hf(parse_json(metadata[CONFIG], f"{path}: {CONFIG}"))
         scheme = Scheme(**parse_json(metadata[SCHEME], f"{path}: {SCHEME}"))
-    except (KeyError, TypeError, UnreadableFile, QuantizationError) as error:
+    except (KeyError, TypeError, AttributeError, UnreadableFile, ConfigError, QuantizationError) as error:
         raise PretrainedError(f"{path} was not written by save_quantized, or was changed ({error})") from error
     with torch.device("meta"):
         shapes = {name: one.shape for name, one in Transformer(config).state_dict().items()}

@@ -8,7 +8,7 @@ import copy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +16,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import PRESETS, ConfigError, preset
-from minimind_lite.files import sha256_of
 from minimind_lite.model.attention import document_mask
-from minimind_lite.model.losses import Loss, balanced, kl_divergence, next_token_loss
+from minimind_lite.model.losses import Direction, Loss, balanced, kl_divergence, next_token_loss
 from minimind_lite.model.moe import recorded_routing
-from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.pretrained import load_pretrained, weights_digest
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.settings import Count, Positive, Share
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.options import RunOptions, StageOptions, TrainConfig
 from minimind_lite.training.stage import StageResult, StageRun
-
-Direction = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True)
@@ -149,4 +146,4 @@ def make_student(
             "distribution to compare. Start the student from a preset (it takes the teacher's vocabulary), or train "
             "it with the teacher's tokenizer; between vocabularies only the teacher's texts can be learned (run_sft)"
         )
-    return student, sha256_of(folder / "model.safetensors")
+    return student, weights_digest(folder)

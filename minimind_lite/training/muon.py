@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steep at 0, and within 0.7 … 1.2 for every start in (0, 1]
-ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steep at 0, and never far from 1 again
+ITERATIONS = 5  # then every start from 0.002 to 1 lies between 0.68 and 1.21; a smaller one is still on its way up
 _SMALLEST = 1e-7  # no division by the norm of a gradient that is 0
 
 

@@ -74,7 +74,7 @@ class TrainConfig(FromSettings):
     eval_batches: Natural = 0  # micro-batches in an evaluation, always the same ones; 0 means all of them
     save_every: Natural = 0  # steps between checkpoints; 0 means none
     precision: Precision = "auto"  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
-    device: Device = "auto"  # auto: cuda if there is one, else cpu
+    device: Device = "auto"  # auto: the one that MINIMIND_DEVICE names, else cuda if there is one, else cpu
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0  # processes that prepare batches
     trackers: tuple[str, ...] = ()  # accelerate's: "tensorboard", "wandb", "swanlab", …; each must be installed
     progress: bool = True  # show a progress bar
@@ -115,4 +115,4 @@ class RunOptions(Checked):
     max_bad_share: Share = MAX_BAD_SHARE  # of a file's lines that may be bad and are skipped; more, and it is refused
     resume: Resume = "strict"  # see training.loop.train
     callbacks: Sequence[Callback] = ()
-    measure: Callable[[nn.Module], dict[str, float]] | None = None  # called after each evaluation; adds to its metrics
+    measure: Callable[[nn.Module], dict[str, float]] | None = None  # after each evaluation, instead of the stage's own

@@ -1,10 +1,9 @@
 """Which file has which role: the samples in data_samples/, or MiniMind's published data in data/."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from minimind_lite.data.published import DATA_FOLDER, DATA_VARIABLE, PUBLISHED, PublishedFile, in_bytes
+from minimind_lite.data.published import PUBLISHED, PublishedFile, data_folder, in_bytes
 from minimind_lite.files import repository_root
 
 from .errors import CourseError
@@ -28,11 +27,6 @@ SAMPLE_NAMES = {  # roles that another file or folder of the samples has
 }
 
 
-def published_folder() -> Path:
-    """Where the published files are looked for: MINIMIND_DATA, else ``data`` in the repository's root."""
-    return Path(os.environ.get(DATA_VARIABLE) or repository_root() / DATA_FOLDER)
-
-
 def published_files_of(roles: Sequence[str]) -> list[PublishedFile]:
     """The published files that have these roles, each once; a role that only the samples have has none."""
     return [PUBLISHED[name] for name in dict.fromkeys(FULL_DATA[role] for role in roles if role in FULL_DATA)]
@@ -42,7 +36,7 @@ def require_data(roles: Sequence[str], profile: str) -> None:
     """Raise CourseError, with the command that helps, if the profile is full and published files are not there."""
     if profile != "full" or is_smoke():
         return
-    folder = published_folder()
+    folder = data_folder()
     missing = [file for file in published_files_of(roles) if not (folder / file.name).is_file()]
     if missing:
         files = ", ".join(f"{folder.name}/{file.name} ({in_bytes(file.size)})" for file in missing)
@@ -59,7 +53,7 @@ def data_path(name: str, profile: str) -> Path:
     root = repository_root()
     require_data([name], profile)
     if profile == "full" and name in FULL_DATA and not is_smoke():
-        return published_folder() / FULL_DATA[name]
+        return data_folder() / FULL_DATA[name]
     samples = root / "data_samples"
     stored = SAMPLE_NAMES.get(name, name)
     for path in (samples / f"{stored}.jsonl", samples / stored):

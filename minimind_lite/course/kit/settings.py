@@ -25,7 +25,7 @@ class ModelSettings(Settings):
 
 @dataclass(frozen=True)
 class TrainingSettings(Settings):
-    """What every training chapter has; names as in training.config.TrainConfig."""
+    """What every training chapter has; names as in training.options.TrainConfig."""
 
     preset: str = "nano"  # a name from minimind_lite.config.PRESETS
     block_size: Length = 256  # tokens in one packed row

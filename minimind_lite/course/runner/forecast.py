@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from minimind_lite.config import count_parameters, preset
-from minimind_lite.data.published import PublishedFile, in_bytes
+from minimind_lite.data.published import PublishedFile, data_folder, in_bytes
 from minimind_lite.training.estimate import in_time
 from minimind_lite.training.memory import training_memory
 
-from ..kit.data_files import published_files_of, published_folder
+from ..kit.data_files import published_files_of
 from ..kit.paths import stage_of
 from ..kit.profiles import expected_minutes, published_data, settings_for
 from ..kit.settings import TrainingSettings
@@ -119,7 +119,7 @@ def forecast(plan: Plan, tflops: float = 0.0, mfu: float = 0.0) -> list[Forecast
         elif plan.profile == "full" and stages and chapter not in _PRACTISED:
             seconds, source = seconds_on(work, CARDS[FULL_CARD].tflops, ASSUMED_MFU), "estimated"
         files = published_files_of(published_data(chapter)) if plan.profile == "full" else []
-        here = [(file, (published_folder() / file.name).is_file()) for file in files]
+        here = [(file, (data_folder() / file.name).is_file()) for file in files]
         found.append(Forecast(path.stem, stages, seconds, source, here))
     return found
 
@@ -161,7 +161,7 @@ def as_lines(plan: Plan, found: list[Forecast]) -> Iterator[str]:
             yield (f"    {stage.name}: {stage.preset} ({parameters:,} parameters), {stage.steps:,} steps, "
                    f"{stage.positions:,} tokens, {in_bytes(stage.memory)} of memory")  # fmt: skip
         for file, here in one.files:
-            yield f"    {published_folder().name}/{file.name} ({in_bytes(file.size)}): {'there' if here else 'missing'}"
+            yield f"    {data_folder().name}/{file.name} ({in_bytes(file.size)}): {'there' if here else 'missing'}"
     seconds, memory, disk = totals(plan, found)
     at_a_time = f", {plan.jobs} at a time" if plan.jobs > 1 else ""
     yield f"All chapters{at_a_time}: ≈ {in_time(seconds)}, {in_bytes(memory)} of memory; {in_bytes(disk)} on disk"

@@ -132,7 +132,7 @@ def _show_lane(index: int, lane: Lane, choices: Choices) -> Any:
     for number in lane.conversation.path():
         turn = lane.conversation.turns[number]
         avatars = {"user": ":material/person:", "assistant": ":material/smart_toy:", "tool": ":material/build:"}
-        with st.chat_message(turn.role if turn.role != "tool" else "tool", avatar=avatars[turn.role]):
+        with st.chat_message(turn.role, avatar=avatars[turn.role]):
             if lane.editing == number:
                 _show_editor(index, lane, number, choices)
                 continue

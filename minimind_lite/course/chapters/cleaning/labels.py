@@ -35,7 +35,6 @@ LABELS: dict[str, str] = {
     "hash_functions": "hash functions",
     "square_root_law": "√(J(1 − J) / k)",
     "band_number": "band {number}",
-    "same_band": "same: both texts in one bucket",
     "candidate_percent": "pairs that are compared, %",
     "similarity": "similarity",
     "rows_and_bands": "{bands} bands of {rows}",
@@ -53,8 +52,6 @@ LABELS: dict[str, str] = {
     "bits_per_byte_held_out": "bits per byte, held out",
     "planted_questions": "planted questions",
     "other_questions": "other questions",
-    "lines_cleaned": "lines",
-    "peak_mebibytes": "peak memory, MiB",
 }
 
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.

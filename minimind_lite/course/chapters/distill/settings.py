@@ -6,8 +6,8 @@ half must learn to work together again.
 
 from dataclasses import dataclass
 
+from minimind_lite.model.losses import Direction
 from minimind_lite.settings import Count, Length, Natural, Positive, Share
-from minimind_lite.training.distill import Direction
 
 from ...kit.profiles import Minutes, by_profile
 from ...kit.settings import GPU, SMOKE, SFTSettings

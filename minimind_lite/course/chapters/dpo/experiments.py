@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minimind_lite.data.documents import Document
+from minimind_lite.data.documents import Document, marks
 from minimind_lite.data.packing import pad_documents
-from minimind_lite.data.preferences import Pair, marks
+from minimind_lite.data.preferences import Pair
 from minimind_lite.data.records import data_files, read_records
 from minimind_lite.evaluation.closed_book import exact_match
 from minimind_lite.generation.engine import generate

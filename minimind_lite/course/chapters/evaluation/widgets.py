@@ -5,6 +5,7 @@ from typing import Any
 from minimind_lite.evaluation.closed_book import wilson_interval
 
 from ...kit.labels import label
+from ...kit.language import say
 from .experiments import pretended_exams
 from .figures import drawn_scores
 
@@ -17,7 +18,9 @@ def luck(exams: int) -> Any:
     def draw(questions: int, skill: float) -> None:
         scores = pretended_exams(skill, questions, exams)
         low, high = wilson_interval(skill * questions, questions)
-        print(f"{label('skill')} {skill:.0%}: {scores.min():.1%} to {scores.max():.1%}; Wilson {low:.1%} to {high:.1%}")
+        print(say("true skill {skill}: scores from {worst} to {best}; Wilson's interval from {low} to {high}",
+                  skill=f"{skill:.0%}", worst=f"{scores.min():.1%}", best=f"{scores.max():.1%}", low=f"{low:.1%}",
+                  high=f"{high:.1%}"))  # fmt: skip
         display(drawn_scores(scores.tolist(), skill, questions))
 
     return ipywidgets.interactive(

@@ -6,6 +6,7 @@ from typing import Any
 from minimind_lite.config import ModelConfig
 
 from ...kit.labels import label
+from ...kit.language import say
 from .figures import adapter_parameters, memory, side_by_side, training_bytes
 
 
@@ -35,7 +36,9 @@ def rank_explorer(models: Mapping[str, tuple[ModelConfig, int]], ranks: Sequence
     def draw(model: str, rank: int) -> None:
         config, total = models[model]
         trained = adapter_parameters(config, rank)
-        print(f"{trained:,} of {total:,} ({trained / total:.2%}); {4 * trained / 2**20:,.2f} MiB {label('in_fp32')}")
+        size = f"{4 * trained / 2**20:,.2f} MiB {label('in_fp32')}"
+        print(say("{trained} of {total} parameters are trained ({share}); the adapter's file: {size}",
+                  trained=f"{trained:,}", total=f"{total:,}", share=f"{trained / total:.2%}", size=size))  # fmt: skip
         runs = {"full_fine_tuning": training_bytes(total, total), "lora": training_bytes(total + trained, trained)}
         display(memory(runs))
 

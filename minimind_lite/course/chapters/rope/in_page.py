@@ -5,6 +5,8 @@ from typing import Any
 
 from ...kit.in_page import Slider, in_page
 from ...kit.labels import label
+from ...kit.language import say
+from ...kit.sentences import listed
 from ...kit.style import BLUE, GREEN, ORANGE, drawing
 
 PAIRS, HEAD_DIM = (0, 2, 4, 8), 32  # as the widget beside it
@@ -43,8 +45,11 @@ def _dial(place: int, pair: int) -> str:
 def rotation_dial() -> Any:
     """Four dials with a hand for the query (blue) and one for the key (orange), and the angle between them."""
     dials = "".join(_dial(place, pair) for place, pair in enumerate(PAIRS))
-    sentence = (f"Four dials, for the pairs {', '.join(map(str, PAIRS))}: the hand of a query at position {QUERY} and "
-                f"that of a key at {KEY}, and under each the angle between them.")  # fmt: skip
+    sentence = say(
+        "Four dials, for the pairs {pairs}: the hand of a query at position {query} and that of a key at {key}, and "
+        "under each the angle between them.",
+        pairs=listed(PAIRS), query=QUERY, key=KEY,
+    )  # fmt: skip
     picture = drawing(f'<svg viewBox="0 0 640 190" style="max-width:640px;width:100%">{dials}</svg>', sentence)
     sliders = (Slider("query", label("query"), 0, 60, QUERY), Slider("key", label("key"), 0, 60, KEY),
                Slider("both", label("move_both"), 0, 500, 0), Slider("theta", "log₁₀ θ", 2, 6, THETA))  # fmt: skip
