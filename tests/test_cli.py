@@ -243,3 +243,19 @@ def test_a_vocabulary_that_a_token_store_cannot_hold_is_refused(tmp_path: Path) 
     assert done.exit_code == 1
     assert "vocab_size 1000000000 is too large" in done.output and "65,536" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_an_automatic_micro_batch_and_a_stated_one_are_refused(tmp_path: Path) -> None:
+    chosen = ["-p", "micro_batch_size=auto", "-p", "micro_batch_size=4"]
+    code, text = minimind("train", "sft", DATA / "facts_rings" / "near", tmp_path / "b", tmp_path / "o", *chosen)
+    assert code == 1 and "micro_batch_size is given twice, as auto and as 4" in text
+
+
+def test_a_model_does_not_lose_its_tokenizer_to_another(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a b c"}\n', encoding="utf-8")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model" / "tokenizer.json").write_text("its own", encoding="utf-8")
+    code, text = minimind("train", "tokenizer", tmp_path / "a.jsonl", tmp_path / "model", "--vocab-size", "300")
+    assert code == 1 and "model holds a model, which would lose its tokenizer: name another folder" in text
+    assert (tmp_path / "model" / "tokenizer.json").read_text(encoding="utf-8") == "its own"
