@@ -2,14 +2,16 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.data.records import DataError
-from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.pretrained import load_pretrained, save_pretrained
 from minimind_lite.model.transformer import IGNORED_TARGET
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.checkpoint import CheckpointError
@@ -176,3 +178,34 @@ def test_replayed_texts_belong_to_the_recipe(tmp_path: Path, base: Path, texts: 
 def test_a_share_of_plain_text_needs_the_text() -> None:
     with pytest.raises(ConfigError, match="replay_share needs replay"):
         SFTOptions(replay_share=0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_base_in_half_precision_is_trained_in_float32(
+    tmp_path: Path, base: Path, tokenizer: Tokenizer, dtype: torch.dtype
+) -> None:
+    save_pretrained(load_pretrained(base, dtype=dtype), tokenizer, tmp_path / "half")
+    save_pretrained(load_pretrained(tmp_path / "half", dtype=torch.float32), tokenizer, tmp_path / "full")
+    data = write(tmp_path / "chat.jsonl", [chat("Hi", "Hello there."), chat("Who?", "A cat.")] * 4)
+    results = [
+        run_sft(data, tmp_path / name, tmp_path / f"{name}-out", CONFIG, SFTOptions(64)) for name in ("half", "full")
+    ]
+    assert {weight.dtype for weight in results[0].model.parameters()} == {torch.float32}
+    for ours, wanted in zip(*(result.model.parameters() for result in results), strict=True):
+        assert torch.equal(ours, wanted)
+
+
+def test_a_base_in_several_files_can_be_trained(tmp_path: Path, base: Path) -> None:
+    shutil.copytree(base, tmp_path / "parts", ignore=shutil.ignore_patterns("checkpoints", "model.safetensors"))
+    weights = load_file(base / "model.safetensors")
+    names = sorted(weights)
+    for number, part in enumerate((names[:3], names[3:]), 1):
+        save_file(
+            {name: weights[name] for name in part}, tmp_path / "parts" / f"model-{number:05}-of-00002.safetensors"
+        )
+    data = write(tmp_path / "chat.jsonl", [chat("Hi", "Hello there."), chat("Who?", "A cat.")] * 4)
+    one, parts = (
+        run_sft(data, folder, tmp_path / f"{folder.name}-out", CONFIG, SFTOptions(64))
+        for folder in (base, tmp_path / "parts")
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), parts.model.parameters(), strict=True))

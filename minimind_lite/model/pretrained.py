@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minimind_lite.config import ConfigError, ModelConfig, YarnScaling
-from minimind_lite.files import UnreadableFile, parse_json, read_json, write_text, written_whole
+from minimind_lite.files import UnreadableFile, parse_json, read_json, sha256_of, write_text, written_whole
 from minimind_lite.model.transformer import Transformer
 
 logger = logging.getLogger(__name__)
@@ -395,15 +395,30 @@ def _read_config(path: Path) -> ModelConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _read_weights(folder: Path, check_values: bool) -> dict[str, Tensor]:
+def weights_digest(folder: str | Path) -> str:
+    """Hex SHA-256 of a folder's weights: of the one file, or of the digests of its parts in order.
+
+    Raises PretrainedError if there are none.
+    """
+    files = weight_files(Path(folder))
+    digests = [sha256_of(path) for path in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The one file of a folder's weights, or its parts in order. Raises PretrainedError if there are none."""
     whole = folder / "model.safetensors"
     files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
     if not files:
         pickled = next((path.name for pattern in ("*.bin", "*.pth", "*.pt") for path in folder.glob(pattern)), None)
         reason = f"{pickled} is a pickle, which can run code when opened; convert it to safetensors" if pickled else ""
         raise PretrainedError(f"{whole} does not exist. {reason or 'Was the model saved to another folder?'}")
+    return files
+
+
+def _read_weights(folder: Path, check_values: bool) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
-    for path in files:
+    for path in weight_files(folder):
         weights |= read_tensors(path, check_values)[0]
     return weights
 

@@ -16,11 +16,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from minimind_lite.config import PRESETS, ConfigError, preset
-from minimind_lite.files import sha256_of
 from minimind_lite.model.attention import document_mask
 from minimind_lite.model.losses import Loss, balanced, kl_divergence, next_token_loss
 from minimind_lite.model.moe import recorded_routing
-from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.pretrained import load_pretrained, weights_digest
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 from minimind_lite.settings import Count, Positive, Share
 from minimind_lite.tokenizer import Tokenizer
@@ -140,7 +139,7 @@ def make_student(
     folder = Path(options.student)
     if not folder.is_dir():
         raise ConfigError(f"student {options.student!r} is neither a folder nor one of half, {', '.join(PRESETS)}")
-    student, own = load_pretrained(folder), Tokenizer.load(folder)
+    student, own = load_pretrained(folder, dtype=torch.float32), Tokenizer.load(folder)
     sizes = [model.config.vocab_size for model in (student, teacher)]
     if own.fingerprint != tokenizer.fingerprint or sizes[0] != sizes[1]:
         raise ConfigError(
@@ -149,4 +148,4 @@ def make_student(
             "distribution to compare. Start the student from a preset (it takes the teacher's vocabulary), or train "
             "it with the teacher's tokenizer; between vocabularies only the teacher's texts can be learned (run_sft)"
         )
-    return student, sha256_of(folder / "model.safetensors")
+    return student, weights_digest(folder)

@@ -20,9 +20,9 @@ from minimind_lite.config import ConfigError
 from minimind_lite.data.documents import TokenStore, token_store
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.data.records import Kind, data_files
-from minimind_lite.files import owned, sha256_of
+from minimind_lite.files import owned
 from minimind_lite.model.losses import LossFn, next_token_loss
-from minimind_lite.model.pretrained import load_pretrained, save_pretrained
+from minimind_lite.model.pretrained import load_pretrained, save_pretrained, weights_digest
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.estimate import RunEstimate
@@ -75,13 +75,13 @@ class StageRun:
 
     @cached_property
     def model(self) -> Transformer:
-        """The base's model."""
-        return load_pretrained(self.base)
+        """The base's model, in float32 whatever its file has: steps below the rounding of bfloat16 would be lost."""
+        return load_pretrained(self.base, dtype=torch.float32)
 
     @cached_property
     def base_digest(self) -> str:
         """Identifies the base's weights in the recipe: a run may not be continued on another base."""
-        return sha256_of(self.base / "model.safetensors")
+        return weights_digest(self.base)
 
     def from_main_process(self, work: Callable[[], Result]) -> Result:
         """What ``work`` returns, done by the main process and sent to the others."""
