@@ -163,7 +163,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     >>> parse_settings(["total_steps=100", "preset=nano"])
     {'total_steps': '100', 'preset': 'nano'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():

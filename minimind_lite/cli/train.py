@@ -152,10 +152,13 @@ AUTOMATIC = "micro_batch_size=auto"
 
 def _configured(changes: Sequence[str], options: type[Any], base: Path) -> tuple[Any, Any]:
     """``stage_settings``, with the micro-batch chosen by what fits if ``changes`` ask for that."""
+    from minimind_lite.model.pretrained import PretrainedError, instead_of_model
     from minimind_lite.settings import parse_settings
 
     parse_settings(changes)  # whether one is given twice, "auto" included
     config, own = stage_settings([pair for pair in changes if pair != AUTOMATIC], options)
+    if not hasattr(options, "preset") and (there := instead_of_model(base)):  # pretraining's base is a tokenizer
+        raise PretrainedError(there)
     return (_fitted(config, own, base) if AUTOMATIC in changes else config), own
 
 

@@ -30,6 +30,7 @@ from minimind_lite.config import ConfigError
 from minimind_lite.files import UnreadableFile, read_json, write_text
 from minimind_lite.model.pretrained import (
     PretrainedError,
+    check_target,
     load_pretrained,
     read_tensors,
     save_pretrained,
@@ -314,6 +315,7 @@ def merge_folders(base: str | Path, adapter: str | Path, output: str | Path) -> 
     """Write the model of ``base`` with the adapter in its weights to a folder of its own; both inputs stay."""
     if Path(output).resolve() in (Path(base).resolve(), Path(adapter).resolve()):
         raise LoRAError(f"{output} is the base or the adapter itself and would be overwritten: use another folder")
+    check_target(Path(output))
     model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     load_adapter(model, adapter)
     save_pretrained(merged(model), tokenizer, output)

@@ -97,6 +97,26 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
             tokenizer.save(folder)
 
 
+def instead_of_model(path: Path) -> str:
+    """What ``path`` is, where a model's folder was expected, and what to do; "" if nothing is known."""
+    if not path.exists():
+        return f"there is no folder {path}: give the folder of a trained model"
+    if path.is_file():
+        return f"{path} is a file: give the folder of a trained model, with config.json and model.safetensors"
+    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+        return (
+            f"{path} is a LoRA adapter and no model: give the model that it was trained on, and name it as the "
+            f"adapter; or make one model of both with: minimind merge BASE {path} OUTPUT"
+        )
+    return ""
+
+
+def check_target(folder: Path) -> None:
+    """Raise PretrainedError rather than write a model over the result of a training run, which could not go on."""
+    if (folder / "checkpoints").is_dir():
+        raise PretrainedError(f"{folder} holds a training run, whose result would be lost: use another folder")
+
+
 def is_published(path: str | Path) -> bool:
     """Whether ``interop.minimind`` reads it: a pickled state dict, or a folder of model_type ``minimind``."""
     path = Path(path)
@@ -386,7 +406,8 @@ def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]
 
 def _read_config(path: Path) -> ModelConfig:
     if not path.is_file():
-        raise PretrainedError(f"{path} does not exist: a model folder holds config.json and model.safetensors")
+        there = instead_of_model(path.parent)
+        raise PretrainedError(there or f"{path} does not exist: a model folder holds config.json and model.safetensors")
     try:
         return config_from_hf(read_json(path))
     except UnreadableFile as error:
