@@ -4,6 +4,7 @@ Everything the library writes goes through ``written_whole``; every JSON file it
 ``read_json`` or ``parse_json``. Also finds the repository's folder, for the parts that work on its notebooks and data.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any, TextIO
 LOCK = ".run.lock"
 LARGEST_JSON = 64 * 1024 * 1024  # bytes of a JSON file that is read at once; none of ours comes near it
 DEEPEST_JSON = 64  # levels of nesting; a conversation has five
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space on the disk, or in a user's share of it
+_FULL_IN_WORDS = re.compile(rf"\(os error ({'|'.join(map(str, FULL))})\)|\d+ requested and \d+ written")
 _OWNED: set[Path] = set()  # the folders that this process owns
 
 
@@ -36,7 +39,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     If the program is killed, or the block raises an error, the old file stays as it was. The folder is created if
     needed. Two processes that write the same file use different temporary names; what a killed one left is removed.
+    Raises OSError, which names ``path``, for a folder of that name and for a full disk, whatever the writer raised.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder: give the name of a file to write", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     _remove_leftovers(path)
@@ -46,8 +52,20 @@ def written_whole(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
         directory_to_disk(path.parent)
+    except Exception as error:
+        if is_full(error):
+            raise OSError(errno.ENOSPC, f"could not be written: {NO_SPACE}", str(path)) from error
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+NO_SPACE = "no space left on the disk; free some, or write to another one, and run the same command again"
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a write failed because the disk is full; safetensors and NumPy say so in words of their own."""
+    return (isinstance(error, OSError) and error.errno in FULL) or bool(_FULL_IN_WORDS.search(str(error)))
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -147,6 +165,10 @@ def owned(folder: Path) -> Iterator[None]:
             break
         except FileExistsError:
             _take_over(lock)
+        except OSError as error:
+            if is_full(error):  # it is there, and empty: nobody holds the folder
+                lock.unlink(missing_ok=True)
+            raise
     _OWNED.add(folder.resolve())
     try:
         yield

@@ -158,17 +158,18 @@ def settable(settings: Any) -> list[str]:
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     """Names and values, still as texts; ``read_settings`` gives them the types of their fields.
 
-    Raises ConfigError for anything that is not NAME=VALUE.
+    Raises ConfigError for anything that is not NAME=VALUE, and for a name with two values.
 
     >>> parse_settings(["total_steps=100", "preset=nano"])
     {'total_steps': '100', 'preset': 'nano'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ConfigError(f"-p {pair!r} must look like NAME=VALUE, as in -p total_steps=100")
-        found[name] = value
+        if found.setdefault(name, value) != value:
+            raise ConfigError(f"-p {name} is given twice, as {found[name]} and as {value}: give it once")
     return found
 
 

@@ -191,6 +191,7 @@ def test_tuples_can_be_given_and_nonsense_is_refused() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_said(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
     code, text = minimind(
         "train", "sft", DATA / "facts_rings" / "near", tmp_path / "base", tmp_path, "-p", "device=cuda"
     )
@@ -245,3 +246,49 @@ def test_a_vocabulary_that_a_token_store_cannot_hold_is_refused(tmp_path: Path) 
     assert done.exit_code == 1
     assert "vocab_size 1000000000 is too large" in done.output and "65,536" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_an_automatic_micro_batch_and_a_stated_one_are_refused(tmp_path: Path) -> None:
+    chosen = ["-p", "micro_batch_size=auto", "-p", "micro_batch_size=4"]
+    code, text = minimind("train", "sft", DATA / "facts_rings" / "near", tmp_path / "b", tmp_path / "o", *chosen)
+    assert code == 1 and "micro_batch_size is given twice, as auto and as 4" in text
+
+
+def test_a_model_does_not_lose_its_tokenizer_to_another(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a b c"}\n', encoding="utf-8")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model" / "tokenizer.json").write_text("its own", encoding="utf-8")
+    code, text = minimind("train", "tokenizer", tmp_path / "a.jsonl", tmp_path / "model", "--vocab-size", "300")
+    assert code == 1 and "model holds a model, which would lose its tokenizer: name another folder" in text
+    assert (tmp_path / "model" / "tokenizer.json").read_text(encoding="utf-8") == "its own"
+
+
+def test_what_is_no_model_is_named_and_what_to_do_with_it(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for name, words in (
+        ("adapter", "is a LoRA adapter and no model: give the model that it was trained on"),
+        ("file", "is a file: give the folder of a trained model"),
+        ("nothing", "there is no folder"),
+    ):
+        for command in (
+            ["chat", tmp_path / name],
+            ["train", "sft", DATA / "facts_rings" / "near", tmp_path / name, tmp_path / "out"],
+            ["merge", tmp_path / name, tmp_path / "adapter", tmp_path / "out"],
+            ["export", "gguf", tmp_path / name, tmp_path / "out.gguf"],
+        ):
+            code, text = minimind(*command)
+            assert code == 1 and words in text.replace("\n", ""), (command, text)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_run_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "model.pth").write_bytes(b"")
+    for command in (["merge", tmp_path / "a", tmp_path / "b"], ["import", tmp_path / "model.pth"]):
+        code, text = minimind(*command, tmp_path / "run")
+        assert code == 1 and "run holds a training run, whose result would be lost" in text
+    code, text = minimind("import", tmp_path / "nothing.pth", tmp_path / "out")
+    assert code == 1 and "nothing.pth: there is no such file or folder" in text

@@ -1,11 +1,13 @@
 """Writing whole, reading without trust, and folders that one run owns."""
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,3 +164,40 @@ def test_a_process_of_another_user_is_alive(
 
     monkeypatch.setattr(os, "kill", kill)
     assert files.process_is_alive(4711) is alive
+
+
+@pytest.mark.parametrize(
+    "said",
+    [OSError(errno.ENOSPC, "No space left on device"), OSError("27200 requested and 8128 written"),
+     RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")],
+)  # fmt: skip
+def test_a_full_disk_is_said_with_the_file_whoever_noticed_it(tmp_path: Path, said: Exception) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with (
+        pytest.raises(OSError, match="no space left on the disk; free some") as raised,
+        written_whole(tmp_path / "a.txt"),
+    ):
+        raise said
+    assert raised.value.filename == str(tmp_path / "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_folder_where_a_file_is_to_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder: give the name of a file") as raised:
+        write_text(tmp_path, "x")
+    assert raised.value.filename == str(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_lock_that_could_not_be_written_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", **options: Any) -> Any:
+        file = real(path, mode, **options)
+        return real(Path("/dev/full"), "w", encoding="utf-8") if path.name == LOCK else file
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space left"), owned(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -183,3 +183,26 @@ def test_the_command_writes_both_files(tmp_path: Path, tokenizer: Tokenizer) -> 
     wrong = ["export", "gguf", str(tmp_path / "model"), str(tmp_path / "m.gguf"), "--type", "q4"]
     refused = CliRunner().invoke(app, wrong)
     assert refused.exit_code == 1 and "must be one of f32, f16, q8_0" in refused.output
+
+
+def test_nothing_but_a_gguf_file_is_written_over(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    model = random_model(CONFIGS["llama"]).eval()
+    save_pretrained(model, tokenizer, tmp_path / "m")
+    before = (tmp_path / "m" / "model.safetensors").read_bytes()
+    for target, words in ((tmp_path / "m" / "model.safetensors", "is no GGUF file"), (tmp_path / "m", "is a folder")):
+        done = CliRunner().invoke(app, ["export", "gguf", str(tmp_path / "m"), str(target)])
+        assert done.exit_code == 1 and words in done.output.replace("\n", "")
+    assert (tmp_path / "m" / "model.safetensors").read_bytes() == before
+    assert not (tmp_path / "m" / "Modelfile").exists()
+
+
+def test_a_modelfile_that_somebody_changed_is_kept(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    model = random_model(CONFIGS["llama"]).eval()
+    for name in ("a.gguf", "a.gguf", "b.gguf"):  # written again, and for another file of the same model
+        assert export_gguf(model, tokenizer, tmp_path / name, "f16")[1] == tmp_path / "Modelfile"
+    assert (tmp_path / "Modelfile").read_text(encoding="utf-8").startswith("FROM ./b.gguf\n")
+    edited = (tmp_path / "Modelfile").read_text(encoding="utf-8") + "PARAMETER temperature 0.2\n"
+    (tmp_path / "Modelfile").write_text(edited, encoding="utf-8")
+    assert export_gguf(model, tokenizer, tmp_path / "a.gguf", "f16")[1] == tmp_path / "a.Modelfile"
+    assert (tmp_path / "Modelfile").read_text(encoding="utf-8") == edited
+    assert (tmp_path / "a.Modelfile").read_text(encoding="utf-8").startswith("FROM ./a.gguf\n")

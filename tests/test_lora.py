@@ -32,7 +32,7 @@ from minimind_lite.model.lora import (
     trainable_share,
     unmerge,
 )
-from minimind_lite.model.pretrained import load_pretrained, save_pretrained
+from minimind_lite.model.pretrained import load_pretrained, save_pretrained, write_tensors
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.callbacks import Callback
@@ -382,3 +382,16 @@ def test_an_adapter_is_described_as_peft_describes_it(tmp_path: Path) -> None:
             "init_lora_weights": True}  # fmt: skip
     assert described.items() >= ours.items()
     assert described["target_modules"] == [path for path, _ in lora_layers(model)]
+
+
+@pytest.mark.parametrize("widened", [True, False])  # as training writes it now, and as it did before
+def test_an_adapter_fits_a_half_precision_base_as_it_is_stored(tmp_path: Path, widened: bool) -> None:
+    trained, stored = adapted(), random_model(SHAPE, seed=5).to(torch.bfloat16)
+    trained.load_state_dict(stored.state_dict(), strict=False)  # what training reads: the same numbers, in float32
+    save_adapter(trained, tmp_path)
+    metadata = {"base_sha256": base_digest(stored, widened=widened), "lora_alpha": repr(16.0)}
+    assert widened is (metadata["base_sha256"] == base_digest(trained))
+    write_tensors(tmp_path / WEIGHTS, load_file(tmp_path / WEIGHTS), metadata)
+    load_adapter(stored, tmp_path)
+    with pytest.raises(LoRAError, match="for another base"):
+        load_adapter(random_model(SHAPE, seed=6).to(torch.bfloat16), tmp_path)

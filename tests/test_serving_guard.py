@@ -21,11 +21,13 @@ from typer.testing import CliRunner
 
 from minimind_lite.cli import app
 from minimind_lite.cli.common import _how_to_install
+from minimind_lite.generation.continuous import Engine
 from minimind_lite.generation.sampling import GenerationError
 from minimind_lite.model.pretrained import save_pretrained
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
+from minimind_lite.serving.app import create_server
 from minimind_lite.serving.guard import Keys, Limits, check_address, is_loopback
 from minimind_lite.serving.models import ServingError
 from minimind_lite.serving.run import RunningServer
@@ -479,3 +481,25 @@ def test_bad_commands_say_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "starlette", "prometheus_client"])
 def test_a_missing_package_names_the_extra(package: str) -> None:
     assert "pip install 'minimind-lite[serve]'" in _how_to_install(package)
+
+
+@pytest.mark.parametrize("origin", ["page.example", "https://page.example/", "https://*.example", ""])
+def test_an_origin_that_no_page_can_have_is_refused(origin: str) -> None:
+    with pytest.raises(ServingError, match="is no page's origin: write scheme, host and port alone"):
+        create_server([served()], cors_origins=[origin])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "holds no key"), (b"\n \n", "holds no key"), (b"\xff\xfekey", "not UTF-8 (byte 0)")]
+)
+def test_a_file_without_a_key_does_not_leave_the_server_open(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "keys.txt").write_bytes(content)
+    for command in (["serve", "nowhere"], ["webui"]):
+        done = CliRunner().invoke(app, [*command, "--api-key-file", str(tmp_path / "keys.txt")])
+        assert isinstance(done.exception, SystemExit) and done.exit_code == 1, done.output
+        assert f"keys.txt: {words}" in done.output.replace("\n", "")
+
+
+def test_more_slots_than_there_is_memory_for_are_refused_in_words() -> None:
+    with pytest.raises(GenerationError, match=r"no memory for 1000000000000 slots of 64 tokens.*--slots"):
+        Engine(tiny_model(), TOKENIZER, slots=10**12, max_length=64)

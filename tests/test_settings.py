@@ -20,6 +20,7 @@ from minimind_lite.settings import (
     Share,
     ShareBelow1,
     _settings,
+    parse_settings,
     read_settings,
     with_changes,
 )
@@ -138,3 +139,9 @@ def test_every_number_has_a_range_and_every_default_lies_in_it() -> None:
                     assert {"minimum", "exclusiveMinimum"} & kind.keys(), f"{owner.__name__}.{field.name} has no range"
         owner()
     assert seen > 100
+
+
+def test_a_setting_with_two_values_is_refused_and_not_decided_silently() -> None:
+    assert parse_settings(["rank=4", "rank=4"]) == {"rank": "4"}
+    with pytest.raises(ConfigError, match="-p rank is given twice, as 4 and as 8: give it once"):
+        parse_settings(["rank=4", "alpha=1", "rank=8"])

@@ -10,7 +10,7 @@ import torch
 
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.data.records import DataError
-from minimind_lite.model.pretrained import load_pretrained, read_tensors, write_tensors
+from minimind_lite.model.pretrained import load_pretrained, read_tensors, save_pretrained, write_tensors
 from minimind_lite.model.transformer import IGNORED_TARGET
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.checkpoint import CheckpointError
@@ -128,7 +128,7 @@ def test_a_base_whose_weights_are_in_shards_is_trained_on(tmp_path: Path, base: 
     data = write(tmp_path / "chat.jsonl", [chat(f"question {n}?", "答案。") for n in range(8)])
     runs = [run_sft(data, folder, tmp_path / name, CONFIG, SFTOptions(block_size=64)).model
             for name, folder in (("a", base), ("b", tmp_path / "shards"))]  # fmt: skip
-    assert torch.equal(runs[0].model.norm.weight, runs[1].model.norm.weight)
+    assert all(torch.equal(a, b) for a, b in zip(*(one.parameters() for one in runs), strict=True))
 
 
 def test_a_conversation_that_loses_every_target_is_dropped_and_logged(
@@ -190,3 +190,18 @@ def test_replayed_texts_belong_to_the_recipe(tmp_path: Path, base: Path, texts: 
 def test_a_share_of_plain_text_needs_the_text() -> None:
     with pytest.raises(ConfigError, match="replay_share needs replay"):
         SFTOptions(replay_share=0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_base_in_half_precision_is_trained_in_float32(
+    tmp_path: Path, base: Path, tokenizer: Tokenizer, dtype: torch.dtype
+) -> None:
+    save_pretrained(load_pretrained(base, dtype=dtype), tokenizer, tmp_path / "half")
+    save_pretrained(load_pretrained(tmp_path / "half", dtype=torch.float32), tokenizer, tmp_path / "full")
+    data = write(tmp_path / "chat.jsonl", [chat("Hi", "Hello there."), chat("Who?", "A cat.")] * 4)
+    results = [
+        run_sft(data, tmp_path / name, tmp_path / f"{name}-out", CONFIG, SFTOptions(64)) for name in ("half", "full")
+    ]
+    assert {weight.dtype for weight in results[0].model.parameters()} == {torch.float32}
+    for ours, wanted in zip(*(result.model.parameters() for result in results), strict=True):
+        assert torch.equal(ours, wanted)

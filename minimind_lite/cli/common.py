@@ -17,7 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from minimind_lite.files import as_utf8
+from minimind_lite.files import NO_SPACE, as_utf8, is_full
 
 SERVER_PACKAGES = ("fastapi", "starlette", "uvicorn", "prometheus_client")
 
@@ -104,6 +104,8 @@ def _in_words(error: Exception) -> str:
     """The message of an error; what the system says about a file begins with the file, as our own messages do."""
     if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    if isinstance(error, OSError) and is_full(error):  # the system does not say which file: one that was already open
+        return NO_SPACE
     return str(error)
 
 

@@ -98,9 +98,20 @@ def load_served(
 
 
 def read_keys(file: Path | None) -> list[str]:
-    """The keys of a file, or of the environment: never of the command line, which other users can read."""
+    """The keys of a file, or of the environment: never of the command line, which other users can read.
+
+    Raises UnreadableFile for a file without a key: the server would be open, and its owner would think it closed.
+    """
     if file is not None:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        from minimind_lite.files import UnreadableFile
+
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UnreadableFile(f"{file}: not UTF-8 (byte {error.start}), so it is no file of keys") from None
+        if not text.strip():
+            raise UnreadableFile(f"{file}: holds no key: write one a line, or leave --api-key-file out")
+        return [line.strip() for line in text.splitlines() if line.strip()]
     return [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key.strip()]
 
 

@@ -68,10 +68,13 @@ def tokenizer(
     max_bad: MaxBad = 0.05,
 ) -> None:
     """Train a tokenizer on the texts of DATA."""
+    from minimind_lite.config import ConfigError
     from minimind_lite.data.records import DataError, read_records
     from minimind_lite.files import owned
     from minimind_lite.tokenizer import Tokenizer
 
+    if (output / "config.json").exists():
+        raise ConfigError(f"{output} holds a model, which would lose its tokenizer: name another folder")
     records, seen = read_records(data, "text", max_bad_share=max_bad), 0
 
     def texts() -> Iterator[str]:
@@ -149,7 +152,13 @@ AUTOMATIC = "micro_batch_size=auto"
 
 def _configured(changes: Sequence[str], options: type[Any], base: Path) -> tuple[Any, Any]:
     """``stage_settings``, with the micro-batch chosen by what fits if ``changes`` ask for that."""
+    from minimind_lite.model.pretrained import PretrainedError, instead_of_model
+    from minimind_lite.settings import parse_settings
+
+    parse_settings(changes)  # whether one is given twice, "auto" included
     config, own = stage_settings([pair for pair in changes if pair != AUTOMATIC], options)
+    if not hasattr(options, "preset") and (there := instead_of_model(base)):  # pretraining's base is a tokenizer
+        raise PretrainedError(there)
     return (_fitted(config, own, base) if AUTOMATIC in changes else config), own
 
 

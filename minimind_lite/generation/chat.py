@@ -14,7 +14,7 @@ from minimind_lite.generation.engine import stream
 from minimind_lite.generation.laid_out import Quantize, stepper
 from minimind_lite.generation.sampling import GenerationError, SamplingConfig
 from minimind_lite.model.lora import load_adapter
-from minimind_lite.model.pretrained import load_pretrained
+from minimind_lite.model.pretrained import instead_of_model, load_pretrained
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Message, Tokenizer
 
@@ -35,8 +35,8 @@ def load_chat_folder(
     Raises ChatError (or PretrainedError, LoRAError) when something is missing, broken, or does not fit.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ChatError(f"there is no folder {folder}: give the folder of a trained model, such as the course's sft")
+    if there := instead_of_model(folder):
+        raise ChatError(there)
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise ChatError(

@@ -185,7 +185,13 @@ class Engine:
         self.model, self.tokenizer, self.device = model.eval(), tokenizer, weight.device
         self.max_queue, self.prefill_chunk = max_queue, prefill_chunk
         self._decoding = stepper(model, quantize)
-        self._cache = KVCache(model.config, slots, self.max_length, weight.device, weight.dtype)
+        try:
+            self._cache = KVCache(model.config, slots, self.max_length, weight.device, weight.dtype)
+        except RuntimeError as error:  # torch's, on a GPU too
+            raise GenerationError(
+                f"there is no memory for {slots} slots of {self.max_length} tokens: take fewer slots, or a shorter "
+                f"max_length (minimind serve: --slots, --context). torch says: {str(error).splitlines()[0]}"
+            ) from error
         for memory in (self._cache.keys, self._cache.values):
             memory.zero_()  # masked columns count zero times what is in them, and that must not be NaN
         self._slots = [_Slot() for _ in range(slots)]  # running ones first, then the one being read, then free ones

@@ -32,6 +32,7 @@ from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.tokenizer.foreign_template import without_generation_marks
 
 GGUFType = Literal["f32", "f16", "q8_0"]
+MAGIC = b"GGUF"  # the first bytes of every such file
 BLOCK = 32  # weights of a row that share a scale in Q8_0
 PER_TOKEN = ("token_embd.weight", "output.weight")  # the matrices with a row for each token
 _OUR_NAMES = {ours: theirs for theirs, ours in (LAYER_NAMES | EXPERT_NAMES).items()}
@@ -42,9 +43,12 @@ def export_gguf(model: Transformer, tokenizer: Tokenizer, path: str | Path, kind
     """Write ``model`` with its tokenizer and chat template to ``path``, and an Ollama Modelfile beside it.
 
     kind: how matrices are stored; norms and routers are float32 in any. A matrix whose rows are no multiple of 32
-    stays float16 in q8_0. Returns the files written. Raises GGUFError for what llama.cpp could not compute or cut.
+    stays float16 in q8_0. Returns the files written. Raises GGUFError for what llama.cpp could not compute or cut, and
+    for a ``path`` that is another kind of file. A Modelfile that somebody wrote or changed stays as it is: the new one
+    is then called after ``path``.
     """
     path = Path(path)
+    _check_target(path)
     try:
         from gguf import GGUFWriter
     except ImportError as error:
@@ -63,9 +67,34 @@ def export_gguf(model: Transformer, tokenizer: Tokenizer, path: str | Path, kind
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+    text = ollama_modelfile(tokenizer, path.name, model.config.max_position_embeddings)
     modelfile = path.with_name("Modelfile")
-    write_text(modelfile, ollama_modelfile(tokenizer, path.name, model.config.max_position_embeddings))
+    if not _replaceable(modelfile, text):
+        modelfile = path.with_suffix(".Modelfile")
+    write_text(modelfile, text)
     return [path, modelfile]
+
+
+def _check_target(path: Path) -> None:
+    """Raise GGUFError rather than write over the model itself, or any other file that is no GGUF file."""
+    if path.is_dir():
+        raise GGUFError(f"{path} is a folder: name the file to write, such as {path / 'model.gguf'}")
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+        if start not in (b"", MAGIC):
+            raise GGUFError(f"{path} is there and is no GGUF file: it would be overwritten, so choose another name")
+
+
+def _replaceable(modelfile: Path, text: str) -> bool:
+    """Whether a Modelfile may be written over: there is none, or it says the same of perhaps another file."""
+    if not modelfile.exists():
+        return True
+    try:
+        there = modelfile.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return there.startswith("FROM ./") and there.partition("\n")[2] == text.partition("\n")[2]
 
 
 def export_folder(folder: str | Path, path: str | Path, kind: str = "q8_0") -> list[Path]:

@@ -33,6 +33,7 @@ from minimind_lite.model.pretrained import (
     PretrainedError,
     assembled,
     check_finite,
+    check_target,
     is_published,
     read_tensors,
     save_pretrained,
@@ -136,6 +137,9 @@ def import_minimind(
     """
     if Path(output).resolve() == Path(path).resolve():
         raise PretrainedError(f"{output} is the model itself and would be overwritten: use another folder")
+    if not Path(path).exists():
+        raise PretrainedError(f"{path}: there is no such file or folder")
+    check_target(Path(output))
     unknown = sorted(set(changes or {}) - set(UNSTATED))
     if unknown:
         raise ConfigError(f"-p {unknown[0]}: the weights tell that; what can be said is {', '.join(UNSTATED)}")

@@ -30,6 +30,7 @@ from minimind_lite.config import ConfigError
 from minimind_lite.files import UnreadableFile, read_json, write_text
 from minimind_lite.model.pretrained import (
     PretrainedError,
+    check_target,
     load_pretrained,
     read_tensors,
     save_pretrained,
@@ -224,13 +225,18 @@ def trainable_share(model: nn.Module) -> float:
     return sum(one.numel() for one in model.parameters() if one.requires_grad) / own
 
 
-def base_digest(model: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and values of the base's weights; adapters, merged or not, do not count."""
+def base_digest(model: nn.Module, *, widened: bool = True) -> str:
+    """SHA-256 over names, types, shapes and values of the base's weights; adapters, merged or not, do not count.
+
+    widened: weights in half precision count as the same numbers in float32, as training reads them. Adapters of
+    earlier versions have the digest without that.
+    """
     frozen = {f"{name}.weight": layer.frozen for name, layer in lora_layers(model) if layer.frozen is not None}
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if ".lora_" not in name:
             tensor = frozen.get(name, tensor).detach().cpu().contiguous()
+            tensor = tensor.float() if widened and tensor.dtype in (torch.float16, torch.bfloat16) else tensor
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -283,7 +289,11 @@ def load_adapter(
             "two files do not belong together, save the adapter again (check_values=False uses it all the same)"
         )
     problems = _problems(weights, model, config.rank)
-    if not problems and check_base and digest not in (None, here := base_digest(model)):
+    if (
+        not problems
+        and check_base
+        and digest not in (None, here := base_digest(model), base_digest(model, widened=False))
+    ):
         problems = [
             f"it was trained on weights with SHA-256 {digest[:12]}…, and these have {here[:12]}…: the shapes fit, the "
             "numbers are another model's (check_base=False uses it all the same)"
@@ -305,6 +315,7 @@ def merge_folders(base: str | Path, adapter: str | Path, output: str | Path) -> 
     """Write the model of ``base`` with the adapter in its weights to a folder of its own; both inputs stay."""
     if Path(output).resolve() in (Path(base).resolve(), Path(adapter).resolve()):
         raise LoRAError(f"{output} is the base or the adapter itself and would be overwritten: use another folder")
+    check_target(Path(output))
     model, tokenizer = load_pretrained(base), Tokenizer.load(base)
     load_adapter(model, adapter)
     save_pretrained(merged(model), tokenizer, output)

@@ -97,6 +97,26 @@ def save_pretrained(model: Transformer, tokenizer: SavesItself | None, folder: s
             tokenizer.save(folder)
 
 
+def instead_of_model(path: Path) -> str:
+    """What ``path`` is, where a model's folder was expected, and what to do; "" if nothing is known."""
+    if not path.exists():
+        return f"there is no folder {path}: give the folder of a trained model"
+    if path.is_file():
+        return f"{path} is a file: give the folder of a trained model, with config.json and model.safetensors"
+    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+        return (
+            f"{path} is a LoRA adapter and no model: give the model that it was trained on, and name it as the "
+            f"adapter; or make one model of both with: minimind merge BASE {path} OUTPUT"
+        )
+    return ""
+
+
+def check_target(folder: Path) -> None:
+    """Raise PretrainedError rather than write a model over the result of a training run, which could not go on."""
+    if (folder / "checkpoints").is_dir():
+        raise PretrainedError(f"{folder} holds a training run, whose result would be lost: use another folder")
+
+
 def is_published(path: str | Path) -> bool:
     """Whether ``interop.minimind`` reads it: a pickled state dict, or a folder of model_type ``minimind``."""
     path = Path(path)
@@ -392,7 +412,8 @@ def _rope_from_hf(values: Mapping[str, Any]) -> tuple[float, YarnScaling | None]
 
 def _read_config(path: Path) -> ModelConfig:
     if not path.is_file():
-        raise PretrainedError(f"{path} does not exist: a model folder holds config.json and model.safetensors")
+        there = instead_of_model(path.parent)
+        raise PretrainedError(there or f"{path} does not exist: a model folder holds config.json and model.safetensors")
     try:
         return config_from_hf(read_json(path))
     except UnreadableFile as error:
@@ -401,24 +422,18 @@ def _read_config(path: Path) -> ModelConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def weights_digest(folder: Path) -> str:
-    """Identifies the weights in a model folder by the bytes of their files: the SHA-256 of the one, or of all shards'.
+def weights_digest(folder: str | Path) -> str:
+    """Hex SHA-256 of a folder's weights: of the one file, or of the digests of its parts in order.
 
     Raises PretrainedError if there are none.
     """
-    digests = [sha256_of(path) for path in _weight_files(folder)]
+    files = weight_files(Path(folder))
+    digests = [sha256_of(path) for path in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _read_weights(folder: Path, check_values: bool) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = {}
-    for path in _weight_files(folder):
-        weights |= read_tensors(path, check_values)[0]
-    return weights
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """``model.safetensors``, or the shards that transformers writes of a large model, in order."""
+def weight_files(folder: Path) -> list[Path]:
+    """The one file of a folder's weights, or its parts in order. Raises PretrainedError if there are none."""
     whole = folder / "model.safetensors"
     files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
     if not files:
@@ -426,6 +441,13 @@ def _weight_files(folder: Path) -> list[Path]:
         reason = f"{pickled} is a pickle, which can run code when opened; convert it to safetensors" if pickled else ""
         raise PretrainedError(f"{whole} does not exist. {reason or 'Was the model saved to another folder?'}")
     return files
+
+
+def _read_weights(folder: Path, check_values: bool) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        weights |= read_tensors(path, check_values)[0]
+    return weights
 
 
 def _check_sizes(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import struct
 import time
 import uuid
@@ -27,7 +28,7 @@ from minimind_lite.serving.documented import RESPONSES, document
 from minimind_lite.serving.errors import ApiError, encoded, from_engine, from_validation
 from minimind_lite.serving.guard import OPENED, Guard, Keys, Limits
 from minimind_lite.serving.metrics import Metrics
-from minimind_lite.serving.models import ServedModel
+from minimind_lite.serving.models import ServedModel, ServingError
 from minimind_lite.serving.prompts import Prompt, chat_prompt, completion_prompts, text_ids
 from minimind_lite.serving.scheduler import Scheduler, Stream
 from minimind_lite.serving.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
@@ -341,6 +342,12 @@ def create_server(
         api.add_exception_handler(kind, _refused)
     guard = service.guard = Guard(api, keys or Keys(), limits, metrics, hosts)
     app: Any = guard
+    for origin in cors_origins:
+        if not re.fullmatch(r"https?://[^/\s*]+", origin) and origin != "*":
+            raise ServingError(
+                f"--cors-origin {origin!r} is no page's origin: write scheme, host and port alone, such as "
+                "https://page.example or http://localhost:3000"
+            )
     if cors_origins:
         app = CORSMiddleware(
             guard, allow_origins=list(cors_origins), allow_methods=["GET", "POST"],

@@ -23,14 +23,13 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from minimind_lite.files import UnreadableFile, directory_to_disk, read_json, sha256_of
+from minimind_lite.files import UnreadableFile, directory_to_disk, is_full, read_json, sha256_of
 
 logger = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished-"  # prefix of a checkpoint that is being written or deleted
 _DAMAGED = "damaged-"
 _EARLIER = "earlier-"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class CheckpointError(RuntimeError):
@@ -100,7 +99,7 @@ class _Hashed:
 
 def _not_written(folder: Path, final: Path, error: Exception) -> CheckpointError:
     last = max((path.name for path in folder.glob("step-*") if path != final), default="none")
-    full = isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno in _FULL)
+    full = isinstance(error, RuntimeError) or is_full(error)
     advice = "Free some disk space" if full else "Mend that"
     return CheckpointError(
         f"the checkpoint of step {int(final.name[5:])} could not be written to {folder}: {error}. The last good one "

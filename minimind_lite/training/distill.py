@@ -137,7 +137,7 @@ def make_student(
     folder = Path(options.student)
     if not folder.is_dir():
         raise ConfigError(f"student {options.student!r} is neither a folder nor one of half, {', '.join(PRESETS)}")
-    student, own = load_pretrained(folder), Tokenizer.load(folder)
+    student, own = load_pretrained(folder, dtype=torch.float32), Tokenizer.load(folder)
     sizes = [model.config.vocab_size for model in (student, teacher)]
     if own.fingerprint != tokenizer.fingerprint or sizes[0] != sizes[1]:
         raise ConfigError(

@@ -75,8 +75,8 @@ class StageRun:
 
     @cached_property
     def model(self) -> Transformer:
-        """The base's model."""
-        return load_pretrained(self.base)
+        """The base's model, in float32 whatever its file has: steps below the rounding of bfloat16 would be lost."""
+        return load_pretrained(self.base, dtype=torch.float32)
 
     @cached_property
     def base_digest(self) -> str:
