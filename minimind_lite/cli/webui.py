@@ -43,8 +43,7 @@ def webui(
     from minimind_lite.serving.page.options import PageOptions
     from minimind_lite.serving.run import RunningServer
 
-    if (language := language or system_language()) not in ("en", "zh"):
-        raise typer.BadParameter(f"--language {language!r} must be en or zh")
+    language = _language_of_page(language or system_language())
     if not folders and (adapter or quantize):
         raise typer.BadParameter("--adapter and --quantize are for models in folders: name one, DIR")
     keys = Keys.of(read_keys(api_key_file))
@@ -60,6 +59,12 @@ def webui(
         typer.echo(f"the chat page is at http://{shown}:{port} (Ctrl-C stops)")
         # A visitor from elsewhere must not use this machine to ask servers that only this machine can reach.
         run_page(PageOptions(endpoints, language, keys, other_servers=is_loopback(host)), host, port)
+
+
+def _language_of_page(language: str) -> str:
+    if language not in ("en", "zh"):
+        raise typer.BadParameter(f"--language {language!r} must be en or zh")
+    return language
 
 
 def _endpoint(url: str) -> "Endpoint":

@@ -25,7 +25,8 @@ class DescribedFigure(Figure):
         register_chinese()
         for text in self.findobj(Text):
             if isinstance(text, Text) and (not text.get_text() or CHINESE.search(text.get_text())):  # ticks come later
-                text.set_fontfamily(FONTS)
+                # Beside a formula, words have only the first font in which matplotlib finds them
+                text.set_fontfamily(FONTS[::-1] if "$" in text.get_text() else FONTS)
         super().draw(renderer)
 
 
