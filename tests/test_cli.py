@@ -139,6 +139,15 @@ def test_only_our_own_errors_are_made_clean() -> None:
         clean_errors(fail)(ValueError("somebody else's"))
 
 
+def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        clean_errors(interrupted)()
+    assert ended.value.exit_code == 130 and "the same command is given again" in capsys.readouterr().err
+
+
 def test_train_from_texts_to_a_chat(tmp_path: Path) -> None:
     texts = DATA / "pretrain_heldout"
     assert minimind("train", "tokenizer", texts, tmp_path / "t", "--vocab-size", 400) == (

@@ -19,6 +19,10 @@ from typer.core import TyperGroup
 
 from minimind_lite.files import NO_SPACE, as_utf8, is_full
 
+INTERRUPTED = (
+    "\ninterrupted. Files are written whole or not at all; train, eval and data download go on from what they saved when "
+    "the same command is given again"
+)
 SERVER_PACKAGES = ("fastapi", "starlette", "uvicorn", "prometheus_client")
 
 
@@ -82,6 +86,9 @@ def clean_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
+        except KeyboardInterrupt:
+            typer.secho(INTERRUPTED, err=True)
+            raise typer.Exit(130) from None
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package in ("", "minimind_lite"):
