@@ -20,8 +20,8 @@ from typer.core import TyperGroup
 from minimind_lite.files import NO_SPACE, as_utf8, is_full
 
 INTERRUPTED = (
-    "\ninterrupted. Files are written whole or not at all; train, eval and data download go on from what they saved when "
-    "the same command is given again"
+    "\ninterrupted. Files are written whole or not at all; train, eval and data download go on from what they saved "
+    "when the same command is given again"
 )
 SERVER_PACKAGES = ("fastapi", "starlette", "uvicorn", "prometheus_client")
 

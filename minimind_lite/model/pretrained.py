@@ -201,7 +201,7 @@ def _check_digests(path: Path, tensors: Mapping[str, Tensor], stated: str | None
         if tensor_digest(name, tensor) != digests[name]:
             raise PretrainedError(
                 f"{path}: {name} is not what was saved: its bytes have changed since. Copy or save the file again "
-                "(check_values=False reads it all the same)"
+                "(in Python, check_values=False reads it all the same)"
             )
 
 
@@ -214,7 +214,8 @@ def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if broken:
             raise PretrainedError(
                 f"{path}: {broken:,} of the {tensor.numel():,} numbers in {name} are NaN or infinite: training "
-                "diverged before it was saved. Use an earlier checkpoint (check_values=False reads it all the same)"
+                "diverged before it was saved. Use an earlier checkpoint (in Python, check_values=False reads it all "
+                "the same)"
             )
 
 
