@@ -132,6 +132,16 @@ class Fails(StopAt):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore lines")
 
 
+class AsksForTooMuch(StopAt):
+    """Asks the CPU for more memory than there is; ``step`` 0 fails in another way."""
+
+    def after_step(self, state: Any) -> None:
+        if state.step == self.step:
+            torch.empty(10**15)
+        if not self.step:
+            raise RuntimeError("not a matter of memory")
+
+
 @pytest.fixture(scope="module")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
@@ -168,6 +178,16 @@ def test_out_of_memory_names_the_next_setting_and_goes_on_with_it(
     single = replace(config, micro_batch_size=1, save_every=0)
     with pytest.raises(OutOfMemory, match=r"smaller block_size or model; it starts at step 0"):
         run_pretrain(texts, tokenizer_folder, tmp_path / "one", single, options, RunOptions(callbacks=[Fails(1)]))
+
+
+def test_the_cpu_s_memory_runs_out_in_the_same_words(tmp_path: Path, tokenizer_folder: Path, texts: Path) -> None:
+    config, options = TrainConfig(total_steps=2, **SIZES), PretrainOptions(preset="pico", block_size=32)
+    with pytest.raises(OutOfMemory, match=r"-p micro_batch_size=2 .* torch says: .*can't allocate memory"):
+        run_pretrain(texts, tokenizer_folder, tmp_path, config, options, RunOptions(callbacks=[AsksForTooMuch(1)]))
+    with pytest.raises(RuntimeError, match=r"^not a matter of memory$"):
+        run_pretrain(
+            texts, tokenizer_folder, tmp_path / "other", config, options, RunOptions(callbacks=[AsksForTooMuch(0)])
+        )
 
 
 def test_the_command_measures_a_short_run_and_leaves_nothing(

@@ -49,7 +49,12 @@ def fitted(config: TrainConfig, model: ModelConfig, block_size: int, free: int, 
     return replace(config, micro_batch_size=rows, gradient_accumulation_steps=accumulation)
 
 
-def out_of_memory(error: torch.OutOfMemoryError, config: TrainConfig, folder: Path) -> OutOfMemory:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: a GPU's, or this machine's, for which torch has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't" in str(error)
+
+
+def out_of_memory(error: Exception, config: TrainConfig, folder: Path) -> OutOfMemory:
     """torch's error as one that says which setting to take, and where the run in ``folder`` would go on."""
     smaller, steps = next_smaller(config), sorted((folder / "checkpoints").glob("step-*"))
     advice = "one example at a time is the least there is: take a smaller block_size or model"

@@ -27,7 +27,7 @@ from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.estimate import RunEstimate
 from minimind_lite.training.loop import TrainResult, make_accelerator, train
-from minimind_lite.training.micro_batch import out_of_memory
+from minimind_lite.training.micro_batch import is_out_of_memory, out_of_memory
 from minimind_lite.training.options import RunOptions, TrainConfig
 
 Result = TypeVar("Result")
@@ -145,7 +145,9 @@ class StageRun:
                 measure=self.run.measure or measure, collate=collate, identity=dict(identity),
                 callbacks=[*self.run.callbacks, *says], resume=self.run.resume,
             )  # fmt: skip
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise out_of_memory(error, self.config, self.folder) from error
         if self.accelerator.is_main_process:
             if save is None:
