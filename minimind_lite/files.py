@@ -20,8 +20,8 @@ from typing import Any, TextIO
 LOCK = ".run.lock"
 LARGEST_JSON = 64 * 1024 * 1024  # bytes of a JSON file that is read at once; none of ours comes near it
 DEEPEST_JSON = 64  # levels of nesting; a conversation has five
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space on the disk, or in a user's share of it
-_FULL_IN_WORDS = re.compile(rf"\(os error ({'|'.join(map(str, FULL))})\)|\d+ requested and \d+ written")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space on the disk, or in a user's share of it
+_FULL_IN_WORDS = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|\d+ requested and \d+ written")
 _OWNED: set[Path] = set()  # the folders that this process owns
 
 
@@ -65,7 +65,7 @@ NO_SPACE = "no space left on the disk; free some, or write to another one, and r
 
 def is_full(error: Exception) -> bool:
     """Whether a write failed because the disk is full; safetensors and NumPy say so in words of their own."""
-    return (isinstance(error, OSError) and error.errno in FULL) or bool(_FULL_IN_WORDS.search(str(error)))
+    return (isinstance(error, OSError) and error.errno in _FULL) or bool(_FULL_IN_WORDS.search(str(error)))
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,11 @@ def installed(environment: Environment) -> None:
 def linked(environment: Environment) -> None:
     """The package as it is here, and links to the distributions that its base dependencies lead to."""
     (folder,) = environment.folder.rglob("site-packages")
-    own = distribution("minimind-lite")
+    own = next(  # not the build's leftovers in the current folder
+        one
+        for one in distributions(name="minimind-lite")
+        if any(file.parts[0].endswith(".dist-info") for file in one.files or ())
+    )
     found = needed(own)
     assert {"torch", "numpy", "typer"} <= found.keys()
     for one in (own, *found.values()):

@@ -200,7 +200,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository that holds samples and no published file."""
     for name in ("pretrain", "pretrain_heldout"):
         shutil.copytree(repository_root() / "data_samples" / name, tmp_path / "data_samples" / name)
-    monkeypatch.setattr("minimind_lite.course.kit.data_files.repository_root", lambda: tmp_path)
+    for module in ("course.kit.data_files", "data.published"):
+        monkeypatch.setattr(f"minimind_lite.{module}.repository_root", lambda: tmp_path)
     monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
     return tmp_path
 

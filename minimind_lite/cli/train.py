@@ -152,11 +152,14 @@ AUTOMATIC = "micro_batch_size=auto"
 
 def _configured(changes: Sequence[str], options: type[Any], base: Path) -> tuple[Any, Any]:
     """``stage_settings``, with the micro-batch chosen by what fits if ``changes`` ask for that."""
+    from minimind_lite.config import ConfigError
     from minimind_lite.model.pretrained import PretrainedError, instead_of_model
     from minimind_lite.settings import parse_settings
 
     parse_settings(changes)  # whether one is given twice, "auto" included
     config, own = stage_settings([pair for pair in changes if pair != AUTOMATIC], options)
+    if AUTOMATIC in changes and not hasattr(own, "block_size"):
+        raise ConfigError(f"-p {AUTOMATIC} is for stages that train on packed rows: give a number of questions here")
     if not hasattr(options, "preset") and (there := instead_of_model(base)):  # pretraining's base is a tokenizer
         raise PretrainedError(there)
     return (_fitted(config, own, base) if AUTOMATIC in changes else config), own
@@ -166,14 +169,12 @@ def _fitted(config: Any, options: Any, base: Path) -> Any:
     """``config`` with the largest micro-batch that fits into the GPU's free memory; as it is without a GPU."""
     import torch
 
-    from minimind_lite.config import ConfigError, preset
+    from minimind_lite.config import preset
     from minimind_lite.files import read_json
     from minimind_lite.model.pretrained import config_from_hf
     from minimind_lite.tokenizer import Tokenizer
     from minimind_lite.training.micro_batch import fitted
 
-    if not hasattr(options, "block_size"):
-        raise ConfigError(f"-p {AUTOMATIC} is for stages that train on packed rows: give a number of questions here")
     if not torch.cuda.is_available() or config.device not in ("auto", "cuda"):
         return config
     if hasattr(options, "preset"):  # pretraining: BASE is only a tokenizer
