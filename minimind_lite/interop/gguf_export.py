@@ -115,7 +115,7 @@ def architecture_of(config: ModelConfig) -> str:
     if config.norm_topk_prob and not config.num_shared_experts:
         return "qwen3moe" if config.qk_norm else "llama"
     what = "shared experts together with QK-norm" if config.num_shared_experts else "experts without norm_topk_prob"
-    raise GGUFError(f"llama.cpp has no architecture for {what}: vLLM and transformers read the folder as it is")
+    raise GGUFError(f"llama.cpp has no architecture for {what}; transformers reads the folder as it is")
 
 
 def gguf_tensors(model: Transformer, architecture: str) -> Iterator[tuple[str, Tensor]]:

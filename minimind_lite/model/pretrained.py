@@ -1,6 +1,6 @@
 """A model as a folder in the Hugging Face layout: config.json, model.safetensors, and the tokenizer's files.
 
-config.json describes a ModelConfig in the words of transformers; transformers and vLLM read such a folder as it is.
+config.json describes a ModelConfig in the words of transformers, which reads such a folder as it is.
 Nothing here is ever unpickled: a ``.bin`` or ``.pth`` file can run code when it is opened, a safetensors file cannot.
 
 What is written here can be checked when it is read: the safetensors file carries a digest of every tensor, and a folder
