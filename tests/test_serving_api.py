@@ -14,9 +14,11 @@ import pytest
 import torch
 from serving_kit import TOKENIZER, ask, events, running, said, scripted, served, solo, tag, tiny_model
 
+from minimind_lite.config import preset
 from minimind_lite.generation.sampling import SamplingConfig
 from minimind_lite.model.lora import LoRAConfig, LoRAError, add_adapter, lora_layers, save_adapter
 from minimind_lite.model.pretrained import load_pretrained, save_pretrained
+from minimind_lite.model.transformer import Transformer
 from minimind_lite.serving.models import ServingError, load_models
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
@@ -168,6 +170,45 @@ def test_bias_penalties_and_filters_act(server: Any) -> None:
         assert chat(server, temperature=2, **filtered)["choices"][0]["message"]["content"] == greedy
     wild = chat(server, temperature=2, seed=1)["choices"][0]["message"]["content"]
     assert wild != greedy and wild != chat(server, temperature=2, seed=2)["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize(
+    ("penalty", "second", "expected"),
+    [
+        ({}, 9.0, "xxxxxx"),
+        ({"presence_penalty": 2}, 9.0, "xyxxxx"),  # taken once from a token that was used
+        ({"frequency_penalty": 2}, 7.0, "xxyxyx"),  # taken with every use
+        ({"repetition_penalty": 2}, 9.0, "xyxxxx"),  # its score halved, however often it was used
+    ],
+)
+def test_each_penalty_acts_alone(penalty: dict[str, float], second: float, expected: str) -> None:
+    class TwoLetters(Transformer):
+        """Always gives "x" the score 10, "y" the second, all others -30."""
+
+        def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+            scores = torch.full((*hidden.shape[:-1], TOKENIZER.vocab_size), -30.0)
+            scores[..., TOKENIZER.encode("x")[0]] = 10.0
+            scores[..., TOKENIZER.encode("y")[0]] = second
+            return scores
+
+    model = TwoLetters(preset("pico", vocab_size=TOKENIZER.vocab_size))
+    with running(served(model, slots=1)) as server:
+        assert chat(server, max_tokens=6, **penalty)["choices"][0]["message"]["content"] == expected
+
+
+def test_a_conversation_that_goes_on_is_not_read_again() -> None:
+    def reused(server: Any) -> float:
+        _, page, _ = ask(server, "/metrics", None)
+        return float(next(line for line in page.splitlines() if line.startswith("minimind_reused_tokens{")).split()[-1])
+
+    with running(MODEL) as server:
+        first = chat(server, "a question of some length")
+        assert reused(server) == 0
+        turns = [*said("a question of some length"), first["choices"][0]["message"], *said("and another one")]
+        second = chat(server, messages=turns)
+        read = first["usage"]["prompt_tokens"]
+        assert reused(server) >= read - 1 and second["usage"]["prompt_tokens"] > read
+    assert second["choices"][0]["message"]["content"] == solo(MODEL, turns, 24).text
 
 
 def test_stop_texts_end_an_answer() -> None:
