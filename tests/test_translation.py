@@ -6,10 +6,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from babel.messages.pofile import read_po
 from course_kit import RECORD, write_chapter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from minimind_lite.course.kit.errors import CourseError
+from minimind_lite.course.kit.language import LOCALE
 from minimind_lite.course.notebooks import chinese, colab, files, links, stamping, translated, translation
 from minimind_lite.files import repository_root
 
@@ -254,3 +256,14 @@ def test_the_command_wants_to_know_which_notebook_a_cell_is_in() -> None:
     with pytest.raises(CourseError, match="no notebook is called 77"):
         translation.sources(["77"])
     assert re.fullmatch(r"\d+ of \d+ notebooks, \d+% of all cells are rendered in zh", translated.summary())
+
+
+def test_the_chinese_readme_and_the_catalogue_are_set_like_the_chapters() -> None:
+    readme = (repository_root() / "README.zh.md").read_text(encoding="utf-8")
+    written = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", readme, flags=re.S)  # what is filled in, answers, is data
+    assert [one for line in written.splitlines() for one in chinese.style_problems(line)] == []
+    with (LOCALE / "zh" / "LC_MESSAGES" / "course.po").open("rb") as file:
+        said = [one.string for one in read_po(file) if one.id and isinstance(one.string, str)]
+    found = [one for text in said for one in chinese.style_problems(text)]
+    shapes = "half-width punctuation"  # formulas and shapes keep their own: (batch, seq), 专家(x)
+    assert len(said) > 2000 and [one for one in found if not one.startswith(shapes)] == []
