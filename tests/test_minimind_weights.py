@@ -7,16 +7,21 @@ complex numbers, on neighbouring dimensions, as llama2.c defines it.
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
+from minimind_lite.cli import app
+from minimind_lite.cli.serve import load_served
 from minimind_lite.config import ConfigError, preset
 from minimind_lite.interop.any_model import candidate
 from minimind_lite.interop.minimind import PUBLISHED, as_folder, import_minimind, load_minimind
+from minimind_lite.model.lora import LoRAConfig, add_adapter, save_adapter
 from minimind_lite.model.moe import MixtureOfExperts
 from minimind_lite.model.pretrained import PretrainedError, is_published, load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
@@ -357,11 +362,16 @@ def test_an_imported_model_is_a_folder_of_ours(tmp_path: Path, beside: Path) -> 
         import_minimind(beside, tmp_path / "out", "minimind2", {"num_attention_heads": str(HEADS)})
 
 
-def test_the_same_model_opens_as_the_same_folder_every_time(tmp_path: Path) -> None:
+def published_folder(path: Path) -> Path:
+    Tokenizer.train(["a file and its tokenizer"], 300).save(path)
     described = {"model_type": "minimind", "num_attention_heads": HEADS}
-    (tmp_path / "config.json").write_text(json.dumps(described), encoding="utf-8")
-    saved(tmp_path / "pytorch_model.bin", new_state())
-    Tokenizer.train(["a file and its tokenizer"], 300).save(tmp_path)
+    (path / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    saved(path / "pytorch_model.bin", new_state())
+    return path
+
+
+def test_the_same_model_opens_as_the_same_folder_every_time(tmp_path: Path) -> None:
+    published_folder(tmp_path)
     contents = []
     for _ in range(2):
         with as_folder(tmp_path) as folder:
@@ -374,10 +384,7 @@ def test_the_same_model_opens_as_the_same_folder_every_time(tmp_path: Path) -> N
 
 
 def test_a_published_folder_is_scored_as_it_is(tmp_path: Path) -> None:
-    described = {"model_type": "minimind", "num_attention_heads": HEADS}
-    (tmp_path / "config.json").write_text(json.dumps(described), encoding="utf-8")
-    saved(tmp_path / "pytorch_model.bin", new_state())
-    Tokenizer.train(["a file and its tokenizer"], 300).save(tmp_path)
+    published_folder(tmp_path)
     found = candidate(tmp_path)
     scored = found.load()
     wanted = reference(new_state(), old=False, theta=1e6, eps=1e-5)[0]
@@ -389,3 +396,43 @@ def test_a_published_folder_is_scored_as_it_is(tmp_path: Path) -> None:
     file = candidate(saved(tmp_path / "a.pth", new_state()))
     with pytest.raises(PretrainedError, match="minimind import … --preset NAME"):
         file.load()
+
+
+def test_published_models_are_served_under_their_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = replace(
+        PUBLISHED["minimind2-small"], vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS, head_dim=HEAD,
+        num_attention_heads=HEADS, num_key_value_heads=KV, intermediate_size=INNER,
+    )  # fmt: skip
+    monkeypatch.setitem(PUBLISHED, "tiny", sizes)
+    folder = published_folder(tmp_path / "v2.1")
+    file = saved(folder / "full_sft_48.pth", {name: 2 * tensor for name, tensor in new_state().items()})
+    model = load_minimind(folder)
+    add_adapter(model, LoRAConfig(rank=2))
+    save_adapter(model, tmp_path / "adapter")
+    models = load_served(
+        [folder, file], [f"pirate={tmp_path / 'adapter'}"], slots=1, context=64, queue=1, quantize=True
+    )  # fmt: skip
+    assert [(one.name, one.base) for one in models] == [("v2.1", None), ("full_sft_48", None), ("pirate", "v2.1")]
+    for served, wanted in zip(models, (folder, file), strict=False):
+        assert served.tokenizer.encode("file") == Tokenizer.load(folder).encode("file")
+        norm = served.engine.model.model.norm.weight
+        torch.testing.assert_close(norm.float().cpu(), load_minimind(wanted).model.norm.weight)
+
+
+def test_a_published_student_is_trained_and_its_run_is_continued(tmp_path: Path) -> None:
+    student = published_folder(tmp_path / "student")
+    import_minimind(student, tmp_path / "teacher")
+    turns = [{"role": "user", "content": "a file?"}, {"role": "assistant", "content": "its tokenizer"}]
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"conversations": turns}) + "\n", encoding="utf-8")
+    command = ["train", "distill", *(str(tmp_path / name) for name in ("chat.jsonl", "teacher", "out"))]
+    for setting in (f"student={student}", "total_steps=2", "save_every=1", "learning_rate=1e-9", "device=cpu",
+                    "micro_batch_size=1", "block_size=64", "progress=False"):  # fmt: skip
+        command += ["-p", setting]
+    for _ in range(2):  # the second time from the checkpoint: the student's folder of ours has another name
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+    trained = load_pretrained(tmp_path / "out").state_dict()
+    torch.testing.assert_close(trained, load_minimind(student).state_dict(), rtol=0, atol=1e-6)
+    saved(student / "pytorch_model.bin", {name: 2 * tensor for name, tensor in new_state().items()})
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1 and "base" in done.output, done.output

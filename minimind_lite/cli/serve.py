@@ -1,4 +1,4 @@
-"""`minimind serve DIR…`: an OpenAI-compatible server for folders of models."""
+"""`minimind serve MODEL…`: an OpenAI-compatible server for models."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ KEYS_VARIABLE = "MINIMIND_API_KEYS"
 
 @clean_errors
 def serve(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of models, named after them.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="MODEL…", help="Folders or MiniMind .pth files.")],
     adapter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=DIR", help="A LoRA adapter as a model of its own; repeatable.")
     ] = None,

@@ -7,7 +7,8 @@ stage's own options. Start it with torchrun to train with several processes.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -189,6 +190,22 @@ def _fitted(config: Any, options: Any, base: Path) -> Any:
     return chosen
 
 
+@contextmanager
+def _opened(name: str, base: Path, changes: Sequence[str]) -> Iterator[tuple[Path, Any, Any]]:
+    """BASE and a stage's settings; a published model in either is a folder of ours while this is open."""
+    from minimind_lite.config import PRESETS
+    from minimind_lite.training.distill import DistillOptions
+    from minimind_lite.training.registry import STAGES
+
+    with ExitStack() as stack:
+        if name != "pretrain":  # whose base is a tokenizer alone
+            base = stack.enter_context(model_folder(base))
+        config, options = _configured(changes, STAGES[name].options, base)
+        if isinstance(options, DistillOptions) and options.student not in ("half", *PRESETS):
+            options = replace(options, student=str(stack.enter_context(model_folder(Path(options.student)))))
+        yield base, config, options
+
+
 class NothingLearned(RuntimeError):
     """A run that came to its end without a single thing to learn from."""
 
@@ -216,8 +233,7 @@ def _stage_command(name: str) -> Callable[..., None]:
 
         stage = STAGES[name]
         run = RunOptions(eval_data, strict=strict, max_bad_share=max_bad, resume=resume)
-        with model_folder(base) if name != "pretrain" else nullcontext(base) as opened:  # that is a tokenizer alone
-            config, options = _configured(changes or (), stage.options, opened)
+        with _opened(name, base, changes or ()) as (opened, config, options):
             if estimate:
                 typer.echo(measure_run(stage.run, data, opened, config, options, run))
                 return

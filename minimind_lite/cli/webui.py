@@ -1,4 +1,4 @@
-"""`minimind webui [DIR…]`: a page to chat with models in folders, or with any OpenAI-compatible server."""
+"""`minimind webui [MODEL…]`: a page to chat with models, or with any OpenAI-compatible server."""
 
 import os
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ SERVER_KEY_VARIABLE = "OPENAI_API_KEY"
 
 @clean_errors
 def webui(
-    folders: Annotated[list[Path] | None, typer.Argument(metavar="[DIR…]", help="Folders of models.")] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="[MODEL…]", help="Folders or .pth files.")] = None,
     adapter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=DIR", help="A LoRA adapter as a model of its own; repeatable.")
     ] = None,
@@ -45,7 +45,7 @@ def webui(
 
     language = _language_of_page(language or system_language())
     if not folders and (adapter or quantize):
-        raise typer.BadParameter("--adapter and --quantize are for models in folders: name one, DIR")
+        raise typer.BadParameter("--adapter and --quantize are for models in folders or files: name one, MODEL")
     keys = Keys.of(read_keys(api_key_file))
     check_address(host, keys)
     endpoints = [_endpoint(url) for url in server or ()]

@@ -17,6 +17,7 @@ from minimind_lite.generation.chat import load_chat_folder
 from minimind_lite.generation.constrained import Vocabulary
 from minimind_lite.generation.continuous import Engine
 from minimind_lite.generation.laid_out import Quantize
+from minimind_lite.interop.minimind import as_folder
 from minimind_lite.model.lora import LoRAError, load_adapter
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
@@ -65,14 +66,16 @@ def load_models(
 ) -> list[ServedModel]:
     """The models in ``folders``, named after them, and the adapters, each on the first of them that it fits.
 
+    A published MiniMind model may stand for a folder; that of ``full_sft_512.pth`` is called full_sft_512.
+
     Raises ServingError for names that are taken twice, and what loading raises.
     """
     served: list[ServedModel] = []
-    names = [folder.resolve().name for folder in folders] + list(adapters)
+    names = [folder.stem if folder.is_file() else folder.resolve().name for folder in folders] + list(adapters)
     if not folders or len(set(names)) < len(names):
         twice = next((name for name in names if names.count(name) > 1), "")
         raise ServingError(
-            f"two models would be called {twice!r}: rename a folder" if twice else "give the folder of a model to serve"
+            f"two models would be called {twice!r}: rename one" if twice else "give the folder of a model to serve"
         )
 
     def offer(name: str, model: Transformer, tokenizer: Tokenizer, folder: Path, base: str | None) -> ServedModel:
@@ -84,7 +87,8 @@ def load_models(
 
     bases = []
     for name, folder in zip(names, folders, strict=False):
-        model, tokenizer = load_chat_folder(folder, device)
+        with as_folder(folder) as opened:
+            model, tokenizer = load_chat_folder(opened, device)
         bases.append((offer(name, model, tokenizer, folder, None), model))
     for name, folder in adapters.items():
         base, adapted = _adapted([(one.name, model) for one, model in bases], folder)

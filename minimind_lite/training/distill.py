@@ -99,8 +99,8 @@ def run_distill(
     with StageRun(base, output_dir, config, run) as stage:
         student, origin = make_student(options, stage.model, stage.tokenizer, config.seed)
         blocks, held_out, tokens = stage.conversations(data, options.block_size)
-        # chunk_size is left out: a run that ran out of memory may continue with smaller chunks
-        named = {name: value for name, value in asdict(options).items() if name != "chunk_size"}
+        named = asdict(options) | {"student": origin}  # a student is its weights, wherever their folder is
+        del named["chunk_size"]  # a run that ran out of memory may continue with smaller chunks
         identity = {"base": origin, "teacher": stage.base_digest, "distill": named, "tokens": tokens}
         return stage.train(student, blocks, identity, held_out=held_out, loss_fn=DistillLoss(stage.model, options))
 
