@@ -201,14 +201,15 @@ def test_a_conversation_that_goes_on_is_not_read_again() -> None:
         _, page, _ = ask(server, "/metrics", None)
         return float(next(line for line in page.splitlines() if line.startswith("minimind_reused_tokens{")).split()[-1])
 
-    with running(MODEL) as server:
+    model = served()  # whose slots hold nothing yet
+    with running(model) as server:
         first = chat(server, "a question of some length")
         assert reused(server) == 0
         turns = [*said("a question of some length"), first["choices"][0]["message"], *said("and another one")]
         second = chat(server, messages=turns)
         read = first["usage"]["prompt_tokens"]
         assert reused(server) >= read - 1 and second["usage"]["prompt_tokens"] > read
-    assert second["choices"][0]["message"]["content"] == solo(MODEL, turns, 24).text
+    assert second["choices"][0]["message"]["content"] == solo(model, turns, 24).text
 
 
 def test_stop_texts_end_an_answer() -> None:
