@@ -428,12 +428,12 @@ def weights_digest(folder: str | Path) -> str:
 
     Raises PretrainedError if there are none.
     """
-    files = weight_files(Path(folder))
+    files = _weight_files(Path(folder))
     digests = [sha256_of(path) for path in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def weight_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path) -> list[Path]:
     """The one file of a folder's weights, or its parts in order. Raises PretrainedError if there are none."""
     whole = folder / "model.safetensors"
     files = [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
@@ -446,7 +446,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _read_weights(folder: Path, check_values: bool) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
-    for path in weight_files(folder):
+    for path in _weight_files(folder):
         weights |= read_tensors(path, check_values)[0]
     return weights
 
