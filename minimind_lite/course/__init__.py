@@ -164,8 +164,12 @@ def begin(
     return chapter
 
 
-def hello(name: str) -> None:
-    """Print what a setup cell prints: the device, the versions, and the minutes that the chapter takes."""
+def hello(name: str, exercises: int = 0, *, chapter: bool = True) -> None:
+    """Print what a setup cell prints: the device, the versions, and the minutes that its notebook takes.
+
+    exercises: minutes that the chapter's exercises take, where the notebook holds those. chapter: whether to name the
+    chapter's own minutes.
+    """
     use_one_thread()
     stage = stage_of(name)
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
@@ -174,8 +178,12 @@ def hello(name: str) -> None:
     cpu = f"{device.type}, " + say_count("{count} thread", "{count} threads", threads)
     where = torch.cuda.get_device_name() if device.type == "cuda" else cpu
     print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
-    known = ", ".join(minutes) or say("not measured yet")
-    print(say("{name}: minutes by profile: {minutes}", name=name, minutes=known))
+    if chapter:
+        known = ", ".join(minutes) or say("not measured yet")
+        print(say("{name}: minutes by profile: {minutes}", name=name, minutes=known))
+    if exercises:
+        print(say_count("{name}, exercises: about {count} minute in all",
+                        "{name}, exercises: about {count} minutes in all", exercises, name=name))  # fmt: skip
 
 
 def use_one_thread() -> None:
