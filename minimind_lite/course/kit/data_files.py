@@ -1,6 +1,6 @@
 """Which file has which role: the samples in data_samples/, or MiniMind's published data in data/."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minimind_lite.data.published import PUBLISHED, PublishedFile, data_folder, in_bytes
@@ -40,12 +40,18 @@ def require_data(roles: Sequence[str], profile: str) -> None:
     missing = [file for file in published_files_of(roles) if not (folder / file.name).is_file()]
     if missing:
         files = ", ".join(f"{folder.name}/{file.name} ({in_bytes(file.size)})" for file in missing)
-        hub = " --source modelscope" if language() == "zh" else ""  # the nearer one
         raise CourseError(say(
             'profile "full" trains on the published data, and of it these files are not there: {files}. Download them '
             'with: {command}; put them there by hand; or use profile="quick", which needs no download',
-            files=files, command=f"minimind data download {' '.join(file.name for file in missing)}{hub}",
+            files=files, command=download_command(file.name for file in missing),
         ))  # fmt: skip
+
+
+def download_command(names: Iterable[str], edition: str = "") -> str:
+    """The command that brings published files, from the hub that is near the readers of an edition, or of the language
+    that is spoken."""
+    hub = " --source modelscope" if (edition or language()) == "zh" else ""
+    return f"minimind data download {' '.join(names)}{hub}"
 
 
 def data_path(name: str, profile: str) -> Path:
