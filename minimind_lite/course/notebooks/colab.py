@@ -128,7 +128,7 @@ def install_on_colab(root: Path) -> None:
 
 def setup(chapter: str, language: str = "en") -> None:
     """Called by the setup cell: on Colab, install what is missing; everywhere, print where the notebook runs and how
-    long it takes: an exercise its own minutes. On Colab, where a kernel cannot tell which of the two it runs, print both.
+    long it takes: an exercise its own minutes. On Colab, where a kernel cannot tell which one it runs, print both.
 
     From then on checks and figures speak ``language``.
     """
