@@ -42,7 +42,8 @@ def messages() -> Iterator[Message]:
     """Every message of the course, file by file."""
     for path in sources():
         name, text = path.relative_to(COURSE.parent).as_posix(), path.read_text(encoding="utf-8")
-        yield from ((one, None, name) for one in (*said(text), *counted(text)))
+        yield from ((one, None, name) for one in said(text))
+        yield from ((both, None, name) for both in counted(text))
         if path.name == "checks.py":
             yield from ((one, None, name) for one in check_messages(text))
     for path in notebooks.chapter_paths():
