@@ -107,6 +107,21 @@ def test_setup_installs_only_on_colab(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert installed == [repository_root()]
 
 
+def test_an_exercise_states_its_own_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = sum(minutes for minutes, _ in files.tasks_in(repository_root() / "exercises" / "02_rmsnorm.ipynb"))
+    for folder in ("exercises", "exercises/zh"):
+        monkeypatch.chdir(repository_root() / folder)
+        colab.setup("02_rmsnorm")
+        said = capsys.readouterr().out
+        assert f"02_rmsnorm, exercises: about {own} minutes in all" in said and "by profile" not in said
+    monkeypatch.chdir(repository_root() / "notebooks")
+    colab.setup("02_rmsnorm")
+    said = capsys.readouterr().out
+    assert "minutes by profile" in said and "exercises" not in said
+
+
 def test_stamping_is_idempotent_and_keeps_ids_through_edits(tmp_path: Path) -> None:
     path = write_chapter(tmp_path, "00_toy")
     stamping.stamp_chapters([path])

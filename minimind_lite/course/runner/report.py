@@ -10,6 +10,7 @@ from typing import Any
 from minimind_lite.device import pick_device
 from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
+from ..kit.language import say_count
 from ..kit.paths import stage_of
 from ..notebooks.files import read, tagged
 from . import state
@@ -186,5 +187,4 @@ def device_name() -> str:
     device = pick_device()
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    cores = usable_cores()
-    return f"{device.type}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{device.type}, " + say_count("{count} core", "{count} cores", usable_cores())

@@ -11,7 +11,7 @@ from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.drawings import arrow, box
 from ...kit.labels import label, named
-from ...kit.language import say
+from ...kit.language import say, say_count
 from ...kit.sentences import amounts, listed, move, moves, short, spread
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, style, subplots
 from ...kit.tokens import CONTEXT, CONTROL, rows
@@ -225,15 +225,17 @@ def timelines(ways: Mapping[str, Sequence[Span]], slots: int) -> Any:
             axis.text(one.begins + width / 2, one.slot, chr(97 + number % 26), ha="center", va="center", fontsize=8)
         ends[name] = max(one.ends for one in spans)
         waits[name] = sum(one.begins - one.came for one in spans)
-        title = say("{name}: {end} steps of the model, waits in the queue: {waits} steps in all", name=label(name),
-                    end=ends[name], waits=waits[name])  # fmt: skip
+        title = say_count("{name}: {end} steps of the model, waits in the queue: {count} step in all",
+                          "{name}: {end} steps of the model, waits in the queue: {count} steps in all",
+                          waits[name], name=label(name), end=ends[name])  # fmt: skip
         axis.set_title(title, fontsize=9)
         axis.set(yticks=range(slots), ylabel=label("slot"), ylim=(slots - 0.4, -0.6))
     axes[-1, 0].set(xlabel=label("steps_of_the_model"), xlim=(0, 1.02 * max(ends.values())))
     said = (say("{name}, done after {end} steps, waiting {waits} in all", name=label(name), end=end, waits=waits[name])
             for name, end in ends.items())  # fmt: skip
-    words = say("Time lines of {requests} requests in {slots} slots: {each}.",
-                requests=len(next(iter(ways.values()))), slots=slots, each=listed(said, "; "))  # fmt: skip
+    words = say_count("Time lines of {requests} requests in {count} slot: {each}.",
+                      "Time lines of {requests} requests in {count} slots: {each}.", slots,
+                      requests=len(next(iter(ways.values()))), each=listed(said, "; "))  # fmt: skip
     return described(figure, words)
 
 
