@@ -49,6 +49,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     data = {
         "commit": commit(),
         "profile": run.plan.profile,
+        "language": run.plan.language,
         "device": device_name(),
         "arithmetic": mode_here() if pick_device().type == "cpu" else pick_device().type,
         "jobs": run.plan.jobs,

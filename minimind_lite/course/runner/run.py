@@ -13,6 +13,7 @@ from minimind_lite.files import owned
 
 from ..kit.bounds import step_bound
 from ..kit.data_files import require_data
+from ..kit.language import say
 from ..kit.paths import resolve_output, stage_of
 from ..kit.profiles import expected_minutes, published_data
 from . import state
@@ -22,7 +23,6 @@ from .progress_bar import CourseProgressBar
 from .schedule import Task, by_urgency, next_task, tasks_of
 from .state import LastRun
 
-GO_ON = "run the same command again to continue"
 PATIENCE = 10.0  # seconds in which an interrupted chapter has to end by itself
 
 
@@ -77,7 +77,8 @@ class _Running:
             self._stop()
             if not isinstance(error, KeyboardInterrupt):
                 raise
-            self.errors = self.errors or [f"interrupted; {GO_ON}"]  # between two chapters
+            between_two = say("interrupted; run the same command again to continue")
+            self.errors = self.errors or [between_two]
         return CourseRun(self.plan, list(self.rows.values()), "\n".join(self.errors))
 
     def _start_what_may(self) -> bool:
@@ -88,7 +89,7 @@ class _Running:
             if not self.force and self.plan.verdict(self.paths[task.name], self.last_runs) == "done":
                 self.rows[task.name] = (task.name, "skipped", self.last_runs[task.name].seconds)
                 self.progress.skip(task.name)
-                self.progress.say(f"{position}: finished before, its inputs are the same")
+                self.progress.say(say("{chapter}: finished before, its inputs are the same", chapter=position))
             else:
                 self._start(task, position)
             self.waiting.remove(task)
@@ -111,8 +112,8 @@ class _Running:
         task = self.running.pop(future)
         plan, path, error = self.plan, self.paths[task.name], outcome.error
         if not error and not plan.results(path).is_file():
-            error = (f"{task.name}: ran to its end but recorded no figures in {plan.results(path).parent.name}/"
-                     "results.json; it must call chapter.record(…)")  # fmt: skip
+            error = say("{chapter}: ran to its end but recorded no figures in {stage}/results.json; "
+                        "it must call chapter.record(…)", chapter=task.name, stage=stage_of(task.name))  # fmt: skip
         status = "failed" if error else "done"
         self.errors += [error] if error else []
         self.rows[task.name] = (task.name, status, outcome.seconds)
@@ -121,7 +122,7 @@ class _Running:
             status, round(outcome.seconds, 1), begun.inputs, plan.profile, plan.parameters.get(path, {}), begun.started
         )
         state.save(plan.state_file, self.last_runs)
-        self.progress.finish(task.name, outcome.seconds, "FAILED" if error else "done")
+        self.progress.finish(task.name, outcome.seconds, bool(error))
 
     def _stop(self) -> None:
         """Interrupt the chapters that are running and record them as interrupted; one that ended meanwhile is done."""
@@ -135,7 +136,8 @@ class _Running:
         for future, task in list(self.running.items()):
             if future.exception() or future.result().error:
                 seconds = time.time() - self.last_runs[task.name].started
-                self._finish(future, Outcome(seconds, f"{task.name}: interrupted; {GO_ON}"))
+                error = say("{chapter}: interrupted; run the same command again to continue", chapter=task.name)
+                self._finish(future, Outcome(seconds, error))
             else:
                 self._finish(future, future.result())
 
