@@ -12,6 +12,7 @@ from .forecast import as_lines, forecast, without_gpu
 from .plan import Plan
 from .progress_bar import minutes
 from .questions import Answer, ask_trained_model
+from .readable import ReadableChapters
 from .report import make_report, status_row, write_report
 from .run import expected_seconds, run_course
 from .schedule import tasks_of, timeline
@@ -27,9 +28,10 @@ def run_and_report(plan: Plan, *, force: bool = False, console: Console | None =
 
 
 def _run_and_report(plan: Plan, force: bool, console: Console) -> bool:
-    run = run_course(plan, force=force, console=console)
-    answers = ask_trained_model(plan.artifacts)
-    report = make_report(run, answers)
+    with ReadableChapters(plan) as readable:
+        run = run_course(plan, force=force, console=console, ended=readable.make)
+        answers = ask_trained_model(plan.artifacts)
+    report = make_report(run, answers, readable)
     write_report(report, plan.home)
     if run.error:
         console.print(run.error, style="red", markup=False, soft_wrap=True)

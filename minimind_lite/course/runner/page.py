@@ -30,6 +30,9 @@ class ChapterView:
     plot: str  # a data: URL, or ""
     alt: str = ""  # what the plot shows, in words
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a claim: held in so many of so many runs
+    page: str = ""  # the address of the chapter as a web page, if it has been made
+    exercises: str = ""  # and that of its exercises
+    problem: str = ""  # why the page could not be made
 
 
 def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], error: str) -> str:
@@ -99,8 +102,9 @@ def _answers(answers: list[Answer]) -> str:
 def _line(view: ChapterView) -> str:
     name = escape(view.path.stem)
     time = escape(minutes(view.seconds)) if view.seconds else ""
+    address = escape(view.page) or f"#{name}"
     return (
-        f'<tr><th scope="row"><a href="#{name}">{escape(view.title)}</a></th><td>{_pill(view.status)}</td>'
+        f'<tr><th scope="row"><a href="{address}">{escape(view.title)}</a></th><td>{_pill(view.status)}</td>'
         f'<td class="number">{time}</td></tr>'
     )
 
@@ -130,8 +134,17 @@ def _card(view: ChapterView) -> str:
     time = f'<span class="quiet">{escape(minutes(view.seconds))}</span>' if view.seconds else ""
     return (
         f'<article id="{name}"><header><h3>{title}</h3><p>{_pill(view.status)} {time}</p></header>'
-        f"{figure_table(view.figures)}{_claims(view.claims, view.counts)}{picture}</article>"
+        f"{_pages(view)}{figure_table(view.figures)}{_claims(view.claims, view.counts)}{picture}</article>"
     )
+
+
+def _pages(view: ChapterView) -> str:
+    """Links to the chapter with its outputs and to its exercises, or why there is no such page."""
+    words = ((view.page, say("Read the chapter")), (view.exercises, say("Exercises")))
+    links = " · ".join(f'<a href="{escape(address)}">{escape(text)}</a>' for address, text in words if address)
+    problem = say("The chapter could not be made into a web page: {error}", error=view.problem) if view.problem else ""
+    shown = f'<p class="links">{links}</p>' if links else ""
+    return shown + (f'<p class="problem">{escape(problem)}</p>' if problem else "")
 
 
 def _claims(claims: dict[str, bool], counts: dict[str, tuple[int, int]]) -> str:

@@ -3,7 +3,7 @@
 import base64
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from .arithmetic import mode_here
 from .page import ChapterView, page
 from .plan import Plan
 from .questions import Answer
+from .readable import ReadableChapters
 from .run import CourseRun
 from .schedule import usable_cores
 from .state import LastRun
@@ -32,8 +33,11 @@ class Report:
     error: str
 
 
-def make_report(run: CourseRun, answers: list[Answer]) -> Report:
-    """Collect status, seconds and figures of all chapters, from this run and from earlier ones."""
+def make_report(run: CourseRun, answers: list[Answer], readable: ReadableChapters | None = None) -> Report:
+    """Collect status, seconds and figures of all chapters, from this run and from earlier ones.
+
+    The page links to the web pages of the chapters if it is told which there are.
+    """
     rows = chapter_rows(run)
     files = {name: run.plan.artifacts / stage_of(name) / "results.json" for name, _, _ in rows}
     results = {name: _part(path, "figures") for name, path in files.items()}
@@ -73,7 +77,19 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
+    if readable:
+        views = [with_pages(view, readable) for view in views]
     return Report(data, views, answers, run.error)
+
+
+def with_pages(view: ChapterView, readable: ReadableChapters) -> ChapterView:
+    """The chapter with the addresses of its web pages, or with why it has none."""
+    return replace(
+        view,
+        page=readable.address(view.path),
+        exercises=readable.exercises_address(view.path),
+        problem=readable.problems.get(view.path.stem, ""),
+    )
 
 
 def recorded_counts() -> dict[str, dict[str, tuple[int, int]]]:

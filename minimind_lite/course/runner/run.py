@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,12 +36,14 @@ class CourseRun:
     error: str = ""
 
 
-def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
+def run_course(
+    plan: Plan, *, force: bool = False, console: Console | None = None, ended: Callable[[Path], None] | None = None
+) -> CourseRun:
     """Run the plan's chapters; after the first that fails, start no other. Skipped ones keep their recorded seconds.
 
-    Up to ``plan.jobs`` chapters run at a time, in the order of ``schedule``. Raises FolderInUse if another run writes
-    into the plan's folder, and CourseError before the first chapter if the profile is full and a published file that
-    the run needs is not there.
+    Up to ``plan.jobs`` chapters run at a time, in the order of ``schedule``. ``ended`` is told each that has run, well
+    or not, and must not keep the run waiting. Raises FolderInUse if another run writes into the plan's folder, and
+    CourseError before the first chapter if the profile is full and a published file that the run needs is not there.
     """
     with owned(plan.home):
         last_runs = state.load(plan.state_file)
@@ -48,7 +51,7 @@ def run_course(plan: Plan, *, force: bool = False, console: Console | None = Non
         require_data([role for path in due for role in published_data(stage_of(path.stem))], plan.profile)
         tasks = tasks_of(plan, expected_seconds(plan, last_runs))
         with CourseProgressBar(tasks, plan.jobs, console) as progress, ThreadPoolExecutor(plan.jobs) as threads:
-            return _Running(plan, force, last_runs, tasks, progress, threads).to_the_end()
+            return _Running(plan, force, last_runs, tasks, progress, threads, ended).to_the_end()
 
 
 class _Running:
@@ -56,9 +59,9 @@ class _Running:
 
     def __init__(
         self, plan: Plan, force: bool, last_runs: dict[str, LastRun], tasks: list[Task], progress: CourseProgressBar,
-        threads: ThreadPoolExecutor,
+        threads: ThreadPoolExecutor, ended: Callable[[Path], None] | None,
     ) -> None:  # fmt: skip
-        self.plan, self.force, self.last_runs = plan, force, last_runs
+        self.plan, self.force, self.last_runs, self.ended = plan, force, last_runs, ended
         self.progress, self.threads = progress, threads
         self.waiting = by_urgency(tasks, plan.jobs)
         self.paths = {path.stem: path for path in plan.chapters}
@@ -123,6 +126,8 @@ class _Running:
         )
         state.save(plan.state_file, self.last_runs)
         self.progress.finish(task.name, outcome.seconds, bool(error))
+        if self.ended:
+            self.ended(path)
 
     def _stop(self) -> None:
         """Interrupt the chapters that are running and record them as interrupted; one that ended meanwhile is done."""
