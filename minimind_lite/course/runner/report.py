@@ -63,8 +63,21 @@ def make_report(run: CourseRun, answers: list[Answer], readable: ReadableChapter
         "claims": claims,
         "answers": [asdict(answer) for answer in answers],
     }
+    views = _views(run, rows, results, claims)
+    if readable:
+        views = [with_pages(view, readable) for view in views]
+    return Report(data, views, answers, run.error)
+
+
+def _views(
+    run: CourseRun,
+    rows: list[tuple[str, str, float]],
+    results: dict[str, dict[str, Any]],
+    claims: dict[str, dict[str, bool]],
+) -> list[ChapterView]:
+    """What the page shows of each chapter."""
     counts = recorded_counts()
-    views = [
+    return [
         ChapterView(
             path,
             title_of(path),
@@ -77,9 +90,6 @@ def make_report(run: CourseRun, answers: list[Answer], readable: ReadableChapter
         )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
-    if readable:
-        views = [with_pages(view, readable) for view in views]
-    return Report(data, views, answers, run.error)
 
 
 def with_pages(view: ChapterView, readable: ReadableChapters) -> ChapterView:
