@@ -46,6 +46,7 @@ from minimind_lite.course.chapters.transformer import figures as transformer
 from minimind_lite.course.kit import answers, bars, curves, sentences
 from minimind_lite.course.kit.described import _with_palette
 from minimind_lite.course.kit.style import described, subplots
+from minimind_lite.course.notebooks import pages
 from minimind_lite.course.notebooks.cleaning import clean_outputs
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
@@ -344,10 +345,10 @@ def test_a_web_page_shows_the_sentence_or_names_the_cell() -> None:
         for metadata in ({"image/png": {"alt": "Loss falls to <2>."}}, {})
     ]
     cells = [new_markdown_cell("# The title"), new_code_cell("x", outputs=outputs, metadata={"tags": ["main-plot"]})]
-    page = build_site.Page("notebooks/a.ipynb", new_notebook(cells=cells))
+    page = pages.Page("notebooks/a.ipynb", new_notebook(cells=cells))
     found = build_site.main_plot(page)
     assert found and found[1] == "Loss falls to <2>."
-    body = build_site.body_of(page)
+    body = pages.body_of(page)
     assert 'alt="Loss falls to &lt;2&gt;."' in body and 'alt="Figure drawn by cell 1 of The title"' in body
 
 

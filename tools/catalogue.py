@@ -4,8 +4,8 @@
     python tools/catalogue.py --check    change nothing; say what is not up to date or not translated, and exit 1
 
 A message is what stands in ``say("…")`` or ``say_count("…", "…", n)``, a label or a name in a ``labels.py``, a label
-that is only its own name, a sentence of a check, or a claim of a chapter, ``chapter.claim("…", …)``. The
-translations themselves are edited in course.po, by hand or with any gettext editor.
+that is only its own name, the name of a figure that a chapter records, a sentence of a check, or a claim of a chapter,
+``chapter.claim("…", …)``. The translations themselves are edited in course.po, by hand or with any gettext editor.
 """
 
 import argparse
@@ -24,8 +24,10 @@ from babel.messages.pofile import read_po, write_po
 
 from minimind_lite.course.kit.labels import every_label, every_name
 from minimind_lite.course.kit.language import DOMAIN, LANGUAGES, LOCALE
+from minimind_lite.course.kit.paths import stage_of
 from minimind_lite.course.notebooks import files as notebooks
-from minimind_lite.files import repository_root
+from minimind_lite.course.runner.page import figure_rows
+from minimind_lite.files import read_json, repository_root
 
 COURSE = repository_root() / "minimind_lite" / "course"
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
@@ -53,6 +55,8 @@ def messages() -> Iterator[Message]:
     for key, words in labels.items():
         yield words, key, "course/labels"
     yield from ((key.replace("_", " "), key, "course/labels") for key in sorted(bare_labels() - labels.keys()))
+    own = figure_names() - labels.keys() - bare_labels()
+    yield from ((key.replace("_", " "), key, "course/runner/page.py") for key in sorted(own))
 
 
 def said(source: str) -> Iterator[str]:
@@ -96,6 +100,30 @@ def bare_labels() -> set[str]:
     paths = (*sources(), *notebooks.chapter_paths())
     texts = [path.read_text(encoding="utf-8").replace('\\"', '"') for path in paths]
     return {key for text in texts for key in re.findall(r"""\b(?:label|slider)\([\"'](\w+)[\"']""", text)}
+
+
+def figure_names() -> set[str]:
+    """What the course's page calls the figures of the chapters: those that a cell names, and those of the recorded run.
+
+    Some are made while a chapter runs, one a source; only the recorded run has these.
+    """
+    recorded = read_json(repository_root() / "benchmarks" / "results" / "course.json")["figures"]
+    names = set()
+    for path in notebooks.chapter_paths():
+        start = f"{stage_of(path.stem)}."
+        found = {one.removeprefix(start) for one in recorded if one.startswith(start)}
+        cells = [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "code"]
+        found |= {name for source in cells if "chapter.record(" in source for name in named_figures(source)}
+        names |= {name for name, _, _ in figure_rows(dict.fromkeys(found, 0))}
+    stages = {stage_of(path.stem) for path in notebooks.chapter_paths()}
+    return names | {one for one in recorded if "." in one and one.partition(".")[0] not in stages}
+
+
+def named_figures(source: str) -> Iterator[str]:
+    """The names of the figures that a code cell gives to ``chapter.record``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "chapter.record":
+            yield from (one.arg for one in node.keywords if one.arg)
 
 
 def check_messages(source: str) -> Iterator[str]:
