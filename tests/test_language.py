@@ -219,7 +219,7 @@ def test_a_claim_is_shown_in_chinese_and_recorded_in_english(
     chapter.claim(text, True)
     chapter.claim("thinking helps by more than the choice of sums explains", False)
     said = capsys.readouterr().out
-    assert "✓ 这次运行中成立：老师帮的忙，超出了选题的运气能解释的范围\n" in said
+    assert "✓ 这次运行中成立：教师帮的忙，超出了选题的运气能解释的范围\n" in said
     assert "✗ 这次运行中不成立：思考带来的进步，超出了选题的运气能解释的范围\n" in said
     stored = json.loads((chapter.output() / "results.json").read_text(encoding="utf-8"))["claims"]
     assert stored[text] is True and all(one.isascii() for one in stored)
