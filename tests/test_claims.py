@@ -12,7 +12,7 @@ import pytest
 from minimind_lite.course.notebooks import files
 from minimind_lite.files import repository_root
 
-CLAIMING = ("00", "01", "02", "03", "04", "05", "06", "07", "07b", "08", "09", "10", "11", "12", "13", "14", "15", "15b")
+CLAIMING = (*(f"{number:02}" for number in range(16)), "07b", "15b")
 PATHS = files.chapter_paths(CLAIMING)
 RESULTS = repository_root() / "benchmarks" / "results"
 STAGES = RESULTS / "stages.json"
