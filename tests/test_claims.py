@@ -148,3 +148,14 @@ def test_what_the_text_says_of_other_seeds_was_measured(name: str) -> None:
     )
     said = re.findall(r"in (\d+) of (\d+) seeds", prose)
     assert said == [(str(sum(map(one, seeds))), str(len(seeds))) for one in kept]
+
+
+def test_chapter_15_names_where_each_seed_ended() -> None:
+    seeds = json.loads(STAGES.read_text(encoding="utf-8"))["per_seed"]["grpo"]
+    first, second, third = (f"{100 * seed['accuracy_after']:.0f}" for seed in seeds)
+    path = files.chapter_paths(["15_grpo"])[0]
+    for language, said in (
+        ("en", f"ended at {first}, {second} and {third} %"),
+        ("zh", f"分别是 {first}%、{second}% 和 {third}%"),
+    ):
+        assert any(said in cell.source for cell in files.read(files.edition_path(path, language)).cells)
