@@ -33,7 +33,7 @@ def evaluate(
         bool, typer.Option("--list", help="Show benchmarks and published models, and what is here.")
     ] = False,
 ) -> None:
-    """Score models on multiple choice, minimal pairs and cloze, item by item, with n, chance and 95 % intervals."""
+    """Score models on choices, pairs, cloze, texts, answers and sums, item by item, with n, chance and intervals."""
     from minimind_lite.data.benchmarks import benchmark_table
     from minimind_lite.interop.comparison import comparison_table
 
