@@ -11,12 +11,11 @@ from ..kit.language import language, say
 from ..kit.paths import stage_of
 from ..kit.profiles import RESULTS, expected_minutes
 from ..kit.style import html
-from ..notebooks.files import chapter_paths, edition_path, read
+from ..notebooks.files import chapter_paths, edition_path, read, tasks_in
 from .core import every_check
 from .solved import solved_tasks
 
 _READING = re.compile(r"^\| time \|.*\| *(\d+) minutes \|$", re.MULTILINE)
-_TASK = re.compile(r"^\*Difficulty .* · (\d+) minutes\*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,6 @@ def _stop(path: Path, artifacts: Path, exercises: Path | None, tasks: list[str],
     own = edition_path(path, language())
     title = first if own == path or not own.is_file() else read(own).cells[0].source
     reading = _READING.search(first)
-    texts = [cell.source for cell in read(exercises).cells if cell.cell_type == "markdown"] if exercises else []
     up = "../exercises/" if language() == "en" else f"../../exercises/{language()}/"
     mine = f"{path.stem.partition('_')[0]}."
     return Stop(
@@ -109,7 +107,7 @@ def _stop(path: Path, artifacts: Path, exercises: Path | None, tasks: list[str],
         running=expected_minutes(stage_of(path.stem), "quick") or 0.0,
         done=(artifacts / stage_of(path.stem) / RESULTS).is_file(),
         exercises=up + exercises.name if exercises else "",
-        exercise_minutes=sum(int(one) for text in texts for one in _TASK.findall(text)),
+        exercise_minutes=sum(minutes for minutes, _ in tasks_in(exercises)) if exercises else 0,
         solved=sum(task.startswith(mine) for task in solved),
         tasks=sum(task.startswith(mine) for task in tasks),
     )

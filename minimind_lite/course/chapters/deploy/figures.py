@@ -13,7 +13,7 @@ from ...kit.drawings import arrow, box
 from ...kit.labels import label, named
 from ...kit.language import say, say_count
 from ...kit.sentences import amounts, listed, move, moves, short, spread
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, style, subplots
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, html, style, subplots
 from ...kit.tokens import CONTEXT, CONTROL, rows
 from .experiments import Moment, Span
 
@@ -259,6 +259,29 @@ def server_watched(moments: Sequence[Moment], slots: int) -> Any:
                 queued=short(queued), busy=short(busy), slots=slots,
                 rate=short(max(rate for _, rate in rates)))  # fmt: skip
     return described(figure, words)
+
+
+def server_now(moments: Sequence[Moment], slots: int) -> Any:
+    """The last of ``moments`` as HTML: a box for every slot, full or empty, who waits, and the tokens per second."""
+    now, rate = moments[-1], token_rates(moments)[-1][1]
+    box_look = f"display:inline-block;width:1.1em;height:1.1em;margin:0 2px;border:1px solid {GREY}"
+    colours = (GREEN if place < now.busy else "none" for place in range(slots))
+    boxes = "".join(f'<span style="{box_look};background:{colour}"></span>' for colour in colours)
+    bar_look = f"display:inline-block;width:{5 * min(now.queued, 64):g}px;height:.6em;background:{ORANGE}"
+    rows = {
+        "slots_busy": f"{boxes} {now.busy:.0f} / {slots}",
+        "waits_in_queue": f'<span style="{bar_look}"></span> {now.queued:.0f}',
+        "tokens_per_second": f"{rate:,.0f}",
+        "seconds_since_start": f"{now.seconds:.1f}",
+    }
+    body = "".join(
+        f'<div><span style="display:inline-block;width:14em">{label(key)}</span>{shown}</div>'
+        for key, shown in rows.items()
+    )
+    words = say("After {seconds} seconds, {busy} of {slots} slots are at work, {queued} requests wait, and {rate} "
+                "tokens are made per second.", seconds=short(now.seconds), busy=short(now.busy), slots=slots,
+                queued=short(now.queued), rate=short(rate))  # fmt: skip
+    return html(drawing(body, words))
 
 
 SERVERS = {"ours": "served_by", "transformers": "generate_one_by_one", "llama.cpp server": "llama_cpp_server"}
