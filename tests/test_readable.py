@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import browser_kit
 import nbformat
 import pytest
+from browser_kit import needs_chromium
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from test_site import Links
 
@@ -16,6 +18,7 @@ from minimind_lite.course.runner.readable import ReadableChapters
 from minimind_lite.course.runner.report import make_report, write_report
 from minimind_lite.course.runner.run import CourseRun
 
+browser = browser_kit.browser
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WIDE = "| " + " | ".join(f"a long heading {n}" for n in range(12)) + " |\n|" + "---|" * 12 + "\n|" + " 1.2345 |" * 12
 TEXTS = {
@@ -131,3 +134,19 @@ def test_a_chapter_that_cannot_be_converted_is_named_and_the_others_are_made(
     with ReadableChapters(plan) as again:  # the next run tries once more
         pass
     assert again.address(plan.every[0]) == "notebooks/01_one.html" and again.problems == {}
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [900, 390])
+@pytest.mark.parametrize(("language", "spoken"), [("en", "en"), ("zh", "zh")])
+def test_no_page_is_wider_than_its_window(browser: Any, tmp_path: Path, language: str, spoken: str, width: int) -> None:
+    plan = course(tmp_path, language)
+    with ReadableChapters(plan) as readable:
+        pass
+    write(plan, readable)
+    window = browser.new_page(viewport={"width": width, "height": 800})
+    for path in sorted(plan.home.rglob("*.html")):
+        window.goto(path.as_uri())
+        assert window.evaluate("document.documentElement.scrollWidth") <= width, f"{path.name} scrolls sideways"
+        assert window.evaluate("document.documentElement.lang").partition("-")[0] == spoken, path.name
+    window.close()

@@ -10,7 +10,7 @@ from typing import Any
 from minimind_lite.device import pick_device
 from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
-from ..kit.language import say_count
+from ..kit.language import say_count, speaking
 from ..kit.paths import stage_of
 from ..notebooks.files import read, tagged
 from . import state
@@ -214,4 +214,5 @@ def device_name() -> str:
     device = pick_device()
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    return f"{device.type}, " + say_count("{count} core", "{count} cores", usable_cores())
+    with speaking("en"):  # a word of report.json, which is the same in every language; the page translates it
+        return f"{device.type}, " + say_count("{count} core", "{count} cores", usable_cores())
