@@ -13,14 +13,15 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from minimind_lite.course.kit.errors import CourseError
-from minimind_lite.course.notebooks import cleaning, colab, files, stamping
+from minimind_lite.course.kit.language import LANGUAGES
+from minimind_lite.course.notebooks import cleaning, colab, files, outputs, stamping
 from minimind_lite.course.runner.refresh import refresh
 from minimind_lite.files import repository_root
 
-STORED = files.chapter_paths()
+STORED = [path for language in LANGUAGES for path in files.chapters_in(language)]
 
 
-@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STORED, ids=lambda path: f"{files.language_of(path)}-{path.stem}")
 def test_stored_chapters_are_in_order(path: Path) -> None:
     assert stamping.problems(path) == []
 
@@ -211,6 +212,8 @@ def planted(path: Path, kind: str) -> None:
     elif kind == "no cell has an output":
         for cell in cells:
             cell.outputs = []
+    elif kind == "its outputs were made by other code: `minimind course refresh 00`":
+        cells[3].source += "\n"
     elif kind == "path of one machine":
         cells[3].outputs = [new_output("stream", name="stdout", text="/home/someone/x")]
     elif kind == "stored with an error":
@@ -228,7 +231,9 @@ def good_chapter(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     for number, cell in enumerate([cell for cell in notebook.cells if cell.cell_type == "code"], 1):
         cell.execution_count = number
         cell.outputs = [new_output("stream", name="stdout", text="hello\n")]
-    files.write(stamping.stamp(notebook, path.stem), path)
+    stamping.stamp(notebook, path.stem)
+    outputs.adopt(notebook)
+    files.write(notebook, path)
     assert stamping.problems(path) == []
     return path.read_bytes()
 
@@ -237,7 +242,8 @@ def good_chapter(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     "kind",
     ["badge", "setup cell", "parameters", "course.begin", "not one of ours",
      "'papermill' must not be stored", "'widgets'", "execution counts", "no cell has an output",
-     "path of one machine", "stored with an error", "widget view"],
+     "its outputs were made by other code: `minimind course refresh 00`", "path of one machine",
+     "stored with an error", "widget view"],
 )  # fmt: skip
 def test_the_check_finds_each_planted_mistake(tmp_path: Path, good_chapter: bytes, kind: str) -> None:
     path = tmp_path / "00_toy.ipynb"

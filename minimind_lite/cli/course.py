@@ -101,14 +101,20 @@ def refresh(
     chapters: Annotated[list[str] | None, typer.Argument(help="Numbers or names; default: all.")] = None,
     run: Annotated[bool, typer.Option(help="Execute them; --no-run only stamps and cleans.")] = True,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; report what is wrong and exit 1.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Run nothing; mark unmarked outputs as made by the code as it is now.")
+    ] = False,
     language: Language = "en",
 ) -> None:
     """Execute chapters with the quick profile, clean their outputs, stamp setup cell, badge and ids, and save them."""
     from minimind_lite.course.notebooks.files import chapters_in
-    from minimind_lite.course.notebooks.stamping import all_problems
+    from minimind_lite.course.notebooks.stamping import adopt_outputs, all_problems
     from minimind_lite.course.runner.refresh import refresh as execute_and_store
 
     paths = chapters_in(language, chapters or ())
+    if adopt:
+        typer.echo(f"{adopt_outputs(paths)} cells marked")
+        return
     if not check:
         execute_and_store(paths, run=run)
     _stop_at(all_problems(paths) if check or run else [])

@@ -8,9 +8,9 @@ from typing import Any
 
 from minimind_lite.files import repository_root
 
-from .files import RENDERS
+from .files import MADE_BY, RENDERS
 
-KEPT_CELL_METADATA = {"tags", "jupyter", "slideshow", RENDERS}
+KEPT_CELL_METADATA = {"tags", "jupyter", "slideshow", MADE_BY, RENDERS}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -13,6 +13,7 @@ from ..kit.errors import CourseError
 from ..kit.language import LANGUAGES, check_language
 
 LARGEST = 500_000  # bytes in one stored chapter
+MADE_BY = "made_by"  # metadata of a code cell that has run: the digest of the code that made its outputs
 RENDERS = "renders"  # metadata of a translated cell: the id of the English one, and the digest of its text
 
 

@@ -11,7 +11,8 @@ import nbformat
 
 from ..kit.errors import CourseError
 from ..kit.parameters import assigned_names
-from . import colab
+from ..kit.paths import shown
+from . import colab, outputs
 from .cleaning import KEPT_CELL_METADATA, LOCAL_PATH, NOTEBOOK_METADATA, WIDGET_VIEW, clean
 from .files import LARGEST, language_of, read, tagged, write
 from .links import inside_edition
@@ -79,7 +80,15 @@ def problems(path: Path) -> list[str]:
         found.append("execution counts do not run 1..n: execute it with `minimind course refresh`")
     if not any(cell.outputs for cell in code):
         found.append("no cell has an output")
+    found += [f"{one}: its outputs were made by other code: `{_rerun(path)}`" for one in outputs.stale(notebook)]
     return found + [f"cell {i}: {line}" for i, cell in enumerate(notebook.cells) for line in _cell_problems(cell)]
+
+
+def _rerun(path: Path) -> str:
+    """The command that executes and stores a chapter again."""
+    language = language_of(path)
+    option = "" if language == "en" else f"--language {language} "
+    return f"minimind course refresh {option}{path.stem.partition('_')[0]}"
 
 
 def _structure_problems(notebook: Any, name: str, language: str) -> list[str]:
@@ -122,6 +131,18 @@ def _cell_problems(cell: Any) -> list[str]:
     return found
 
 
+def adopt_outputs(paths: Sequence[Path]) -> int:
+    """Mark the chapters' outputs that carry no mark as made by the code as it is now; returns how many cells."""
+    count = 0
+    for path in paths:
+        notebook = read(path)
+        marked = outputs.adopt(notebook)
+        if marked:
+            write(notebook, path)
+        count += marked
+    return count
+
+
 def all_problems(paths: Sequence[Path]) -> list[str]:
-    """Everything wrong with the stored chapters, one line each, headed by the chapter's name."""
-    return [f"{path.stem}: {line}" for path in paths for line in problems(path)]
+    """Everything wrong with the stored chapters, one line each, headed by the file."""
+    return [f"{shown(path)}: {line}" for path in paths for line in problems(path)]

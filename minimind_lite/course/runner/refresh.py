@@ -9,6 +9,7 @@ from ..kit.errors import CourseError
 from ..kit.paths import DEFAULT_OUTPUT
 from ..kit.profiles import is_smoke
 from ..notebooks.files import language_of, read, write
+from ..notebooks.outputs import store
 from ..notebooks.stamping import stamp, stamp_chapters
 from .plan import make_plan
 from .run import run_course
@@ -23,6 +24,7 @@ def refresh(
 ) -> None:
     """Stamp, execute in order, clean and store the chapters; one that fails stays as it was.
 
+    What was written into a chapter while it ran stays; a code cell so edited keeps its old outputs.
     Raises CourseError with the failing cell, or if a chapter would exceed 500 KB.
     """
     if is_smoke() and run:
@@ -35,5 +37,7 @@ def refresh(
         result = run_course(plan, force=True, console=console)
         if result.error:
             raise CourseError(result.error)
-        executed = read(plan.home / path.name)
-        write(stamp(executed, path.stem, language=language_of(path)), path)
+        executed = stamp(read(plan.home / path.name), path.stem, language=language_of(path))
+        stored = read(path)
+        store(executed, stored)
+        write(stamp(stored, path.stem, language=language_of(path)), path)
