@@ -135,3 +135,60 @@ def test_an_edition_laid_out_anew_keeps_the_marks_of_its_own_outputs() -> None:
     made = translation.laid_out(english, before, "00_toy", "zh")
     assert made.cells[2].metadata[MADE_BY] == "older", "the English mark was taken for outputs of another run"
     assert MADE_BY not in made.cells[3].metadata and made.cells[3].outputs == []
+
+
+# Cells whose outputs may be of other kinds in the two editions: (chapter, cell id) → why.
+KNOWN: dict[tuple[str, str], str] = {}
+
+
+def kinds(cell: Any) -> list[str]:
+    """What a code cell shows: one entry for each output, its type with its stream or its MIME types, in order."""
+    return [" ".join([one.output_type, one.get("name", ""), *sorted(one.get("data", {}))]) for one in cell.outputs]
+
+
+def differences(english: Any, edition: Any) -> dict[str, str]:
+    """The code cells that show other kinds of outputs in an edition than in English, by id, and what they show.
+
+    An error output is a difference too. Numbers are not compared: training and timing differ from run to run.
+    """
+    theirs = {cell.id: kinds(cell) for cell in edition.cells if cell.cell_type == "code"}
+    found = {}
+    for cell in (one for one in english.cells if one.cell_type == "code"):
+        ours = kinds(cell)
+        if ours != theirs.get(cell.id):
+            found[cell.id] = f"{ours} in English, {theirs.get(cell.id)} in the edition"
+        elif any(one.startswith("error") for one in ours) and "raises-exception" not in cell.metadata.get("tags", []):
+            found[cell.id] = f"{ours} in both"
+    return found
+
+
+@pytest.mark.parametrize("path", files.chapter_paths(), ids=lambda path: path.stem)
+def test_both_editions_show_the_same_kinds_of_outputs(path: Path) -> None:
+    found = differences(files.read(path), files.read(files.edition_path(path, "zh")))
+    known = {cell for chapter, cell in KNOWN if chapter == path.stem}
+    assert {cell: what for cell, what in found.items() if cell not in known} == {}
+    assert known <= found.keys(), "known to differ, and it does not any more"
+
+
+def picture() -> Any:
+    return new_output("display_data", data={"image/png": "x", "text/plain": "<Figure>"})
+
+
+@pytest.mark.parametrize("plant", ["empty", "a picture more", "another MIME type", "a warning", "an error in both"])
+def test_the_comparison_of_editions_finds_what_is_planted(plant: str) -> None:
+    english, edition = ran("plot()"), ran("plot()", language="zh")
+    english.cells[2].outputs, edition.cells[2].outputs = [picture()], [picture()]
+    english.cells[1].outputs[0].text = "another number"
+    assert differences(english, edition) == {}
+    cell = edition.cells[2]
+    if plant == "empty":
+        cell.outputs = []
+    elif plant == "a picture more":
+        cell.outputs.append(picture())
+    elif plant == "another MIME type":
+        cell.outputs[0].data = {"text/html": "x"}
+    elif plant == "a warning":
+        cell.outputs.insert(0, new_output("stream", name="stderr", text="careful"))
+    else:
+        english.cells[2].outputs = cell.outputs = [new_output("error", ename="ValueError", evalue="", traceback=[])]
+    assert list(differences(english, edition)) == ["code-3"]
