@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from readme_chinese import in_chinese
+
 from minimind_lite.course.kit.discovery import chapter_part
 from minimind_lite.course.kit.language import say, speaking
 
@@ -272,6 +274,7 @@ def blocks() -> dict[str, dict[str, str]]:
     }
     zh = "notebooks/zh"
     chinese = {
+        **{name: in_chinese(english[name]) for name in ("world", "results", "exams", "bench")},
         "answers": answers_block(course, CHOSEN_ZH),
         "claims": claims_block(claims, zh),
         "chapters": chapters_block(course, zh),

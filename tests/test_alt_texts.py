@@ -3,6 +3,7 @@
 import ast
 import base64
 import re
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -43,9 +44,10 @@ from minimind_lite.course.chapters.sft import figures as sft
 from minimind_lite.course.chapters.swiglu import figures as swiglu
 from minimind_lite.course.chapters.tokenizer import figures as tokenizer
 from minimind_lite.course.chapters.transformer import figures as transformer
-from minimind_lite.course.kit import answers, bars, curves, sentences
+from minimind_lite.course.kit import answers, bars, curves, language, sentences
 from minimind_lite.course.kit.described import _with_palette
 from minimind_lite.course.kit.style import described, subplots
+from minimind_lite.course.notebooks import pages
 from minimind_lite.course.notebooks.cleaning import clean_outputs
 from minimind_lite.data.packing import PackedDataset
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
@@ -344,10 +346,10 @@ def test_a_web_page_shows_the_sentence_or_names_the_cell() -> None:
         for metadata in ({"image/png": {"alt": "Loss falls to <2>."}}, {})
     ]
     cells = [new_markdown_cell("# The title"), new_code_cell("x", outputs=outputs, metadata={"tags": ["main-plot"]})]
-    page = build_site.Page("notebooks/a.ipynb", new_notebook(cells=cells))
+    page = pages.Page("notebooks/a.ipynb", new_notebook(cells=cells))
     found = build_site.main_plot(page)
     assert found and found[1] == "Loss falls to <2>."
-    body = build_site.body_of(page)
+    body = pages.body_of(page)
     assert 'alt="Loss falls to &lt;2&gt;."' in body and 'alt="Figure drawn by cell 1 of The title"' in body
 
 
@@ -371,3 +373,13 @@ def test_a_stored_picture_has_few_colours_and_looks_the_same() -> None:
     pixels = (torch.frombuffer(bytearray(one.convert("RGB").tobytes()), dtype=torch.uint8) for one in (before, after))
     off = torch.stack([one.int() for one in pixels]).diff(dim=0).abs()
     assert (off > 25).float().mean() < 2e-3
+
+
+def test_the_chinese_edition_draws_attention_over_chinese_characters() -> None:
+    with language.speaking("zh"), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")
+        tokens = attention.sentence()
+        figure = attention.score_maps({"weights": torch.eye(len(tokens))}, tokens)
+        figure.savefig(BytesIO())
+    assert len(tokens) == len(attention.sentence()) == 6
+    assert [one.get_text() for one in figure.axes[0].get_xticklabels()] == tokens and not "".join(tokens).isascii()

@@ -1,4 +1,4 @@
-"""What the training chapters say of their own runs is code, and what they say of other seeds is what was measured."""
+"""What the chapters say of their own runs is code, and what they say of other seeds is what was measured."""
 
 import ast
 import json
@@ -12,8 +12,8 @@ import pytest
 from minimind_lite.course.notebooks import files
 from minimind_lite.files import repository_root
 
-TRAINING = ("06", "07b", "08", "09", "10", "11", "12", "13", "14", "15", "15b")
-PATHS = files.chapter_paths(TRAINING)
+CLAIMING = (*(f"{number:02}" for number in range(16)), "07b", "15b")
+PATHS = files.chapter_paths(CLAIMING)
 RESULTS = repository_root() / "benchmarks" / "results"
 STAGES = RESULTS / "stages.json"
 COUNTED: dict[str, Any] = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))["chapters"]
@@ -91,7 +91,7 @@ def compares(node: ast.expr) -> bool:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_every_training_chapter_claims_something_that_can_fail(path: Path) -> None:
+def test_every_chapter_claims_something_that_can_fail(path: Path) -> None:
     claims = list(claims_of(path))
     assert len(claims) >= 2
     for claim in claims:
@@ -148,3 +148,14 @@ def test_what_the_text_says_of_other_seeds_was_measured(name: str) -> None:
     )
     said = re.findall(r"in (\d+) of (\d+) seeds", prose)
     assert said == [(str(sum(map(one, seeds))), str(len(seeds))) for one in kept]
+
+
+def test_chapter_15_names_where_each_seed_ended() -> None:
+    seeds = json.loads(STAGES.read_text(encoding="utf-8"))["per_seed"]["grpo"]
+    first, second, third = (f"{100 * seed['accuracy_after']:.0f}" for seed in seeds)
+    path = files.chapter_paths(["15_grpo"])[0]
+    for language, said in (
+        ("en", f"ended at {first}, {second} and {third} %"),
+        ("zh", f"分别是 {first}%、{second}% 和 {third}%"),
+    ):
+        assert any(said in cell.source for cell in files.read(files.edition_path(path, language)).cells)

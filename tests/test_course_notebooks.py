@@ -108,6 +108,21 @@ def test_setup_installs_only_on_colab(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert installed == [repository_root()]
 
 
+def test_an_exercise_states_its_own_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = sum(minutes for minutes, _ in files.tasks_in(repository_root() / "exercises" / "02_rmsnorm.ipynb"))
+    for folder in ("exercises", "exercises/zh"):
+        monkeypatch.chdir(repository_root() / folder)
+        colab.setup("02_rmsnorm")
+        said = capsys.readouterr().out
+        assert f"02_rmsnorm, exercises: about {own} minutes in all" in said and "by profile" not in said
+    monkeypatch.chdir(repository_root() / "notebooks")
+    colab.setup("02_rmsnorm")
+    said = capsys.readouterr().out
+    assert "minutes by profile" in said and "exercises" not in said
+
+
 def test_stamping_is_idempotent_and_keeps_ids_through_edits(tmp_path: Path) -> None:
     path = write_chapter(tmp_path, "00_toy")
     stamping.stamp_chapters([path])
@@ -242,8 +257,8 @@ def good_chapter(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     "kind",
     ["badge", "setup cell", "parameters", "course.begin", "not one of ours",
      "'papermill' must not be stored", "'widgets'", "execution counts", "no cell has an output",
-     "its outputs were made by other code: `minimind course refresh 00`", "path of one machine",
-     "stored with an error", "widget view"],
+     "its outputs were made by other code: `minimind course refresh 00`", "path of one machine", "stored with an error",
+     "widget view"],
 )  # fmt: skip
 def test_the_check_finds_each_planted_mistake(tmp_path: Path, good_chapter: bytes, kind: str) -> None:
     path = tmp_path / "00_toy.ipynb"

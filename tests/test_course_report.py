@@ -12,8 +12,9 @@ import pytest
 from course_kit import write_chapter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from minimind_lite.course.kit.language import say, speaking
 from minimind_lite.course.runner import questions, report
-from minimind_lite.course.runner.page import ChapterView, figure_table, page, shown
+from minimind_lite.course.runner.page import TEMPLATE, ChapterView, figure_table, page, shown
 from minimind_lite.course.runner.plan import make_plan
 from minimind_lite.course.runner.questions import Answer, asked, pick_questions
 from minimind_lite.course.runner.run import CourseRun
@@ -23,6 +24,8 @@ PIXEL = base64.b64encode(b"\x89PNG main").decode()
 OTHER = base64.b64encode(b"\x89PNG other").decode()
 DATA = {"commit": "abc", "profile": "quick", "device": "cpu, 2 cores", "jobs": 1, "total_seconds": 61.0,
         "chapters": [], "figures": {}}  # fmt: skip
+STATUSES = ("done", "skipped", "failed", "stale", "missing", "not run")
+SIX_MORE = ("accuracy_low", "fill_share", "sft_drop", "pairs", "well_formed", "products_still_wrong_relu")
 
 
 def view(status: str = "done", **figures: object) -> ChapterView:
@@ -78,7 +81,7 @@ class Strict(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("status", ["done", "skipped", "failed", "stale", "missing", "not run"])
+@pytest.mark.parametrize("status", STATUSES)
 def test_the_page_is_well_formed_and_loads_nothing(status: str) -> None:
     claims = {"a < b": True, "x & y": False}
     one = ChapterView(Path("a.ipynb"), "A & B", status, 3.0, {"x": 1}, claims, f"data:image/png;base64,{PIXEL}")
@@ -94,6 +97,49 @@ def test_the_page_is_well_formed_and_loads_nothing(status: str) -> None:
     assert f" {status}</span>" in text
     assert "prefers-color-scheme: dark" in text
     assert all("alt=" in image for image in re.findall("<img[^>]*>", text))
+
+
+def visible(text: str) -> str:
+    """What a reader sees or hears of a page: its text, what its pictures show, what a status means."""
+    bare = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+    return " ".join([re.sub(r"<[^>]*>", " ", bare), *re.findall(r' (?:alt|title|aria-label)="([^"]*)"', bare)])
+
+
+def chinese_page(error: str = "") -> str:
+    """A page with everything on it, as a run in Chinese makes it."""
+    claims = ("the teacher's help is larger than the choice of questions explains",
+              "thinking helps by more than the choice of sums explains")  # fmt: skip
+    figures = {"loss_before": 6.5, "loss_after": 0.5, "same_greedy_as_transformers": True, "exact_match": 0.93,
+               "steps": 1200, "chars_per_token_moby_dick": 3.1} | dict.fromkeys(SIX_MORE, 0.5)  # fmt: skip
+    views = [
+        ChapterView(Path(f"0{n}_x.ipynb"), "预训练", status, 61.0, figures,
+                    dict.fromkeys(claims, bool(n % 2)), "data:,", counts={claims[0]: (1, 1), claims[1]: (2, 3)})
+        for n, status in enumerate(STATUSES)
+    ]  # fmt: skip
+    return page(DATA | {"language": "zh", "jobs": 2}, views, [Answer("问？", "", "答。")], error)
+
+
+def test_the_page_of_a_run_in_chinese_has_no_english_left() -> None:
+    with speaking("zh"):
+        error = say("{chapter}: interrupted; run the same command again to continue", chapter="08")
+    text = chinese_page(error)
+    assert '<html lang="zh">' in text
+    known = {"MiniMind", "Lite", "quick", "cpu", "abc", "transformers", "ReLU", "SFT", "nat"}
+    assert set(re.findall(r"[A-Za-z]{2,}", visible(text))) <= known
+    assert "6 章中完成了 2 章，用时 1 分 01 秒。规模为 quick，设备为 cpu，2 个核心，同时运行 2 章。" in text
+    assert "教师帮的忙，超出了选题的运气能解释的范围" in text and "3 次有记录的运行中有 2 次成立" in text
+    assert chinese_page() == chinese_page() and "中途停止" not in chinese_page()
+
+
+def test_the_page_of_a_run_in_english_is_english_again() -> None:
+    chinese_page()
+    text = page(DATA, [view(loss_before=6.5, loss=0.5)], [], "")
+    assert '<html lang="en">' in text and not re.search("[\u4e00-\u9fff]", visible(text))
+    assert "1 of 1 chapters finished in 1 min 01 s. Profile quick, on cpu, 2 cores." in text
+
+
+def test_no_file_of_the_page_has_words_that_a_catalogue_cannot_hold() -> None:
+    assert not re.search(r"[A-Za-z]{2,}", visible(re.sub(r"\$\w+", "", TEMPLATE.read_text(encoding="utf-8"))))
 
 
 def test_the_page_says_how_many_chapters_ran_at_a_time() -> None:

@@ -70,8 +70,8 @@ def test_runs_skips_and_runs_again_what_changed(tmp_path: Path, monkeypatch: pyt
     assert "[2/3] 01_two: starts" in printed(console)
     assert "[3/3] 02_three: done in" in printed(console)
     report = json.loads((course.out / "report.json").read_text(encoding="utf-8"))
-    assert set(report) == {"commit", "profile", "device", "arithmetic", "jobs", "total_seconds", "chapters", "figures",
-                           "claims", "answers"}  # fmt: skip
+    assert set(report) == {"commit", "profile", "language", "device", "arithmetic", "jobs", "total_seconds", "chapters",
+                           "figures", "claims", "answers"}  # fmt: skip
     assert [chapter["name"] for chapter in report["chapters"]] == ["00_one", "01_two", "02_three"]
     assert report["figures"]["one.score"] == 1.5
     assert report["figures"]["total_seconds"] == report["total_seconds"] > 0

@@ -13,7 +13,8 @@ from model_kit import random_model
 from serving_kit import TOKENIZER, running, served, tiny_model
 
 from minimind_lite.config import ModelConfig, preset
-from minimind_lite.course.chapters.deploy import experiments, figures
+from minimind_lite.course.chapters.deploy import experiments, figures, widgets
+from minimind_lite.course.kit.language import speaking
 from minimind_lite.generation.continuous import Engine, Request
 from minimind_lite.model.pretrained import save_pretrained
 from minimind_lite.model.quantization import quantize
@@ -107,6 +108,32 @@ def test_a_server_is_watched_and_its_numbers_are_read() -> None:
         said = experiments.metrics_of(server.address, "tiny")
     assert said["free"] == 4 and said["queued"] == said["running"] == said["new_tokens"] == 0
     assert len(moments) >= 3 and [one.seconds for one in moments] == sorted(one.seconds for one in moments)
+
+
+def test_a_server_is_seen_while_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Shown:
+        def update(self, picture: Any) -> None:
+            shown.append(picture.data)
+
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: Shown())
+    with running(served()) as server, widgets.watch_live(server.address, "tiny", 4, apart=0.01) as moments:
+        until = time.monotonic() + 30
+        while len(shown) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        during = len(shown)
+    assert 3 <= during < len(shown) and moments, "pictures come during the block, and one more at its end"
+    assert "0 / 4" in shown[-1] and "0 of 4 slots are at work" in shown[-1]
+
+
+def test_as_many_boxes_are_full_as_slots_are_at_work() -> None:
+    moments = [experiments.Moment(0.1 * number, 5, 3, 10.0 * number) for number in range(12)]
+    drawn = figures.server_now(moments, 4).data
+    assert drawn.count(f"background:{figures.GREEN}") == 3 and drawn.count("background:none") == 1
+    assert "3 / 4" in drawn and "5 requests wait" in drawn and "100 tokens are made per second" in drawn
+    with speaking("zh"):
+        assert "4 个槽位里有 3 个在忙，5 个请求在等" in figures.server_now(moments, 4).data
 
 
 def test_rates_are_tokens_by_seconds() -> None:

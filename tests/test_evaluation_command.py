@@ -11,6 +11,7 @@ from model_kit import random_model, twin
 from typer.testing import CliRunner
 
 from minimind_lite.cli import app
+from minimind_lite.cli.evaluate import with_every_suite
 from minimind_lite.config import preset
 from minimind_lite.data.benchmarks import BENCHMARKS
 from minimind_lite.evaluation.harness import score_items
@@ -68,6 +69,27 @@ def test_several_models_and_suites_end_in_one_table(models: Path, gpt2: Path, tm
     assert minimind(*command)[0] == 0
     assert (out / "items.jsonl").read_text(encoding="utf-8") == lines
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == results
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("m --suite a b --limit 3", "m --suite a --suite b --limit 3"),
+        ("m n --shots 2 --suite a", "m n --shots 2 --suite a"),
+        ("m --suite a --suite b c", "m --suite a --suite b --suite c"),
+        ("m --suite a --limit 3 n", "m --suite a --limit 3 n"),
+        ("--suite a m", "--suite a m"),
+        ("--list", "--list"),
+        ("", ""),
+    ],
+)
+def test_one_option_may_name_several_suites(typed: str, read: str) -> None:
+    assert with_every_suite(typed.split()) == read.split()
+
+
+def test_several_suites_after_one_option_are_scored(models: Path, tmp_path: Path) -> None:
+    code, said = minimind(models / "one", "--suite", "samples-zh", "samples-near", "--limit", 2, "--output", tmp_path)
+    assert code == 0 and "| samples-zh/" in said and "| samples-near/exact |" in said
 
 
 def test_a_radar_is_drawn_of_three_suites_and_removed_with_fewer(models: Path, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_claim_is_shown_in_chinese_and_recorded_in_english(
     chapter.claim(text, True)
     chapter.claim("thinking helps by more than the choice of sums explains", False)
     said = capsys.readouterr().out
-    assert "✓ 这次运行中成立：老师帮的忙，超出了选题的运气能解释的范围\n" in said
+    assert "✓ 这次运行中成立：教师帮的忙，超出了选题的运气能解释的范围\n" in said
     assert "✗ 这次运行中不成立：思考带来的进步，超出了选题的运气能解释的范围\n" in said
     stored = json.loads((chapter.output() / "results.json").read_text(encoding="utf-8"))["claims"]
     assert stored[text] is True and all(one.isascii() for one in stored)
@@ -283,3 +283,128 @@ def test_the_font_has_every_character_of_the_catalogue_and_its_licence_and_is_sm
     assert {one for one in "床前明月光疑是地上霜举头望明月低头思故乡" if ord(one) not in known} == set()
     assert chinese_font.CHINESE_FONT.stat().st_size < 500_000
     assert "SIL OPEN FONT LICENSE" in chinese_font.CHINESE_FONT.with_name("OFL.txt").read_text(encoding="utf-8")
+
+
+SHOWN_BY = ("kit", "chapters", "capstones", "exercises")  # the folders whose words a learner meets in a notebook
+FOR_OTHERS = {
+    "exercises/masters.py",  # who writes the exercises
+    "exercises/overview.py",  # a command's table
+}
+PRINTS = {"print", "tqdm.write", "warnings.warn", "logger.warning"}
+FOR_WRITERS = {"ValueError", "TypeError", "AssertionError"}  # of chapters and of exercises
+
+
+def notebook_modules() -> list[Path]:
+    """The modules that speak to a learner in a notebook."""
+    found = [COURSE / "__init__.py"]
+    found += (path for folder in SHOWN_BY for path in sorted((COURSE / folder).glob("**/*.py")))
+    names = {path: path.relative_to(COURSE).as_posix() for path in found}
+    return [path for path, name in names.items() if name not in FOR_OTHERS and "grading" not in path.parts]
+
+
+def plain_words(source: str) -> list[str]:
+    """Sentences that a module raises as an error of the course or prints, and that are English in every language."""
+    tree, found = ast.parse(source), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            found += plain_parts(node.exc, 0) if ast.unparse(node.exc.func) not in FOR_WRITERS else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTS:
+            found += plain_parts(node, 2)
+    return found
+
+
+def plain_parts(call: ast.Call, most: int) -> list[str]:
+    """The texts of more than ``most`` words inside a call's arguments that go through no catalogue."""
+    found: list[str] = []
+
+    def look(node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"say", "say_count", "label", "named"}:
+            return
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(node, ast.JoinedStr):
+            text = " ".join(str(one.value) for one in node.values if isinstance(one, ast.Constant))
+        if isinstance(text, str) and len(re.findall(r"[A-Za-z]{2,}", text)) > most:
+            found.append(ast.unparse(node))
+            return
+        for child in ast.iter_child_nodes(node):
+            look(child)
+
+    for one in call.args:
+        look(one)
+    return found
+
+
+@pytest.mark.parametrize("path", notebook_modules(), ids=lambda path: path.relative_to(COURSE).as_posix())
+def test_what_a_learner_reads_goes_through_the_catalogue(path: Path) -> None:
+    assert plain_words(path.read_text(encoding="utf-8")) == [], 'say("… {x}", x=…)'
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('raise CourseError(f"no chapter is called {name}")', 1),
+        ('raise CourseError("no chapter")', 1),
+        ('raise CourseError("a" if x else say("b"))', 0),
+        ('raise DataError(say("{folder} is empty", folder=folder))', 0),
+        ('raise CourseError(say("it says:") + f"\\n{text}")', 0),
+        ('raise CourseError(say("it has: {there}", there=there) + (x or "and no more"))', 1),
+        ('raise ValueError("a task has a check already")', 0),
+        ('logger.warning("%s is damaged, and kept aside", name)', 1),
+        ('print("not measured yet, run it")', 1),
+        ('print(f"Python {version} · torch {torch} · {where}")', 0),
+        ('print(say_count("{count} thread", "{count} threads", 2))', 0),
+    ],
+)
+def test_words_that_no_catalogue_has_are_found(source: str, found: int) -> None:
+    assert len(plain_words(source)) == found
+
+
+@pytest.mark.parametrize(
+    ("number", "english"), [(1, "1 thread"), (2, "2 threads"), (0, "0 threads"), (0.5, "0.5 threads")]
+)
+def test_what_is_counted_takes_the_form_of_its_number(number: float, english: str) -> None:
+    def said() -> str:
+        return language.say_count("{count} thread", "{count} threads", number)
+
+    assert said() == english
+    with language.speaking("zh"):
+        assert said() == f"{number:g} 个线程"
+
+
+@pytest.mark.parametrize(
+    ("steps", "english", "translated"), [("1", "1 step a stage", "1 步"), ("2", "2 steps a", "2 步")]
+)
+def test_a_chapter_counts_its_steps_in_both_languages(
+    steps: str, english: str, translated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.delenv("MINIMIND_SMOKE", raising=False)
+    monkeypatch.setenv("MINIMIND_MAX_STEPS", steps)
+    try:
+        for speech, words in (("en", english), ("zh", f"至多 {translated}")):
+            course.begin("02_rmsnorm", output_dir=tmp_path, language=speech)
+            assert words in capsys.readouterr().out
+    finally:
+        language.use_language("en")
+
+
+def test_both_forms_of_a_message_are_found_and_its_translation_has_the_forms_of_its_language() -> None:
+    source = 'task.that(x, say_count("{count} new token here", "{count} new tokens here", size))'
+    both = ("{count} new token here", "{count} new tokens here")
+    assert list(catalogue.counted(source)) == [both] and list(catalogue.check_messages(source)) == []
+    made = catalogue.Catalog(locale="zh")
+    made.add(both, ("{count} 个",))
+    assert catalogue.other_plurals(made) == [] and catalogue.other_placeholders(made) == []
+    made.add(("{a} mouse", "{a} mice"), ("{a} 只", "{a} 只"))
+    made.add(("{a} goose", "{b} geese"), ("{a} 只",))
+    assert len(catalogue.other_plurals(made)) == 1 and len(catalogue.other_placeholders(made)) == 1
+    assert not catalogue.is_translated(made.add(("{a} ox", "{a} oxen"), ("",)))
+
+
+HAND_MADE = re.compile(r"""['"]e?s['"] if |if [^}]* else ['"]e?s['"]""")
+
+
+@pytest.mark.parametrize("path", catalogue.sources(), ids=lambda path: path.relative_to(COURSE).as_posix())
+def test_no_plural_is_made_by_hand(path: Path) -> None:
+    left = HAND_MADE.findall(path.read_text(encoding="utf-8"))
+    assert len(left) <= (path.name == "page.py"), 'say_count("{count} step", "{count} steps", steps)'

@@ -18,7 +18,7 @@ from minimind_lite.tokenizer import Tokenizer
 
 HOW = "llama-cpp-python is not installed; pip install '.[llama-cpp]' builds it, in 8 to 26 minutes"
 pytest.importorskip("llama_cpp", reason=HOW)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.weekly]
 
 
 @pytest.fixture(scope="module")

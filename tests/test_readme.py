@@ -1,10 +1,15 @@
 """The README agrees with the result files."""
 
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+in_chinese = runpy.run_path(str(ROOT / "benchmarks" / "readme_chinese.py"))["in_chinese"]
 
 
 def test_the_readme_is_filled_from_the_result_files() -> None:
@@ -18,6 +23,7 @@ def test_a_changed_figure_is_noticed(tmp_path: Path) -> None:
         "README.md",
         "README.zh.md",
         "benchmarks/readme.py",
+        "benchmarks/readme_chinese.py",
         "benchmarks/results/course.json",
         "benchmarks/results/stages.json",
         "benchmarks/results/exams.json",
@@ -39,3 +45,23 @@ def test_a_changed_figure_is_noticed(tmp_path: Path) -> None:
         done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 1 and done.stderr.startswith(f"{name} does not match")
         readme.write_text(right, encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["world", "results", "exams", "bench"])
+def test_the_chinese_readme_has_the_same_figures(name: str) -> None:
+    english, chinese = (
+        (ROOT / readme).read_text(encoding="utf-8").partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+        for readme in ("README.md", "README.zh.md")
+    )
+    figures = [
+        [sorted(re.findall(r"\d[\d.,]*\d|\d", line)) for line in text.split("\n")] for text in (english, chinese)
+    ]
+    assert figures[0] == figures[1] and len(figures[0]) > 5
+
+
+@pytest.mark.parametrize(
+    "line", ["| train nano: laughter | 1 |", "| a new row | 1 |", "| 3 (somebody) |", "A new sentence."]
+)
+def test_words_without_chinese_are_named(line: str) -> None:
+    with pytest.raises(SystemExit, match=re.escape(line.split("|")[line.count("|") > 1].strip().split(":")[0])):
+        in_chinese(line)

@@ -9,10 +9,11 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
+from minimind_lite.course.notebooks.pages import DeadLink, repository, with_marks
 from tools import build_site
 
 ROOT = Path(__file__).parents[1]
-OWN = build_site.repository()
+OWN = repository()
 
 
 class Links(HTMLParser):
@@ -96,7 +97,7 @@ def test_formulas_become_mathml_and_none_is_left_over(parsed: dict[Path, Links],
 
 def test_code_keeps_its_dollars_and_a_formula_its_underscores() -> None:
     formulas: list[str] = []
-    text = build_site.with_marks("`a $x$ b` costs \\$5; $x_1 * y_1$ and\n```\n$z$\n```\n", formulas)
+    text = with_marks("`a $x$ b` costs \\$5; $x_1 * y_1$ and\n```\n$z$\n```\n", formulas)
     assert text == "`a $x$ b` costs \\$5; formula-0-here and\n```\n$z$\n```\n"
     assert len(formulas) == 1 and formulas[0].count("<msub>") == 2
 
@@ -117,7 +118,7 @@ def test_a_link_to_a_file_without_a_page_leads_to_the_repository(tmp_path: Path)
 
 def test_a_dead_link_stops_the_builder_and_is_named(tmp_path: Path) -> None:
     small_course(tmp_path / "course", "02_two.ipynb")
-    with pytest.raises(build_site.SiteError, match=r"notebooks/01_one\.ipynb links to 02_two\.ipynb"):
+    with pytest.raises(DeadLink, match=r"notebooks/01_one\.ipynb links to 02_two\.ipynb"):
         build_site.build(tmp_path / "site", tmp_path / "course")
 
 

@@ -142,8 +142,12 @@ KNOWN: dict[tuple[str, str], str] = {}
 
 
 def kinds(cell: Any) -> list[str]:
-    """What a code cell shows: one entry for each output, its type with its stream or its MIME types, in order."""
-    return [" ".join([one.output_type, one.get("name", ""), *sorted(one.get("data", {}))]) for one in cell.outputs]
+    """What a code cell shows: one entry for each output, its type with its stream or its MIME types, in order.
+
+    Without stderr, where a stage says how long it will take if that is long: it depends on the machine's load.
+    """
+    shown = [one for one in cell.outputs if one.get("name") != "stderr"]
+    return [" ".join([one.output_type, one.get("name", ""), *sorted(one.get("data", {}))]) for one in shown]
 
 
 def differences(english: Any, edition: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from minimind_lite.course.kit.errors import CourseError
 from minimind_lite.course.kit.language import LOCALE
-from minimind_lite.course.notebooks import chinese, colab, files, links, stamping, translated, translation
+from minimind_lite.course.notebooks import chinese, colab, files, links, stamping, terms, translated, translation
 from minimind_lite.files import repository_root
 
 STORED = [path for path in translation.sources() if files.edition_path(path, "zh").is_file()]
@@ -241,13 +241,51 @@ def test_what_is_well_set_passes(text: str) -> None:
 
 
 def test_the_glossary_has_each_term_once_and_names_chapters_that_exist() -> None:
-    terms = chinese.glossary()
+    entries = terms.glossary()
     numbers = {path.stem.partition("_")[0] for path in files.chapter_paths()}
-    assert len({one["term"] for one in terms}) == len(terms) > 40
-    assert {one["chapter"] for one in terms} <= numbers
-    for one in terms:
-        assert set(one) <= {"term", "zh", "chapter", "instead_of"} and re.search(chinese.HAN, one["zh"])
-        assert one["zh"] not in one.get("instead_of", [])
+    assert len({one["term"] for one in entries}) == len(entries) > 40
+    assert {one["chapter"] for one in entries} <= numbers
+    for one in entries:
+        assert set(one) <= {"term", "zh", "chapter", "en", "instead_of", "en_instead_of"}
+        assert re.search(chinese.HAN, one["zh"]) and one["zh"] not in one.get("instead_of", [])
+
+
+TERMS = (
+    {"term": "head (a part)", "zh": "头", "chapter": "00", "en": ["lookup"], "en_instead_of": ["hed"]},
+    {"term": "attention head", "zh": "注意力头", "chapter": "00"},
+    {"term": "other", "zh": "别的", "chapter": "01"},
+)
+EXPLAINED = "一个注意力头（attention head），它是**头**（head）。之后头就是头"
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["# 玩具", EXPLAINED], []),
+        (["预告头和注意力头", f"## 头\n\n`头` {EXPLAINED}"], []),
+        (["# 玩具\n\n头（head）", "注意力头（attention head）"], []),
+        (["# 玩具", "先说头", EXPLAINED], ["md-1: the first mention of 头 goes without its English; write 头（head）"]),
+        (["# 玩具", "头（hat），注意力头（attention head）"], ["md-1: the first mention of 头 goes without"]),
+        (["# 玩具", "头（head）"], ["注意力头 (attention head): docs/glossary.toml says"]),
+    ],
+)
+def test_the_chapter_that_explains_a_term_gives_its_english(
+    monkeypatch: pytest.MonkeyPatch, texts: list[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(terms, "glossary", lambda: TERMS)
+    found = terms.unexplained("00", [(f"md-{at}", text) for at, text in enumerate(texts)])
+    assert len(found) == len(words) and all(map(str.startswith, found, words)), found
+
+
+def test_the_english_edition_uses_the_terms_and_no_rivals(english: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "glossary", lambda: TERMS)
+    assert terms.unused_in_english("00", ["Several lookups and attention-\n*heads*"]) == []
+    assert [one.partition(":")[0] for one in terms.unused_in_english("00", ["`heads`"])] == ["head", "attention head"]
+    assert [one.partition(":")[0] for one in terms.unused_in_english("00", ["ahead"])] == ["head", "attention head"]
+    edit(english, lambda cells: cells[4].update(source="A Hed, `hed`, *On heds*"))
+    rivals = [line for line in translation.problems(english) if "not hed" in line]
+    assert len(rivals) == 1 and "00_toy.ipynb: md-" in rivals[0] and "writes head, not hed" in rivals[0]
+    assert any("attention head: docs/glossary.toml says" in line for line in translation.problems(english))
 
 
 def test_the_command_wants_to_know_which_notebook_a_cell_is_in() -> None:

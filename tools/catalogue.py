@@ -3,9 +3,9 @@
     python tools/catalogue.py            take over new messages, drop those that are gone, compile
     python tools/catalogue.py --check    change nothing; say what is not up to date or not translated, and exit 1
 
-A message is what stands in ``say("…")``, a label or a name in a ``labels.py``, a label that is only its own name, a
-sentence of a check, or a claim of a chapter, ``chapter.claim("…", …)``. The translations themselves are edited in
-course.po, by hand or with any gettext editor.
+A message is what stands in ``say("…")`` or ``say_count("…", "…", n)``, a label or a name in a ``labels.py``, a label
+that is only its own name, the name of a figure that a chapter records, a sentence of a check, or a claim of a chapter,
+``chapter.claim("…", …)``. The translations themselves are edited in course.po, by hand or with any gettext editor.
 """
 
 import argparse
@@ -15,19 +15,24 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from babel.messages import Catalog
+from babel.messages.catalog import Message as BabelMessage
 from babel.messages.mofile import read_mo, write_mo
 from babel.messages.pofile import read_po, write_po
 
 from minimind_lite.course.kit.labels import every_label, every_name
 from minimind_lite.course.kit.language import DOMAIN, LANGUAGES, LOCALE
+from minimind_lite.course.kit.paths import stage_of
 from minimind_lite.course.notebooks import files as notebooks
-from minimind_lite.files import repository_root
+from minimind_lite.course.runner.page import figure_rows
+from minimind_lite.files import read_json, repository_root
 
 COURSE = repository_root() / "minimind_lite" / "course"
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
-Message = tuple[str, str | None, str]  # the text, the label's key if it is one, the file that holds it
+Text = str | tuple[str, str]  # a pair: what is said of one, and of many
+Message = tuple[Text, str | None, str]  # the text, the label's key if it is one, the file that holds it
 
 
 def sources() -> list[Path]:
@@ -40,6 +45,7 @@ def messages() -> Iterator[Message]:
     for path in sources():
         name, text = path.relative_to(COURSE.parent).as_posix(), path.read_text(encoding="utf-8")
         yield from ((one, None, name) for one in said(text))
+        yield from ((both, None, name) for both in counted(text))
         if path.name == "checks.py":
             yield from ((one, None, name) for one in check_messages(text))
     for path in notebooks.chapter_paths():
@@ -49,6 +55,8 @@ def messages() -> Iterator[Message]:
     for key, words in labels.items():
         yield words, key, "course/labels"
     yield from ((key.replace("_", " "), key, "course/labels") for key in sorted(bare_labels() - labels.keys()))
+    own = figure_names() - labels.keys() - bare_labels()
+    yield from ((key.replace("_", " "), key, "course/runner/page.py") for key in sorted(own))
 
 
 def said(source: str) -> Iterator[str]:
@@ -58,6 +66,19 @@ def said(source: str) -> Iterator[str]:
             first = node.args[0]
             chosen = (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,)
             yield from (str(one.value) for one in chosen if isinstance(one, ast.Constant))
+
+
+def is_count(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Whether it is a call of ``say_count``."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "say_count"
+
+
+def counted(source: str) -> Iterator[tuple[str, str]]:
+    """The messages that a module gives to ``say_count``: of one, and of many."""
+    for node in ast.walk(ast.parse(source)):
+        if is_count(node):
+            one, many = (ast.literal_eval(argument) for argument in node.args[:2])
+            yield one, many
 
 
 def claimed(source: str) -> Iterator[str]:
@@ -81,12 +102,37 @@ def bare_labels() -> set[str]:
     return {key for text in texts for key in re.findall(r"""\b(?:label|slider)\([\"'](\w+)[\"']""", text)}
 
 
+def figure_names() -> set[str]:
+    """What the course's page calls the figures of the chapters: those that a cell names, and those of the recorded run.
+
+    Some are made while a chapter runs, one a source; only the recorded run has these.
+    """
+    recorded = read_json(repository_root() / "benchmarks" / "results" / "course.json")["figures"]
+    names = set()
+    for path in notebooks.chapter_paths():
+        start = f"{stage_of(path.stem)}."
+        found = {one.removeprefix(start) for one in recorded if one.startswith(start)}
+        cells = [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "code"]
+        found |= {name for source in cells if "chapter.record(" in source for name in named_figures(source)}
+        names |= {name for name, _, _ in figure_rows(dict.fromkeys(found, 0))}
+    stages = {stage_of(path.stem) for path in notebooks.chapter_paths()}
+    return names | {one for one in recorded if "." in one and one.partition(".")[0] not in stages}
+
+
+def named_figures(source: str) -> Iterator[str]:
+    """The names of the figures that a code cell gives to ``chapter.record``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "chapter.record":
+            yield from (one.arg for one in node.keywords if one.arg)
+
+
 def check_messages(source: str) -> Iterator[str]:
     """The plain sentences of a module of checks: titles, and whatever is said of an answer."""
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     prose = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
     parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts |= {id(part) for node in ast.walk(tree) if is_count(node) for part in node.args[:2]}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and any("check(" in ast.unparse(one) for one in node.decorator_list):
             yield (ast.get_docstring(node) or "").partition("\n")[0]
@@ -130,10 +176,20 @@ def files(language: str) -> dict[Path, bytes]:
     return {folder / f"{DOMAIN}.po": po, folder / f"{DOMAIN}.mo": as_mo(po, language)}
 
 
-def words_in(path: Path, content: bytes) -> dict[tuple[str, str], str]:
+def words_in(path: Path, content: bytes) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
     """(key, message) → translation, of either file: the rest of it depends on the version of Babel."""
     read = read_mo if path.suffix == ".mo" else read_po
-    return {(one.context or "", str(one.id)): str(one.string) for one in read(io.BytesIO(content)) if one.id}
+    return {(one.context or "", forms(one.id)): forms(one.string) for one in read(io.BytesIO(content)) if one.id}
+
+
+def forms(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    """A message or a translation in each of its forms: one, unless it counts something."""
+    return (text or "",) if isinstance(text, str | None) else tuple(text)
+
+
+def is_translated(message: BabelMessage) -> bool:
+    """Whether every form that the language has is written."""
+    return all(forms(message.string))
 
 
 def is_current(path: Path, content: bytes) -> bool:
@@ -142,11 +198,21 @@ def is_current(path: Path, content: bytes) -> bool:
 
 
 def other_placeholders(catalogue: Catalog) -> list[str]:
-    """Translations whose named values are not those of the message."""
+    """Messages whose forms, or whose translations, do not all have the same named values."""
     return [
         f"{one.id!r}: its translation has other placeholders, {one.string!r}"
         for one in catalogue
-        if one.id and one.string and set(PLACEHOLDER.findall(one.id)) != set(PLACEHOLDER.findall(one.string))
+        if one.id and is_translated(one)
+        and len({frozenset(PLACEHOLDER.findall(text)) for text in (*forms(one.id), *forms(one.string))}) > 1
+    ]  # fmt: skip
+
+
+def other_plurals(catalogue: Catalog) -> list[str]:
+    """Translations with more or fewer forms than the language has."""
+    return [
+        f"{one.id!r}: its translation has {len(forms(one.string))} forms, not {catalogue.num_plurals}"
+        for one in catalogue
+        if one.id and one.pluralizable and len(forms(one.string)) != catalogue.num_plurals
     ]
 
 
@@ -163,9 +229,9 @@ def main() -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
         catalogue = fresh(language)
-        wrong += other_placeholders(catalogue)
+        wrong += other_placeholders(catalogue) + other_plurals(catalogue)
         every = [one for one in catalogue if one.id]
-        print(f"{language}: {sum(bool(one.string) for one in every)} of {len(every)} messages are translated")
+        print(f"{language}: {sum(map(is_translated, every))} of {len(every)} messages are translated")
     print("\n".join(wrong))
     return int(bool(wrong))
 

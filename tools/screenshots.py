@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from minimind_lite.course.kit.paths import stage_of  # noqa: E402
+from minimind_lite.course.notebooks.pages import style_sheet, write_page  # noqa: E402
 from minimind_lite.course.runner.page import ChapterView, page  # noqa: E402
 from minimind_lite.course.runner.questions import Answer  # noqa: E402
 from minimind_lite.course.runner.report import recorded_counts, title_of  # noqa: E402
@@ -67,8 +68,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
         site, report = Path(folder) / "site", Path(folder) / "index.html"
         pages = build_site.find_pages(ROOT)
-        build_site.write_page(pages[CHAPTER.replace(".html", ".ipynb")], pages, ROOT, site)
-        (site / "style.css").write_text(build_site.style_sheet(), encoding="utf-8")
+        write_page(pages[CHAPTER.replace(".html", ".ipynb")], pages, ROOT, site)
+        (site / "style.css").write_text(style_sheet(), encoding="utf-8")
         report.write_text(course_page(), encoding="utf-8")
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shoot(browser, (site / CHAPTER).as_uri(), HEADING, IMAGES / "chapter.png")

@@ -4,8 +4,31 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from minimind_lite.cli.common import clean_errors
+
+
+class EvalCommand(TyperCommand):
+    """One ``--suite`` may name several: `minimind eval MODEL --suite samples blimp`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_every_suite(args))
+
+
+def with_every_suite(args: list[str]) -> list[str]:
+    """``--suite A B`` as ``--suite A --suite B``; not where the option comes before any model, as B is one then."""
+    if not args or args[0].startswith("-"):
+        return args
+    spread: list[str] = []
+    option = ""  # the last one
+    for word in args:
+        if word.startswith("-"):
+            option = word
+        elif option == "--suite" and spread[-1] != option:
+            spread.append(option)
+        spread.append(word)
+    return spread
 
 
 @clean_errors
@@ -15,7 +38,7 @@ def evaluate(
     ] = None,
     suite: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|FOLDER", help="A benchmark, NAME=FOLDER, or its folder; repeatable."),
+        typer.Option(metavar="NAME|FOLDER…", help="Benchmarks, NAME=FOLDER, or their folders; after the models."),
     ] = None,
     shots: Annotated[int, typer.Option(min=0, help="Examples shown before each question, where there are any.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions of each benchmark.")] = None,
@@ -33,7 +56,7 @@ def evaluate(
         bool, typer.Option("--list", help="Show benchmarks and published models, and what is here.")
     ] = False,
 ) -> None:
-    """Score models on multiple choice, minimal pairs and cloze, item by item, with n, chance and 95 % intervals."""
+    """Score models on choices, pairs, cloze, texts, answers and sums, item by item, with n, chance and intervals."""
     from minimind_lite.data.benchmarks import benchmark_table
     from minimind_lite.interop.comparison import comparison_table
 

@@ -10,7 +10,7 @@ import typer
 from minimind_lite.cli.clean import clean
 from minimind_lite.cli.common import clean_errors, model_folder, nearest_hub, new_app
 from minimind_lite.cli.course import course_app, grade
-from minimind_lite.cli.evaluate import evaluate
+from minimind_lite.cli.evaluate import EvalCommand, evaluate
 from minimind_lite.cli.formats import export_app, import_model
 from minimind_lite.cli.serve import serve
 from minimind_lite.cli.train import train_app
@@ -23,7 +23,9 @@ app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 app.command("import", epilog="Example: minimind import out/full_sft_512.pth runs/minimind2")(import_model)
-app.command("eval", epilog="Example: minimind eval build/course/artifacts/sft --suite samples --shots 2")(evaluate)
+app.command(
+    "eval", cls=EvalCommand, epilog="Example: minimind eval build/course/artifacts/sft --suite samples blimp --shots 2"
+)(evaluate)
 data_app.command(epilog="Example: minimind data clean raw.jsonl books/ clean.jsonl --language zh")(clean)
 app.command(epilog="Example: minimind serve build/course/artifacts/sft --port 8000")(serve)
 app.command(epilog="Example: minimind webui build/course/artifacts/sft build/course/artifacts/dpo")(webui)

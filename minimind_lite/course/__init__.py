@@ -23,7 +23,8 @@ from minimind_lite.files import read_json, write_text
 from .kit.bounds import step_bound
 from .kit.data_files import data_path, require_data
 from .kit.errors import CourseError
-from .kit.language import say, use_language
+from .kit.language import language as spoken
+from .kit.language import say, say_count, use_language
 from .kit.parameters import refuse_unknown_parameters
 from .kit.paths import DEFAULT_OUTPUT, notebook_of, resolve_output, shown, stage_of
 from .kit.profiles import (
@@ -68,11 +69,14 @@ class Chapter:
         folder, file = self.output_dir / stage, artifact_of(stage)
         if not (folder / file).is_file():
             maker = notebook_of(stage)
-            raise CourseError(
-                f"{self.name} needs {stage}/{file} in {self.output_dir}, which chapter {maker} makes. "
-                f"Run notebooks/{maker}.ipynb first, with the same output_dir, or: "
-                f"minimind course run --to {maker.partition('_')[0]} --profile {self.profile}"
-            )
+            edition = "notebooks" if spoken() == "en" else f"notebooks/{spoken()}"
+            raise CourseError(say(
+                "{chapter} needs {file} in {folder}, which chapter {maker} makes. Run {notebook} first, with the same "
+                "output_dir, or: {command}",
+                chapter=self.name, file=f"{stage}/{file}", folder=self.output_dir, maker=maker,
+                notebook=f"{edition}/{maker}.ipynb",
+                command=f"minimind course run --to {maker.partition('_')[0]} --profile {self.profile}",
+            ))  # fmt: skip
         return folder
 
     def data(self, name: str) -> Path:
@@ -98,7 +102,8 @@ class Chapter:
         """
         value = held.item() if hasattr(held, "item") else held
         if not isinstance(value, bool):
-            raise CourseError(f"claim {text!r} is {value!r}: give a comparison, such as after > before")
+            raise CourseError(say("claim {claim} is {value}: give a comparison, such as after > before",
+                                  claim=repr(text), value=repr(value)))  # fmt: skip
         self.claims[text] = value
         self._save("claims", {text: value})
         held_here = say("✓ holds in this run: {claim}", claim=say(text))
@@ -146,9 +151,12 @@ def begin(
     np.random.seed(settings.seed)  # noqa: NPY002  the reference libraries use the old generator
     torch.manual_seed(settings.seed)
     minutes = expected_minutes(stage, profile)
-    time = say("about {minutes} minutes", minutes=f"{minutes:g}") if minutes else say("time unknown")
+    time = say("time unknown")
+    if minutes:
+        time = say_count("about {count} minute", "about {count} minutes", minutes)
     if is_smoke() or step_bound():
-        time = say("a rehearsal, at most {steps} steps a stage", steps=step_bound())
+        time = say_count("a rehearsal, at most {count} step a stage", "a rehearsal, at most {count} steps a stage",
+                         step_bound())  # fmt: skip
         time = say("seconds (smoke size)") if is_smoke() else time
     place = shown(folder / stage)
     print(say("{name} · profile {profile} · {time} · artifacts in {place}", name=name, profile=profile, time=time,
@@ -156,18 +164,26 @@ def begin(
     return chapter
 
 
-def hello(name: str) -> None:
-    """Print what a setup cell prints: the device, the versions, and the minutes that the chapter takes."""
+def hello(name: str, exercises: int = 0, *, chapter: bool = True) -> None:
+    """Print what a setup cell prints: the device, the versions, and the minutes that its notebook takes.
+
+    exercises: minutes that the chapter's exercises take, where the notebook holds those. chapter: whether to name the
+    chapter's own minutes.
+    """
     use_one_thread()
     stage = stage_of(name)
     minutes = [f"{p} {m:g}" for p in PROFILES if (m := expected_minutes(stage, p)) is not None]
     device = pick_device()
     threads = torch.get_num_threads()
-    cpu = f"{device.type}, " + (say("1 thread") if threads == 1 else say("{count} threads", count=threads))
+    cpu = f"{device.type}, " + say_count("{count} thread", "{count} threads", threads)
     where = torch.cuda.get_device_name() if device.type == "cuda" else cpu
     print(f"Python {platform.python_version()} · torch {torch.__version__} · {where}")
-    known = ", ".join(minutes) or say("not measured yet")
-    print(say("{name}: minutes by profile: {minutes}", name=name, minutes=known))
+    if chapter:
+        known = ", ".join(minutes) or say("not measured yet")
+        print(say("{name}: minutes by profile: {minutes}", name=name, minutes=known))
+    if exercises:
+        print(say_count("{name}, exercises: about {count} minute in all",
+                        "{name}, exercises: about {count} minutes in all", exercises, name=name))  # fmt: skip
 
 
 def use_one_thread() -> None:
@@ -187,5 +203,6 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, one) for one in value]
     value = value.item() if hasattr(value, "item") else value
     if not isinstance(value, (int, float, str, bool)) or value != value or value in (float("inf"), float("-inf")):
-        raise CourseError(f"figure {name} is {value!r}: record finite numbers, strings, or lists of them")
+        raise CourseError(say("figure {name} is {value}: record finite numbers, strings, or lists of them",
+                              name=name, value=repr(value)))  # fmt: skip
     return value

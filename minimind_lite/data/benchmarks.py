@@ -2,6 +2,8 @@
 
 Nothing is downloaded here: a benchmark is read from a folder, in the layout of its authors or of its page on the
 Hugging Face hub. Chance is 1 / choices, question by question.
+
+Three kinds have no authors but a layout of ours, for anybody's files: texts, answers and sums (see ``_OWN_LAYOUTS``).
 """
 
 import re
@@ -11,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minimind_lite.data.published import data_folder
-from minimind_lite.data.records import DataError
+from minimind_lite.data.reasoning import final_answer
+from minimind_lite.data.records import DataError, validated
 from minimind_lite.data.tables import SUFFIXES, Row, read_table
 from minimind_lite.files import parse_json, repository_root
 
-Kind = Literal["choice", "pairs", "cloze"]
+Kind = Literal["choice", "pairs", "cloze", "text", "exact", "sums"]
 UNSTATED = "not stated"  # as a licence: nothing is downloaded then
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SUBJECT_FILES = ("subject_mapping.json", "subjects.json")  # C-Eval's own, and ours: file name → [English, Chinese, …]
@@ -24,7 +27,11 @@ _SPLITS = {"train", "dev", "val", "valid", "validation", "test"}
 
 @dataclass(frozen=True)
 class Question:
-    """One item. Of a minimal pair the choices are both sentences; of a cloze, the one word that is right."""
+    """One item. Of a minimal pair the choices are both sentences; of a cloze, the one word that is right.
+
+    Of a text that is scored whole, the only choice is that text; of what a model answers in its own words, the expected
+    answer.
+    """
 
     id: str  # file and row
     group: str  # subject or paradigm
@@ -32,6 +39,7 @@ class Question:
     choices: tuple[str, ...]
     answer: int  # which choice is right, from 0
     passage: str = ""  # what the question is about, where there is such a text
+    turns: tuple[tuple[str, str], ...] = ()  # (role, content) of the conversation that the model is to answer
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ class Benchmark:
     @property
     def chance(self) -> str:
         """In words."""
-        return {"choice": "1 / choices", "pairs": "50 %", "cloze": "0"}[self.kind]
+        known = {"choice": "1 / choices", "pairs": "50 %", "cloze": "0", "text": "none"}
+        return known.get(self.kind, "top answer")
 
     @property
     def repository(self) -> str:
@@ -80,8 +89,8 @@ def group_of(row: Row) -> str:
 
 
 def _question(row: Row, text: str, choices: tuple[str, ...], answer: int, **more: str) -> Question:
-    group = more.pop("group", "") or group_of(row)
-    return Question(f"{row.file.name}:{row.number}", group, text, choices, answer, **more)
+    group = more.get("group", "") or group_of(row)
+    return Question(f"{row.file.name}:{row.number}", group, text, choices, answer, more.get("passage", ""))
 
 
 def _lettered(row: Row) -> Question:
@@ -160,10 +169,60 @@ def _last_word(row: Row) -> Question:
     return _question(row, text, (word,), 0, group="all")
 
 
+def _whole_text(row: Row) -> Question:
+    return _question(row, "", (row.text("text"),), 0)
+
+
+def _answered(row: Row) -> Question:
+    """A question and its answer, or a conversation that ends with the answer."""
+    if not row.has("conversations"):
+        question = row.text("question")
+        return replace(_question(row, question, (row.text("answer"),), 0), turns=(("user", question),))
+    where = f"{row.file}, row {row.number}, column conversations"
+    turns = validated({"conversations": row.value("conversations")}, "conversation", where).messages
+    if len(turns) < 2 or turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip():
+        row.refuse("conversations", "must end with the assistant's answer to a question")
+    asked = tuple((turn["role"], turn["content"]) for turn in turns[:-1])
+    return replace(_question(row, asked[-1][1], (turns[-1]["content"],), 0), turns=asked)
+
+
+def _sum(row: Row) -> Question:
+    """As ``_answered``; of a tagged answer only what stands in its answer block counts."""
+    found = _answered(row)
+    answer = final_answer(found.choices[0])
+    if not answer:
+        row.refuse("answer", "must have one <answer> block with an answer in it, or no tags")
+    return replace(found, choices=(answer,))
+
+
+_OWN_LAYOUTS = {
+    "text": "*.jsonl or *.csv with a column text, a document a row; or *.txt, a document a line",
+    "exact": "*.jsonl or *.csv with the columns question and answer; or *.jsonl with conversations, the answer last",
+}
 _QUESTION = "Question: {text}\nAnswer:"
 _CHINESE = "{text}\n答案："
 _LANGUAGES: tuple[Literal["zh", "en"], ...] = ("zh", "en")
 _NC = "CC BY-NC-SA 4.0"
+
+
+def _own(name: str, title: str, kind: Kind, read: Callable[[Row], Question], sample: str = "") -> Iterator[Benchmark]:
+    """A benchmark in a layout of ours. sample: where it lies in data_samples; "" = in a folder of the user's.
+
+    It has a folder of its own, so that no other folder is taken for it by what its files look like.
+    """
+    layout, licence, source = (
+        _OWN_LAYOUTS["text" if kind == "text" else "exact"],
+        "Apache-2.0",
+        f"data_samples/{sample}",
+    )
+    if not sample:
+        licence, source = "yours", f"your own files: {name}=FOLDER"
+    yield Benchmark(
+        name, title, kind, "zh", (), (), read, layout, licence, source,
+        folder=lambda: repository_root() / "data_samples" / sample if sample else data_folder() / name,
+    )  # fmt: skip
+
+
 BENCHMARKS = {
     one.name: one
     for one in (
@@ -240,6 +299,13 @@ BENCHMARKS = {
             "lambada_test.jsonl: text; or one passage a line in lambada_test.txt", "CC BY 4.0",
             "hub: EleutherAI/lambada_openai", fetch=("data/lambada_test.jsonl", "data/lambada_test_en.jsonl"),
         ),
+        *_own("samples-text", "the course's held-out texts", "text", _whole_text, "pretrain_heldout"),
+        *_own("samples-near", "the course's facts, near wording", "exact", _answered, "facts_rings/near"),
+        *_own("samples-far", "the course's facts, far frames", "exact", _answered, "facts_rings/far"),
+        *_own("samples-sums", "the course's held-out sums", "sums", _sum, "reason_heldout.jsonl"),
+        *_own("text", "your texts: bits per byte", "text", _whole_text),
+        *_own("answers", "your questions: exact match", "exact", _answered),
+        *_own("sums", "your sums: pass@1", "sums", _sum),
     )
 }  # fmt: skip
 
@@ -276,24 +342,28 @@ def read_questions(benchmark: Benchmark, folder: Path, examples: bool = False) -
 
 def read_with_rows(benchmark: Benchmark, folder: Path, examples: bool = False) -> list[tuple[Question, Row]]:
     """As ``read_questions``, each question with the row that it was read from."""
-    if not folder.is_dir():
+    if not folder.exists():
         raise DataError(
             f"{folder}: there is no such folder. {benchmark.title} is published at {benchmark.source} "
             f"(licence: {benchmark.licence}); {_how_to_get(benchmark)}; or name its folder: {benchmark.name}=FOLDER"
         )
     words = benchmark.examples if examples else benchmark.split
-    files = files_of(folder, words)
+    files = files_of(folder, words) if folder.is_dir() else [folder]
     if not files:
         wanted = f"with {' or '.join(words)} in its name " if words else ""
         raise DataError(f"{folder}: no file {wanted}was found; {benchmark.title} comes as {benchmark.layout}")
     found = [
-        (replace(benchmark.read(row), id=f"{file.relative_to(folder).as_posix()}:{row.number}"), row)
+        (replace(benchmark.read(row), id=f"{_inside(file, folder)}:{row.number}"), row)
         for file in files
         for row in _rows(file)
     ]
     if not found:
         raise DataError(f"{files[0]}: holds no question")
     return found
+
+
+def _inside(file: Path, folder: Path) -> str:
+    return file.name if file == folder else file.relative_to(folder).as_posix()
 
 
 def _rows(file: Path) -> Iterator[Row]:
@@ -357,7 +427,7 @@ def benchmark_table() -> str:
     """Every benchmark: what it is, which split is scored, chance, whether it is here, licence and source."""
     lines = [f"{'name':12}{'what':33}{'split':7}{'chance':13}{'here':6}{'licence':18}source"]
     for one in BENCHMARKS.values():
-        here = "yes" if one.home.is_dir() else "no"
+        here = "yes" if one.home.exists() else "no"
         split = one.split[0] if one.split else "all"
         lines.append(f"{one.name:12}{one.title:33}{split:7}{one.chance:13}{here:6}{one.licence:18}{one.source}")
     return "\n".join([*lines, "", f"looked for in: {data_folder()}/NAME, or where NAME=FOLDER says"])

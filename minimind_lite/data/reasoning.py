@@ -35,6 +35,15 @@ def is_tagged(text: str) -> bool:
     return any(tag in text for tag in REASONING_TAGS)
 
 
+def final_answer(text: str) -> str:
+    """What counts as the answer: the only answer block; a text without tags as it stands; "" for broken tags.
+
+    >>> final_answer("<think>8+7=15</think><answer>15</answer>"), final_answer(" 15 "), final_answer("<answer>15")
+    ('15', '15', '')
+    """
+    return (parse_reasoning(text).answer or "") if is_tagged(text) else text.strip()
+
+
 def check_reasoning(turns: Sequence[dict[str, Any]]) -> None:
     """Raise ValueError for the first assistant turn that has tags and is not well-formed, saying what is wrong."""
     for index, turn in enumerate(turns):

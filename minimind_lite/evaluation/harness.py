@@ -1,6 +1,7 @@
 """Score models on suites, one item after the other, so that a run can be stopped, continued and audited.
 
-Every scored item is a line of ``items.jsonl``: the model's digest, the suite, and the log-likelihood of every choice.
+Every scored item is a line of ``items.jsonl``: the model's digest, the suite, and the log-likelihood of every choice,
+or what the model said and what was expected.
 A run that was killed continues behind the last whole line. ``run.json`` holds the digest of each suite, which covers
 its prompts to the letter: scores of different questions, or of questions asked differently, never share a table.
 """
@@ -9,18 +10,21 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from minimind_lite.evaluation.likelihood import LanguageModel, likelihoods
+from minimind_lite.evaluation.likelihood import Answering, LanguageModel, likelihoods, text_likelihoods
 from minimind_lite.evaluation.suites import Item, Suite
 from minimind_lite.files import UnreadableFile, owned, parse_json, read_json, write_text
 from minimind_lite.settings import ConfigError
+from minimind_lite.tokenizer import Message
 
 CHUNK = 64  # items that are scored, then written, together: what a kill costs at most
+ANSWER_TOKENS = 96  # that a model may write in answer to one question
 ITEMS, RUN = "items.jsonl", "run.json"
 _FORMAT = 1
 
@@ -47,6 +51,8 @@ class ScoredItem:
     bytes: list[int]
     greedy: list[bool]
     cut: int  # tokens of the context that the model's window had no room for
+    expected: str = ""  # where the model answers in its own words; there is then no log-likelihood
+    said: str = ""
 
 
 Missing = Callable[[Candidate, Suite, Sequence[Item]], Iterator[ScoredItem]]  # scores items, in their order
@@ -126,8 +132,9 @@ def _own_engine(batch_size: int) -> Missing:
         if candidate.digest not in loaded:
             loaded.clear()  # one model in memory at a time
             loaded[candidate.digest] = candidate.load()
+        score = _SCORERS.get(suite.scoring, score_items)
         for start in range(0, len(missing), CHUNK):
-            yield from score_items(loaded[candidate.digest], missing[start : start + CHUNK], batch_size=batch_size)
+            yield from score(loaded[candidate.digest], missing[start : start + CHUNK], batch_size=batch_size)
 
     return engine
 
@@ -135,11 +142,8 @@ def _own_engine(batch_size: int) -> Missing:
 def score_items(model: LanguageModel, items: Sequence[Item], *, batch_size: int = 32) -> list[ScoredItem]:
     """The likelihood of every choice of every item. Raises ValueError, naming the item that cannot be scored."""
     requests = [request for item in items for request in item.requests]
-    try:
+    with _naming(items):
         answers = iter(likelihoods(model, requests, batch_size=batch_size))
-    except ValueError as error:
-        where = items[0].id if len(items) == 1 else f"one of the items {items[0].id} to {items[-1].id}"
-        raise ValueError(f"{where}: {error}") from error
     scored = []
     for item in items:
         found = [next(answers) for _ in item.requests]
@@ -151,6 +155,46 @@ def score_items(model: LanguageModel, items: Sequence[Item], *, batch_size: int 
             )
         )  # fmt: skip
     return scored
+
+
+def score_texts(model: LanguageModel, items: Sequence[Item], *, batch_size: int = 32) -> list[ScoredItem]:
+    """The likelihood of every text as a whole. Raises ValueError, naming the item that cannot be scored."""
+    texts = [item.choices[0] for item in items]
+    with _naming(items):
+        found = text_likelihoods(model, texts, batch_size=batch_size)
+    return [
+        ScoredItem(
+            item.id, item.group, 0, [one.logprob], [one.tokens], [len(text)], [len(text.encode("utf-8"))],
+            [one.greedy], 0,
+        )
+        for item, text, one in zip(items, texts, found, strict=True)
+    ]  # fmt: skip
+
+
+def score_answers(model: LanguageModel, items: Sequence[Item], *, batch_size: int = 32) -> list[ScoredItem]:
+    """What the model says to every question. Raises ValueError for a model that cannot be asked."""
+    asked: list[list[Message]] = [[{"role": role, "content": words} for role, words in item.turns] for item in items]
+    with _naming(items):
+        if not isinstance(model, Answering):
+            raise ValueError("this model gives likelihoods and no answers")
+        said = model.say(asked, ANSWER_TOKENS, batch_size)
+    return [
+        ScoredItem(item.id, item.group, 0, [], [], [], [], [], 0, item.choices[0], words)
+        for item, words in zip(items, said, strict=True)
+    ]
+
+
+_SCORERS = {"text": score_texts, "exact": score_answers, "sums": score_answers}
+
+
+@contextmanager
+def _naming(items: Sequence[Item]) -> Iterator[None]:
+    """Say in a ValueError which items were being scored."""
+    try:
+        yield
+    except ValueError as error:
+        where = items[0].id if len(items) == 1 else f"one of the items {items[0].id} to {items[-1].id}"
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _check_run(output: Path, suites: Sequence[Suite], setting: str) -> None:
@@ -173,7 +217,10 @@ def _check_run(output: Path, suites: Sequence[Suite], setting: str) -> None:
 
 
 def _append(path: Path, digest: str, key: str, scored: ScoredItem) -> None:
-    line = {"model": digest, "suite": key, **dataclasses.asdict(scored)}
+    values = dataclasses.asdict(scored)
+    if not scored.expected:
+        del values["expected"], values["said"]
+    line = {"model": digest, "suite": key, **values}
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

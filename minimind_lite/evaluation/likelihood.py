@@ -15,9 +15,13 @@ import torch
 from torch import Tensor
 
 from minimind_lite.device import in_float64
+from minimind_lite.generation.engine import generate
 from minimind_lite.model.attention import KVCache
 from minimind_lite.model.transformer import Transformer
+from minimind_lite.tokenizer import Message, Tokenizer
 
+TEXT_BLOCK = 512  # tokens of a text that are read at once, if the model's window has room for them
+_POSITIONS = 4096  # whose scores over the vocabulary are in memory at once, for whole texts
 PASS_OVERHEAD = 64  # what starting one more forward pass costs, in tokens; decides how rows are put into batches
 EMPTY = "there is no continuation to score: the text is empty"
 
@@ -62,6 +66,14 @@ class LanguageModel(Protocol):
         suffixes: (rows, seq) int64, the rows after the prefix, padded on the right. wanted: (rows, seq) bool.
         Returns (wanted positions, vocab_size), row by row.
         """
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A LanguageModel that can be asked and answers in its own words, greedily."""
+
+    def say(self, conversations: Sequence[list[Message]], max_new_tokens: int, batch_size: int) -> list[str]:
+        """The next turn of each conversation, without control tokens. Raises ValueError if it cannot be asked."""
 
 
 @runtime_checkable
@@ -125,6 +137,14 @@ class OwnModel:
             cache.values[:, :, :, : len(prefix)] = one.values
             cache.length = len(prefix)
         return model.logits(model.hidden_states(suffixes, cache=cache)[wanted])
+
+    def say(self, conversations: Sequence[list[Message]], max_new_tokens: int, batch_size: int) -> list[str]:
+        """The next turn of each conversation, greedily. Raises ValueError for a tokenizer without a chat template."""
+        if not isinstance(self.tokenizer, Tokenizer):
+            raise ValueError("its tokenizer has no chat template, so the model cannot be asked a question")
+        prompts = [self.tokenizer.render(one, add_generation_prompt=True).ids for one in conversations]
+        said = generate(self.model, self.tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size)
+        return [one.text for one in said]
 
 
 class _Row(NamedTuple):
@@ -196,6 +216,37 @@ def likelihoods(
         found |= _score(model, batch, reuse)
         progress(len(batch))
     return [found[number] for number in range(len(rows))]
+
+
+@torch.inference_mode()
+def text_likelihoods(model: LanguageModel, texts: Sequence[str], *, batch_size: int = 32) -> list[Likelihood]:
+    """The likelihood of whole texts, after the start token; what ends a text is not scored: not every model ends one.
+
+    A text longer than TEXT_BLOCK tokens, or than the model's window, is cut into blocks without overlap. A later block
+    sees the last token before it and no more, so its figure is an upper bound (as in lm-eval's rolling likelihood).
+    Raises ValueError for an empty text.
+    """
+    rows: list[_Row] = []
+    of_text: list[int] = []
+    for number, text in enumerate(texts):
+        before, after = encode_pair(model, Request("", text))
+        room = max(1, min(TEXT_BLOCK, model.max_length - len(before) + 1))
+        for start in range(0, len(after), room):
+            block = after[start : start + room]
+            context = [*before[:-1], after[start - 1]] if start else before
+            rows.append(_Row((*context, *block[:-1]), tuple(block), len(rows), 0))
+            of_text.append(number)
+    together = max(1, min(batch_size, _POSITIONS // max((len(row.inputs) for row in rows), default=1)))
+    found: dict[int, Likelihood] = {}
+    for batch in _batches(sorted(rows, key=lambda row: row.inputs), together):
+        found |= _score(model, batch, reuse=True)
+    blocks: list[list[Likelihood]] = [[] for _ in texts]
+    for index, number in enumerate(of_text):
+        blocks[number].append(found[index])
+    return [
+        Likelihood(sum(one.logprob for one in its), sum(one.tokens for one in its), all(one.greedy for one in its))
+        for its in blocks
+    ]
 
 
 def _batches(rows: list[_Row], batch_size: int) -> Iterator[list[_Row]]:

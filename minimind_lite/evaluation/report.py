@@ -1,7 +1,7 @@
 """Scores as tables: every figure with n, chance and a 95 % interval; models on the same items by a paired test.
 
 Right answers are shares with Wilson's interval. A tie between choices is worth what a guess among them is: half for a
-minimal pair. Perplexity has the interval of a bootstrap over items.
+minimal pair. Perplexity and bits per byte have the interval of a bootstrap over items, which are documents there.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minimind_lite.data.reasoning import final_answer
 from minimind_lite.evaluation.closed_book import wilson_interval
 from minimind_lite.evaluation.harness import Candidate, ScoredItem, Scores
 from minimind_lite.evaluation.statistics import PairedTest, bootstrap_interval, paired_test
@@ -32,14 +33,14 @@ class Score:
     value: float
     low: float | None
     high: float | None
-    chance: float | None  # None for a perplexity
+    chance: float | None  # None for a perplexity and for bits per byte
     cut: int  # items of which the model's window had no room for a part
     groups: dict[str, tuple[int, float]]  # subject → (n, value)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model against the first one, on the same items. For a perplexity the values are nats, higher being better."""
+    """A model against the first one, on the same items, higher being better: nats for a perplexity, bits saved."""
 
     suite: str
     metric: str
@@ -76,6 +77,21 @@ METRICS: dict[str, dict[str, Value]] = {
     },
     "pairs": {"accuracy": credit, "accuracy per token": lambda one: credit(one, one.tokens)},
     "cloze": {"accuracy": lambda one: float(one.greedy[0]), "perplexity": lambda one: one.logprobs[0]},
+    "text": {
+        "bits per byte": lambda one: one.logprobs[0] / math.log(2),
+        "perplexity per token": lambda one: one.logprobs[0],
+    },
+    "exact": {"exact match": lambda one: float(one.said.strip() == one.expected.strip())},
+    "sums": {"pass@1": lambda one: float(final_answer(one.said) == one.expected)},
+}
+_WEIGHTS: dict[str, Value] = {  # what a total is divided by; 1 for every other metric
+    "bits per byte": lambda one: float(one.bytes[0]),
+    "perplexity per token": lambda one: float(one.tokens[0]),
+}
+_READINGS: dict[str, Callable[[float], float]] = {  # from a mean log-likelihood to the figure; lower is better
+    "perplexity": lambda mean: math.exp(-mean),
+    "perplexity per token": lambda mean: math.exp(-mean),
+    "bits per byte": lambda mean: -mean,
 }
 
 
@@ -84,36 +100,51 @@ def make_report(candidates: Sequence[Candidate], suites: Sequence[Suite], found:
     scores, comparisons = [], []
     for suite in suites:
         for metric, value in METRICS[suite.scoring].items():
-            values = {one.name: [value(item) for item in found[one.digest, suite.key]] for one in candidates}
-            for one in candidates:
-                scores.append(_score(suite, metric, one.name, found[one.digest, suite.key], values[one.name]))
-            first, *others = candidates
+            items = {one.name: found[one.digest, suite.key] for one in candidates}
+            values = {name: [value(item) for item in its] for name, its in items.items()}
+            weights = {name: [_weight(metric, item) for item in its] for name, its in items.items()}
+            for name in items:
+                scores.append(_score(suite, metric, name, items[name], values[name], weights[name]))
+            first, *others = items
             for other in others:
-                test = paired_test(values[first.name], values[other.name])
-                comparisons.append(Comparison(suite.key, metric, first.name, other.name, test))
+                if weights[first] == weights[other]:  # per token they differ, unless the tokenizers are the same
+                    test = paired_test(values[first], values[other], weights=weights[first])
+                    comparisons.append(Comparison(suite.key, metric, first, other, test))
     return Report(scores, comparisons)
 
 
-def _score(suite: Suite, metric: str, model: str, items: Sequence[ScoredItem], values: Sequence[float]) -> Score:
-    groups: dict[str, list[float]] = {}
-    for item, value in zip(items, values, strict=True):
-        groups.setdefault(item.group, []).append(value)
+def _weight(metric: str, item: ScoredItem) -> float:
+    return _WEIGHTS[metric](item) if metric in _WEIGHTS else 1.0
+
+
+def _score(
+    suite: Suite,
+    metric: str,
+    model: str,
+    items: Sequence[ScoredItem],
+    values: Sequence[float],
+    weights: Sequence[float],
+) -> Score:
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for item, value, weight in zip(items, values, weights, strict=True):
+        groups.setdefault(item.group, []).append((value, weight))
     cut = sum(item.cut > 0 for item in items)
-    if metric == "perplexity":
-        limits = [_perplexity(one) for one in bootstrap_interval(values, [1.0] * len(values))]
-        by_group = {name: (len(one), math.exp(-sum(one) / len(one))) for name, one in groups.items()}
-        value = math.exp(-sum(values) / len(values))
-        return Score(suite.key, metric, model, len(values), value, limits[1], limits[0], None, cut, by_group)
-    low, high = wilson_interval(sum(values), len(values))
-    by_group = {name: (len(one), sum(one) / len(one)) for name, one in groups.items()}
-    return Score(
-        suite.key, metric, model, len(values), sum(values) / len(values), low, high, suite.chance, cut, by_group
-    )
-
-
-def _perplexity(mean: float) -> float | None:
-    """exp(−mean log-likelihood); None for a bound that is not there."""
-    return math.exp(-mean) if math.isfinite(mean) else None
+    read = _READINGS.get(metric, float)
+    by_group = {
+        name: (len(its), read(sum(value for value, _ in its) / sum(weight for _, weight in its)))
+        for name, its in groups.items()
+    }
+    low: float | None
+    high: float | None
+    if metric in _READINGS:
+        high, low = (
+            read(one) if math.isfinite(one) else None  # one item says nothing about the spread
+            for one in bootstrap_interval(values, weights)
+        )
+    else:
+        low, high = wilson_interval(sum(values), len(values))
+    value, chance = read(sum(values) / sum(weights)), None if metric in _READINGS else suite.chance
+    return Score(suite.key, metric, model, len(values), value, low, high, chance, cut, by_group)
 
 
 def markdown(report: Report) -> str:
@@ -126,7 +157,12 @@ def markdown(report: Report) -> str:
     for (suite, metric), scores in rows.items():
         chance = "" if scores[0].chance is None else f"{scores[0].chance:.1%}"
         lines.append(f"| {suite} | {metric} | {scores[0].n} | {chance} | {' | '.join(map(_with_interval, scores))} |")
-    lines += ["", "In parentheses: 95 % intervals (Wilson; of a perplexity: bootstrap over items)."]
+    lines += ["", f"In parentheses: 95 % intervals ({_intervals(report)})."]
+    if any(one.metric in ("exact match", "pass@1") for one in report.scores):
+        lines += [
+            "",
+            "Chance of an exact match and of pass@1: what the most frequent answer would get, given every time.",
+        ]
     cut = max((one.cut for one in report.scores), default=0)
     if cut:
         lines += ["", f"Up to {cut} items of a suite were longer than a model's window; their beginning was left out."]
@@ -138,6 +174,11 @@ def markdown(report: Report) -> str:
             "Item by item: paired bootstrap, and the exact sign test's p, not corrected for many comparisons.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _intervals(report: Report) -> str:
+    bits = any(one.metric == "bits per byte" for one in report.scores)
+    return f"Wilson; of a perplexity{' and of bits per byte' if bits else ''}: bootstrap over items"
 
 
 def _cell(text: str) -> str:
@@ -152,8 +193,9 @@ def _with_interval(score: Score) -> str:
 
 
 def _comparison_row(one: Comparison) -> str:
-    test, nats = one.test, one.metric == "perplexity"
-    unit, times = ("nats", 1) if nats else ("points", 100)
+    test, unit, times = one.test, "points", 100
+    if one.metric in _READINGS:
+        unit, times = "bits saved" if one.metric == "bits per byte" else "nats", 1
     limits = f" ({test.low * times:+.3g} to {test.high * times:+.3g})" if math.isfinite(test.low) else ""
     difference = f"{test.difference * times:+.3g} {unit}{limits}"
     compared = f"{_cell(one.second)} − {_cell(one.first)}"
@@ -161,7 +203,7 @@ def _comparison_row(one: Comparison) -> str:
 
 
 def write_report(report: Report, folder: Path, about: dict[str, Any]) -> list[Path]:
-    """Write results.json, results.md and, if matplotlib is installed, results.png; return what was written.
+    """Write results.json, results.md and, for shares, with matplotlib, results.png; return what was written.
 
     With three suites or more, radar.png is drawn too, as an extra: bars alone show how certain a figure is.
 
@@ -177,6 +219,9 @@ def write_report(report: Report, folder: Path, about: dict[str, Any]) -> list[Pa
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
+        return written
+    if all(one.chance is None for one in report.scores):
+        (folder / "results.png").unlink(missing_ok=True)  # of an earlier run with shares
         return written
     draw(report, folder / "results.png")
     written.append(folder / "results.png")

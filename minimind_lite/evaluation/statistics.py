@@ -38,18 +38,22 @@ def sign_test(better: int, worse: int) -> float:
     return min(1.0, p)
 
 
-def paired_test(first: Sequence[float], second: Sequence[float], seed: int = 0) -> PairedTest:
+def paired_test(
+    first: Sequence[float], second: Sequence[float], seed: int = 0, weights: Sequence[float] | None = None
+) -> PairedTest:
     """Compare two models' values on the same items, higher being better.
 
+    weights: of the items, for values that are totals: the difference is then that of Σ values / Σ weights.
     The interval is that of the paired bootstrap: whole items are drawn again, RESAMPLES times, with ``seed``.
     Raises ValueError unless both have a value for each of the same items, at least one.
     """
     if len(first) != len(second) or not first:
         raise ValueError(f"a paired test needs the same items for both, not {len(first)} and {len(second)}")
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    low, high = bootstrap_interval(differences.tolist(), [1.0] * len(first), seed)
+    shares = [1.0] * len(first) if weights is None else weights
+    low, high = bootstrap_interval(differences.tolist(), shares, seed)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    return PairedTest(float(differences.mean()), low, high, better, worse, sign_test(better, worse))
+    return PairedTest(float(differences.sum() / sum(shares)), low, high, better, worse, sign_test(better, worse))
 
 
 def bootstrap_interval(totals: Sequence[float], weights: Sequence[float], seed: int = 0) -> tuple[float, float]:

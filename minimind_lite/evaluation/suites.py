@@ -3,10 +3,13 @@
 A four-way question can be scored in two ways. By letter: the choices are listed, and the model must find "B" likelier
 than "A", which takes knowing what a letter stands for. By answer: no choice is listed, and the model must find the
 right answer's own words likeliest; long answers are less likely for being long, so their score is divided by a length.
+
+A text is scored whole. Where the model answers in its own words, its answer is compared with the expected one.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +20,23 @@ from minimind_lite.data.records import DataError
 from minimind_lite.evaluation.likelihood import Request
 from minimind_lite.settings import ConfigError
 
-Scoring = Literal["letter", "answer", "pairs", "cloze"]
+Scoring = Literal["letter", "answer", "pairs", "cloze", "text", "exact", "sums"]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One question, ready to be scored: a request for each choice. choices: their words, for their lengths."""
+    """One question, ready to be scored: a request for each choice. choices: their words, for their lengths.
+
+    turns: the conversation that the model answers in its own words; then there are no requests, and the only choice is
+    the expected answer.
+    """
 
     id: str
     group: str
     requests: tuple[Request, ...]
     choices: tuple[str, ...]
     answer: int
+    turns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,26 @@ class Suite:
         return f"{self.name}/{self.scoring}"
 
     @property
-    def chance(self) -> float:
-        """The expected share of right answers when guessing."""
+    def chance(self) -> float | None:
+        """The expected share of right answers when guessing; of answers in the model's own words, the share that the
+        most frequent answer would get if it were always given. None for texts.
+        """
+        if self.scoring == "text":
+            return None
         if self.scoring == "cloze":
             return 0.0
+        if self.scoring in ("exact", "sums"):
+            expected = Counter(item.choices[0].strip() for item in self.items)
+            return expected.most_common(1)[0][1] / len(self.items)
         return sum(1 / len(item.requests) for item in self.items) / len(self.items)
 
     @property
     def digest(self) -> str:
         """Hex SHA-256 of everything that is scored, to the letter: prompts, examples, choices and answers."""
-        said = [[item.id, item.group, item.requests, item.choices, item.answer] for item in self.items]
+        said = [
+            [item.id, item.group, item.requests, item.choices, item.answer, *([item.turns] if item.turns else [])]
+            for item in self.items
+        ]
         return hashlib.sha256(json.dumps([self.key, said], ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
@@ -89,10 +107,8 @@ def make_suites(
 def _ways(benchmark: Benchmark, scoring: str) -> list[Scoring]:
     if scoring not in ("default", "letter", "answer", "both"):
         raise ConfigError(f"scoring must be letter, answer, both or default, not {scoring!r}")
-    if benchmark.kind == "pairs":
-        return ["pairs"]
-    if benchmark.kind == "cloze":
-        return ["cloze"]
+    if benchmark.kind != "choice":
+        return [benchmark.kind]
     usual: Scoring = "letter" if benchmark.letters_first else "answer"
     ways: dict[str, list[Scoring]] = {"default": [usual], "letter": ["letter"], "answer": ["answer"]}
     return ways.get(scoring, ["letter", "answer"])
@@ -125,7 +141,9 @@ def _examples(benchmark: Benchmark, folder: Path, groups: set[str], shots: int) 
 def _item(
     benchmark: Benchmark, way: Scoring, question: Question, examples: list[Question], subjects: dict[str, str]
 ) -> Item:
-    if way in ("pairs", "cloze"):
+    if way in ("exact", "sums"):
+        return Item(question.id, question.group, (), question.choices, question.answer, question.turns)
+    if way in ("pairs", "cloze", "text"):
         gap = " " if way == "cloze" else ""
         requests = tuple(Request(question.text, gap + one) for one in question.choices)
         return Item(question.id, question.group, requests, question.choices, question.answer)

@@ -5,6 +5,7 @@ transformers draws at random whatever a file does not hold, and only warns. A mo
 noise. So a model is refused unless each of its tensors was found in the file, and each of the file's in the model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from minimind_lite.files import read_json
 from minimind_lite.model.pretrained import PretrainedError
+from minimind_lite.tokenizer import Message
 
 UNKNOWN_LENGTH = 2048  # tokens, where a config states no window
 
@@ -53,6 +55,30 @@ class ForeignModel:
         scores: Tensor = self.model(input_ids=whole).logits[:, len(prefix) :]
         return scores[wanted.to(device)]
 
+    def say(self, conversations: Sequence[list[Message]], max_new_tokens: int, batch_size: int) -> list[str]:
+        """The next turn of each conversation, greedily, one after the other: nothing is padded.
+
+        Raises PretrainedError for a tokenizer without a chat template.
+        """
+        if not self.tokenizer.chat_template:
+            raise PretrainedError(
+                f"{self.tokenizer.name_or_path}: without a chat template it cannot be asked a question"
+            )
+        said = []
+        for turns in conversations:
+            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            said.append(self._continue(self.encode(text), max_new_tokens, skip=True))
+        return said
+
+    def _continue(self, ids: list[int], max_new_tokens: int, *, skip: bool) -> str:
+        """skip: leave the prompt out of what was generated."""
+        given = torch.tensor([ids], device=self.model.device)
+        with torch.inference_mode():
+            whole = self.model.generate(
+                input_ids=given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=max_new_tokens
+            )
+        return str(self.tokenizer.decode(whole[0, len(ids) if skip else 0 :], skip_special_tokens=True))
+
 
 @dataclass(frozen=True)
 class EncoderDecoder(ForeignModel):
@@ -74,6 +100,11 @@ class EncoderDecoder(ForeignModel):
         """The context with the special tokens of its tokenizer, or a start token if it is empty (as in lm-eval)."""
         before = list(self.tokenizer.encode(context)) if context else [self.start_id]
         return [*before, self.decoder_start_id], self.encode(continuation)
+
+    def say(self, conversations: Sequence[list[Message]], max_new_tokens: int, batch_size: int) -> list[str]:
+        """The encoder reads the last question by itself; such a model knows no turns."""
+        asked = (list(self.tokenizer.encode(turns[-1]["content"])) for turns in conversations)
+        return [self._continue(ids, max_new_tokens, skip=False) for ids in asked]
 
     def logits(self, prefix: list[int], suffixes: Tensor, wanted: Tensor) -> Tensor:
         """Contexts are padded on the right, and their padding masked; the decoder's rows are padded and not read."""

@@ -64,7 +64,8 @@ def score_folders(
     yield from published_scores([known.name for _, known in found if known], [one.name for one in suites])
     yield f"every item: {output / 'items.jsonl'}; figures: {', '.join(map(str, written))}"
     if not any(path.suffix == ".png" for path in written):
-        yield "no picture: it is drawn by matplotlib, which is not installed"
+        shares = any(one.chance is not None for one in report.scores)
+        yield f"no picture: {'it is drawn by matplotlib, which is not installed' if shares else 'it shows shares only'}"
 
 
 def _setting(engine: str, document_start: bool | None) -> tuple[bool | None, str]:

@@ -286,7 +286,8 @@ def load_adapter(
     if check_values and metadata.get("lora_alpha", alpha) != alpha:
         raise LoRAError(
             f"{folder}: {CONFIG} has lora_alpha {alpha}, and {WEIGHTS} was saved with {metadata['lora_alpha']}: the "
-            "two files do not belong together, save the adapter again (check_values=False uses it all the same)"
+            "two files do not belong together, save the adapter again (in Python, check_values=False uses it all "
+            "the same)"
         )
     problems = _problems(weights, model, config.rank)
     if (
@@ -296,7 +297,7 @@ def load_adapter(
     ):
         problems = [
             f"it was trained on weights with SHA-256 {digest[:12]}…, and these have {here[:12]}…: the shapes fit, the "
-            "numbers are another model's (check_base=False uses it all the same)"
+            "numbers are another model's (in Python, check_base=False uses it all the same)"
         ]
     if problems:
         rest = [f"and {len(problems) - 8} more"] if len(problems) > 8 else []

@@ -240,7 +240,7 @@ def load_pretrained(
         )
     config = _read_config(folder / "config.json")
     if config_to_hf(config)["model_type"] == OWN_CLASS:
-        logger.warning("%s: %s; vLLM and the like do not", folder, OWN_CLASS_NOTE)
+        logger.warning("%s: %s", folder, OWN_CLASS_NOTE)
     return assembled(config, _read_weights(folder, check_values), folder, device, dtype)
 
 

@@ -13,6 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..kit.language import say, say_count
+
+IN_LINE = " (in the line "  # between an exception's message and the line of the learner's code that raised it
+
 
 class Unreadable(Exception):
     """A function returned something other than plain data."""
@@ -51,8 +55,8 @@ class LocalCaller:
         if work.is_alive():
             _stop(work)
             work.join(1.0)
-            return Outcome(error="Timeout", text=f"{seconds:g} seconds")
-        return box[0] if box else Outcome(error="Stopped", text="the call ended without a result")
+            return Outcome(error="Timeout", text=say_count("{count} second", "{count} seconds", seconds))
+        return box[0] if box else Outcome(error="Stopped", text=say("the call ended without a result"))
 
 
 def _stop(thread: threading.Thread) -> None:
@@ -69,7 +73,9 @@ def perform(function: Any, operation: str, args: tuple[Any, ...], kwargs: dict[s
     own_args, own_kwargs = copy.deepcopy((args, kwargs))
     try:
         value = OPERATIONS[operation](function, own_args, own_kwargs)
-        pairs = [(f"argument {i}", a, b) for i, (a, b) in enumerate(zip(args, own_args, strict=True), 1)]
+        pairs = [
+            (say("argument {number}", number=i), a, b) for i, (a, b) in enumerate(zip(args, own_args, strict=True), 1)
+        ]
         pairs += [(name, kwargs[name], own_kwargs[name]) for name in own_kwargs]
         return Outcome(_plain(value), changed=tuple(name for name, a, b in pairs if not same(a, b)))
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: a learner's sys.exit() is only a mistake
@@ -136,7 +142,8 @@ def _plain(value: Any) -> Any:
     for kind in (list, tuple, set):
         if isinstance(value, kind):
             return kind(_plain(one) for one in value)
-    raise Unreadable(f"it returned a {type(value).__name__}; wanted are numbers, texts, tensors, or lists of them")
+    raise Unreadable(say("it returned a {kind}; wanted are numbers, texts, tensors, or lists of them",
+                         kind=type(value).__name__))  # fmt: skip
 
 
 def same(a: Any, b: Any) -> bool:
@@ -159,4 +166,4 @@ def _place(error: BaseException) -> str:
     """Where in the learner's own code the error arose, if the traceback shows it."""
     cells = ("ipykernel", "<ipython")  # the name of a notebook's cell in a traceback
     frames = [f for f in traceback.extract_tb(error.__traceback__) if any(name in f.filename for name in cells)]
-    return f" (in the line `{frames[-1].line}`)" if frames and frames[-1].line else ""
+    return f"{IN_LINE}`{frames[-1].line}`)" if frames and frames[-1].line else ""

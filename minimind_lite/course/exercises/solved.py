@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
+from ..kit.language import say
 from ..kit.profiles import is_smoke
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def solved_tasks() -> dict[str, str]:
     except FileNotFoundError:
         return {}
     if not isinstance(solved, dict):
-        raise UnreadableFile(f"{file}: has no object called solved; delete the file, and run the checks again")
+        raise UnreadableFile(say("{file}: has no object called solved; delete the file, and run the checks again",
+                                 file=file))  # fmt: skip
     return {str(task): str(digest) for task, digest in solved.items()}
 
 
@@ -47,7 +49,7 @@ def note_solved(task: str, digest: str) -> None:
     except UnreadableFile as error:
         aside = progress_file().with_suffix(".damaged.json")
         progress_file().replace(aside)
-        logger.warning("%s; it is kept as %s", error, aside.name)
+        logger.warning("%s", say("{error}; it is kept as {name}", error=error, name=aside.name))
         solved = {}
     except OSError:
         return

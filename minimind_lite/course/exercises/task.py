@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..kit.language import say
 from ..kit.sentences import listed
-from .calling import Caller, Outcome
+from .calling import IN_LINE, Caller, Outcome
 
 
 class Wrong(Exception):
@@ -25,7 +25,7 @@ class Task:
     def __init__(self, caller: Caller, seed: int, seconds: float) -> None:
         self.caller, self.seconds = caller, seconds
         self.generator = torch.Generator().manual_seed(seed)
-        self.last = "nothing"  # what the last call returned, for messages
+        self.last = say("nothing")  # what the last call returned, for messages
 
     def randn(self, *shape: int) -> Tensor:
         """Normal numbers, float32."""
@@ -63,7 +63,7 @@ class Task:
 
     def _run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
         outcome = self.caller.run(operation, args, kwargs, self.seconds)
-        if outcome.error == "NotImplementedError" and not outcome.text.partition(" (in the line")[0]:
+        if outcome.error == "NotImplementedError" and not outcome.text.partition(IN_LINE)[0]:
             raise NotYet  # with words it is torch's or NumPy's, about something that the learner's code asked for
         if outcome.error:
             raise Wrong(_explain(outcome))
@@ -150,4 +150,7 @@ def _explain(outcome: Outcome) -> str:
                    kind=outcome.text)  # fmt: skip
     if outcome.error == "Unreadable":
         return say("your function's answer cannot be read: {reason}", reason=outcome.text)
-    return say("your function stopped with {error}: {text}", error=outcome.error, text=outcome.text)
+    text, found, line = outcome.text.partition(IN_LINE)
+    if found:
+        text = say("{text} (in the line {line})", text=text, line=line.removesuffix(")"))
+    return say("your function stopped with {error}: {text}", error=outcome.error, text=text)

@@ -16,6 +16,7 @@ import torch
 from minimind_lite.config import PRESETS
 
 from .errors import CourseError
+from .language import say
 
 VARIABLE = "MINIMIND_MAX_STEPS"
 _AT_MOST = {  # what takes time besides training
@@ -32,7 +33,8 @@ def step_bound() -> int:
     """The most steps that a stage may take; 0 if nobody set a bound. Raises CourseError if it is no whole number."""
     text = os.environ.get(VARIABLE, "0")
     if not text.isdecimal():
-        raise CourseError(f"{VARIABLE} must be a whole number of steps, not {text!r}; unset it to train in full")
+        raise CourseError(say("{variable} must be a whole number of steps, not {value}; unset it to train in full",
+                              variable=VARIABLE, value=repr(text)))  # fmt: skip
     return int(text)
 
 

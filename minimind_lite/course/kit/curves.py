@@ -5,7 +5,7 @@ from typing import Any
 
 from .bands import inside
 from .labels import label, named
-from .language import say
+from .language import say, say_count
 from .sentences import listed, move, moves, short
 from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, described, style, subplots
 
@@ -26,8 +26,10 @@ def loss_band(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | No
     if held_out:
         curves[label("held_out")] = [loss for _, loss in held_out]
     words = listed((move(name, values) for name, values in curves.items()), "; ")
-    return described(figure, say("{what} over {count} logged steps: {lines}{band}.", what=label(ylabel),
-                                 count=len(history), lines=words, band=_band_words(history, band)))  # fmt: skip
+    return described(figure, say_count(
+        "{what} over {count} logged step: {lines}{band}.", "{what} over {count} logged steps: {lines}{band}.",
+        len(history), what=label(ylabel), lines=words, band=_band_words(history, band),
+    ))  # fmt: skip
 
 
 def _band_words(history: Sequence[Mapping[str, Any]], band: Mapping[str, Any] | None) -> str:
@@ -98,5 +100,7 @@ def practice_curves(
     for axis in axes[-1]:
         axis.set_xlabel(label("step"))
     means = listed((move(label(name), values) for name, values in smoothed.items()), "; ")
-    return described(figure, say("Curves of a run over {count} logged steps, means over five: {lines}.",
-                                 count=len(history), lines=means))  # fmt: skip
+    return described(figure, say_count(
+        "Curves of a run over {count} logged step: {lines}.",
+        "Curves of a run over {count} logged steps, means over five: {lines}.", len(history), lines=means,
+    ))  # fmt: skip

@@ -1,13 +1,13 @@
 """Which file has which role: the samples in data_samples/, or MiniMind's published data in data/."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minimind_lite.data.published import PUBLISHED, PublishedFile, data_folder, in_bytes
 from minimind_lite.files import repository_root
 
 from .errors import CourseError
-from .language import language
+from .language import language, say
 from .profiles import is_smoke
 
 # The published files, by role; held-out items always come from the samples, so that figures can be compared.
@@ -40,12 +40,18 @@ def require_data(roles: Sequence[str], profile: str) -> None:
     missing = [file for file in published_files_of(roles) if not (folder / file.name).is_file()]
     if missing:
         files = ", ".join(f"{folder.name}/{file.name} ({in_bytes(file.size)})" for file in missing)
-        hub = " --source modelscope" if language() == "zh" else ""  # the nearer one
-        raise CourseError(
-            f'profile "full" trains on the published data, and of it these files are not there: {files}. Download them '
-            f"with: minimind data download {' '.join(file.name for file in missing)}{hub}; put them there by hand; or "
-            'use profile="quick", which needs no download'
-        )
+        raise CourseError(say(
+            'profile "full" trains on the published data, and of it these files are not there: {files}. Download them '
+            'with: {command}; put them there by hand; or use profile="quick", which needs no download',
+            files=files, command=download_command(file.name for file in missing),
+        ))  # fmt: skip
+
+
+def download_command(names: Iterable[str], edition: str = "") -> str:
+    """The command that brings published files, from the hub that is near the readers of an edition, or of the language
+    that is spoken."""
+    hub = " --source modelscope" if (edition or language()) == "zh" else ""
+    return f"minimind data download {' '.join(names)}{hub}"
 
 
 def data_path(name: str, profile: str) -> Path:
@@ -60,4 +66,5 @@ def data_path(name: str, profile: str) -> Path:
         if path.exists():
             return path
     there = sorted(p.stem if p.suffix == ".jsonl" else p.name for p in samples.glob("*") if not p.name.startswith("."))
-    raise CourseError(f"data_samples/ holds no {name!r}; it holds: {', '.join(there) or 'nothing yet'}")
+    raise CourseError(say("data_samples/ holds no {name}; it holds: {there}",
+                          name=repr(name), there=", ".join(there) or say("nothing yet")))  # fmt: skip

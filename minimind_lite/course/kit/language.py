@@ -40,7 +40,8 @@ def use_language(name: str) -> None:
 def check_language(name: str) -> str:
     """Return ``name``, or raise CourseError with the languages that there are."""
     if name not in LANGUAGES:
-        raise CourseError(f"no edition has the language {name!r}; there are: {', '.join(LANGUAGES)}")
+        raise CourseError(say("no edition has the language {name}; there are: {known}",
+                              name=repr(name), known=", ".join(LANGUAGES)))  # fmt: skip
     return name
 
 
@@ -67,6 +68,17 @@ def say(message: str, **values: Any) -> str:
     if not values:
         return text
     filled = text.format(**values)
+    return spaced(filled) if _current == "zh" else filled
+
+
+def say_count(one: str, many: str, count: float, **values: Any) -> str:
+    """``one`` or ``many``, as the current language wants it of ``count``, which is filled in beside the ``values``.
+
+    say_count("{count} thread", "{count} threads", 2). Half a minute takes the words of many, as in "0.5 minutes".
+    """
+    number = int(count) if count == int(count) else 2
+    text = catalogue(_current).ngettext(one, many, number)
+    filled = text.format(**{"count": f"{count:g}" if isinstance(count, float) else f"{count:,}"} | values)
     return spaced(filled) if _current == "zh" else filled
 
 

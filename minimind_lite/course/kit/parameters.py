@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterable, Sequence
 
 from .errors import CourseError
+from .language import say
 
 INJECTED_HEADER = "# Parameters"
 
@@ -53,4 +54,5 @@ def refuse_unknown_parameters(passed: Iterable[str]) -> None:
         return
     unknown, known = unknown_parameters(shell.user_ns.get("In", []), list(passed))
     if unknown:
-        raise CourseError(f"unknown parameter {', '.join(unknown)}; this chapter has: {', '.join(known)}")
+        raise CourseError(say("unknown parameter {unknown}; this chapter has: {known}",
+                              unknown=", ".join(unknown), known=", ".join(known)))  # fmt: skip

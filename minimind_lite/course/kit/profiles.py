@@ -17,6 +17,7 @@ from minimind_lite.settings import read_settings, settable, with_changes
 from .bounds import bounded, step_bound
 from .discovery import chapter_part
 from .errors import CourseError
+from .language import say
 from .settings import Settings
 
 PROFILES = ("quick", "colab", "full")
@@ -51,7 +52,8 @@ def is_smoke() -> bool:
 def check_profile(profile: str) -> str:
     """Return ``profile``, or raise CourseError with the list of profiles."""
     if profile not in PROFILES:
-        raise CourseError(f"no profile is called {profile!r}; there are: {', '.join(PROFILES)}")
+        raise CourseError(say("no profile is called {name}; there are: {known}",
+                              name=repr(profile), known=", ".join(PROFILES)))  # fmt: skip
     return profile
 
 

@@ -1,19 +1,13 @@
 """How Chinese is set, after 《中文排版需求》: full-width punctuation, and a space between Chinese and Latin or digits.
 
-Also the course's terms: ``docs/glossary.toml`` says how each is written, and which writings of it are not ours.
+How the course's terms are written is in ``terms``.
 """
 
 import re
-import tomllib
-from functools import cache
-from typing import Any
-
-from minimind_lite.files import repository_root
 
 from ..kit.language import HAN
+from .terms import APART, renamed
 
-# What is set by other rules: code, formulas, addresses of links, HTML tags, Markdown's own marks.
-_APART = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\]\([^)\s]*\)|<[^>\n]+>|https?://\S+", re.DOTALL)
 _MARKS = re.compile(r"\*\*|(?<!\*)\*(?!\*)|__")
 _HALF_WIDTH = re.compile(rf"{HAN}\s?[,;:!?]|{HAN}\.(?!\w)|[(]{HAN}|{HAN}\s?[()]")
 _NO_SPACE = re.compile(rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9]{HAN}")
@@ -28,7 +22,7 @@ def style_problems(text: str) -> list[str]:
     """What is ill set in a piece of Chinese Markdown, and terms written in another way than the glossary's."""
     if not re.search(HAN, text):
         return []
-    marked = _APART.sub(_OBJECT, text)
+    marked = APART.sub(_OBJECT, text)
     plain = _MARKS.sub("", marked)
     kinds = (
         ("half-width punctuation beside Chinese", _HALF_WIDTH, plain),
@@ -42,7 +36,7 @@ def style_problems(text: str) -> list[str]:
         for line in kind.split("\n")
         for hit in pattern.finditer(line)
     ]
-    return found + [f"emphasis that will not show: {one}" for one in dead_emphasis(marked)] + term_problems(plain)
+    return found + [f"emphasis that will not show: {one}" for one in dead_emphasis(marked)] + renamed(plain)
 
 
 def dead_emphasis(text: str) -> list[str]:
@@ -62,19 +56,3 @@ def dead_emphasis(text: str) -> list[str]:
 
 def _around(line: str, hit: re.Match[str]) -> str:
     return line[max(hit.start() - 6, 0) : hit.end() + 6].replace(_OBJECT, "…").strip()
-
-
-@cache
-def glossary() -> tuple[dict[str, Any], ...]:
-    """The terms of docs/glossary.toml: ``term``, ``zh``, ``chapter``, and in ``instead_of`` what is not ours."""
-    path = repository_root() / "docs" / "glossary.toml"
-    return tuple(tomllib.loads(path.read_text(encoding="utf-8"))["terms"])
-
-
-def term_problems(text: str) -> list[str]:
-    """Terms that the glossary writes in another way."""
-    found = []
-    for entry in glossary():
-        others = (other for other in entry.get("instead_of", []) if other in text)
-        found += [f"the glossary calls {entry['term']} {entry['zh']}, not {other}" for other in others]
-    return found

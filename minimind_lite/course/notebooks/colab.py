@@ -21,6 +21,7 @@ from minimind_lite.files import repository_root
 from .. import hello
 from ..kit.errors import CourseError
 from ..kit.language import use_language
+from .files import tasks_in
 
 NEVER_REPLACED = ("torch", "numpy", "ipykernel", "ipywidgets", "jupyterlab", "nbconvert")
 LONGEST = 1800  # seconds that an installation may take
@@ -126,13 +127,19 @@ def install_on_colab(root: Path) -> None:
 
 
 def setup(chapter: str, language: str = "en") -> None:
-    """Called by the setup cell: on Colab, install what is missing; everywhere, print where the chapter runs.
+    """Called by the setup cell: on Colab, install what is missing; everywhere, print where the notebook runs and how
+    long it takes: an exercise its own minutes. On Colab, where a kernel cannot tell which one it runs, print both.
 
     From then on checks and figures speak ``language``.
     """
     use_language(language)
-    if "google.colab" in sys.modules:
-        root = repository_root()
+    root, on_colab = repository_root(), "google.colab" in sys.modules
+    exercises = root / "exercises"
+    minutes = 0
+    if on_colab or Path.cwd().is_relative_to(exercises):  # a kernel starts in its notebook's folder, but not on Colab
+        stored = exercises / f"{chapter}.ipynb"
+        minutes = sum(one for one, _ in tasks_in(stored)) if stored.is_file() else 0
+    if on_colab:
         install_on_colab(root)
         os.chdir(root / "notebooks")
-    hello(chapter)
+    hello(chapter, minutes, chapter=on_colab or not minutes)

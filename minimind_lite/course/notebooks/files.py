@@ -1,6 +1,7 @@
 """Notebooks as files: find them, read them, and write them."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from minimind_lite.files import read_json, repository_root, write_text
 from ..kit.errors import CourseError
 from ..kit.language import LANGUAGES, check_language
 
+_TASK = re.compile(r"^\*Difficulty .* · (\d+) minutes\*$", re.MULTILINE)
 LARGEST = 500_000  # bytes in one stored chapter
 MADE_BY = "made_by"  # metadata of a code cell that has run: the digest of the code that made its outputs
 RENDERS = "renders"  # metadata of a translated cell: the id of the English one, and the digest of its text
@@ -59,6 +61,12 @@ def read(path: Path) -> Any:
         return nbformat.read(path, as_version=4)
     except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise CourseError(f"{path.name} is not a notebook that can be read: {str(error)[:200]}") from error
+
+
+def tasks_in(path: Path) -> list[tuple[int, str]]:
+    """(minutes, text) of every task of a set of exercises in English, as the text under its title states them."""
+    texts = (cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    return [(int(stated[1]), text) for text in texts if (stated := _TASK.search(text))]
 
 
 def write(notebook: Any, path: Path) -> None:

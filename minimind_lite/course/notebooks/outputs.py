@@ -1,4 +1,4 @@
-"""Stored outputs and the code that made them: each cell that ran carries a digest of its code and all before.
+"""Stored outputs and the code that made them: a cell that ran carries a digest of its code and of all code before it.
 
 A changed cell thus makes its own outputs stale and those of every later cell. The library and the sample data are not
 in the digest: a change there that moves a figure is found by running the chapters, not by reading them.
@@ -56,8 +56,9 @@ def adopt(notebook: Any) -> int:
     A mark that is there stays: it may be the only sign that the code has changed since.
     """
     made_by = digests(notebook)
-    ran = [cell for cell in notebook.cells if cell.id in made_by and _has_run(cell)]
-    unmarked = [cell for cell in ran if MADE_BY not in cell.metadata]
+    unmarked = [
+        cell for cell in notebook.cells if cell.id in made_by and _has_run(cell) and MADE_BY not in cell.metadata
+    ]
     for cell in unmarked:
         cell.metadata[MADE_BY] = made_by[cell.id]
     return len(unmarked)

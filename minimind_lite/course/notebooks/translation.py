@@ -23,6 +23,7 @@ from . import colab
 from .chinese import style_problems
 from .files import MADE_BY, RENDERS, chapter_paths, edition_path, read, write
 from .stamping import stamp, stamp_chapters, without_badge
+from .terms import renamed_in_english, unexplained, unused_in_english
 
 FOLDERS = {"notebooks": "notebooks", "solutions": "exercises"}  # where texts are written → where learners open them
 _TEXT_MARK = re.compile(r"^<!-- (md-[\w-]+|code, not read back) -->$", re.MULTILINE)
@@ -211,7 +212,13 @@ def problems(path: Path, language: str = "zh") -> list[str]:
     if not found and [rendered(cell)[0] for cell in edition.cells] != [cell.id for cell in english.cells]:
         found = [f"the cells have another order than the English ones: {_again(path)}"]
     found += [f"{_name(cell)}: {line}" for cell in _texts(edition) for line in style_problems(cell.source)]
-    return [f"{shown(target)}: {line}" for line in found]
+    ours, theirs = ([(_name(cell), without_badge(cell.source)) for cell in _texts(one)] for one in (edition, english))
+    said = [f"{name}: {line}" for name, source in theirs for line in renamed_in_english(source)]
+    if path.parent.name == "notebooks":  # exercises explain no terms
+        number = path.stem.partition("_")[0]
+        found += unexplained(number, ours)
+        said += unused_in_english(number, [source for _, source in theirs])
+    return [f"{shown(target)}: {line}" for line in found] + [f"{shown(path)}: {line}" for line in said]
 
 
 def _text_problems(english: Any, edition: Any) -> list[str]:

@@ -5,30 +5,41 @@ from rich.console import Console
 
 from ..kit.bounds import step_bound
 from ..kit.errors import CourseError
+from ..kit.language import say, speaking
 from ..kit.paths import shown
 from . import state
 from .forecast import as_lines, forecast, without_gpu
 from .plan import Plan
 from .progress_bar import minutes
 from .questions import Answer, ask_trained_model
+from .readable import ReadableChapters
 from .report import make_report, status_row, write_report
 from .run import expected_seconds, run_course
 from .schedule import tasks_of, timeline
 
 
 def run_and_report(plan: Plan, *, force: bool = False, console: Console | None = None) -> bool:
-    """Run the plan, write report.json and index.html, show the model's answers; returns whether all went well."""
-    console = console or Console(highlight=False)
-    run = run_course(plan, force=force, console=console)
-    answers = ask_trained_model(plan.artifacts)
-    report = make_report(run, answers)
+    """Run the plan, write report.json and index.html, show the model's answers; returns whether all went well.
+
+    Everything is said in the plan's language.
+    """
+    with speaking(plan.language):
+        return _run_and_report(plan, force, console or Console(highlight=False))
+
+
+def _run_and_report(plan: Plan, force: bool, console: Console) -> bool:
+    with ReadableChapters(plan) as readable:
+        run = run_course(plan, force=force, console=console, ended=readable.make)
+        answers = ask_trained_model(plan.artifacts)
+    report = make_report(run, answers, readable)
     write_report(report, plan.home)
     if run.error:
         console.print(run.error, style="red", markup=False, soft_wrap=True)
     else:
         show_answers(answers, console)
     total = minutes(report.data["total_seconds"])
-    console.print(f"{total} for all chapters; report: {shown(plan.home / 'index.html')}", soft_wrap=True, markup=False)
+    text = say("{time} for all chapters; report:", time=total)
+    console.print(f"{text} {shown(plan.home / 'index.html')}", soft_wrap=True, markup=False)
     return not run.error
 
 
@@ -48,11 +59,11 @@ def check_gpu(plan: Plan, *, yes: bool) -> None:
 def show_answers(answers: list[Answer], console: Console) -> None:
     """Print the questions and answers as conversations."""
     if answers:
-        console.print(
-            "\nHeld-out questions for the model just trained, chosen by their place in the files:", markup=False
-        )
+        heading = say("Held-out questions for the model just trained, chosen by their place in the files:")
+        console.print(f"\n{heading}", markup=False)
     for one in answers:
-        console.print(f"  asked:    {one.question}\n  answered: {one.answer}\n", markup=False, soft_wrap=True)
+        turns = f"  {say('asked:'):9} {one.question}\n  {say('answered:'):9} {one.answer}\n"
+        console.print(turns, markup=False, soft_wrap=True)
 
 
 def show_status(plan: Plan, console: Console | None = None) -> None:

@@ -17,6 +17,7 @@ from queue import Empty
 from typing import Any
 
 from ..kit.errors import CourseError
+from ..kit.language import say
 from ..kit.parameters import assigned_names
 from ..kit.paths import stage_of
 from ..kit.profiles import read_parameters
@@ -83,8 +84,8 @@ def execute(
     except PapermillExecutionError as failure:
         error = explain(failure, source.stem, target)
     except DeadKernelError:
-        error = (f"{source.stem}: the kernel died, most often because memory ran out. Close other programs, or take a "
-                 "smaller micro_batch_size")  # fmt: skip
+        error = say("{chapter}: the kernel died, most often because memory ran out. Close other programs, or take a "
+                    "smaller micro_batch_size", chapter=source.stem)  # fmt: skip
     return Outcome(time.monotonic() - start, error)
 
 
@@ -93,12 +94,17 @@ def explain(failure: Any, name: str, target: Path) -> str:
     lines = [_COLOUR.sub("", line) for line in "\n".join(failure.traceback).splitlines()]
     arrows = [line for line in lines if re.match(r"-+> *\d+ ", line)]
     ours = failure.ename in ("CourseError", "ConfigError")  # its message already says what to do
-    shown = [f"{name}: cell In [{failure.exec_count}] stopped with {failure.ename}: {clean_text(failure.evalue)}"]
-    shown += [f"  line: {re.sub(r'^-+> *', '', arrows[0])}"] if arrows else []
+    stopped = say("{chapter}: cell In [{count}] stopped with {error}", chapter=name, count=failure.exec_count,
+                  error=failure.ename)  # fmt: skip
+    shown = [f"{stopped}: {clean_text(failure.evalue)}"]
+    shown += [f"  {say('line:')} {re.sub(r'^-+> *', '', arrows[0])}"] if arrows else []
     if not ours:
-        shown += ["  the end of the traceback:"] + [f"    {clean_text(line)}" for line in lines[-6:] if line.strip()]
-    shown.append(f"  What to do: open {target.name} beside the report to see all outputs up to there; after a change, "
-                 f"continue with: minimind course run --from {name.partition('_')[0]}")  # fmt: skip
+        shown += [f"  {say('the end of the traceback:')}"]
+        shown += [f"    {clean_text(line)}" for line in lines[-6:] if line.strip()]
+    todo = say("What to do: open {file} beside the report to see all outputs up to there; after a change, continue "
+               "with: minimind course run --from {number}",
+               file=target.name, number=name.partition("_")[0])  # fmt: skip
+    shown.append(f"  {todo}")
     return "\n".join(shown)
 
 

@@ -16,10 +16,11 @@ from minimind_lite.data.published import PublishedFile, data_folder, in_bytes
 from minimind_lite.training.estimate import in_time
 from minimind_lite.training.memory import training_memory
 
-from ..kit.data_files import published_files_of
+from ..kit.data_files import download_command, published_files_of
 from ..kit.paths import stage_of
 from ..kit.profiles import expected_minutes, published_data, settings_for
 from ..kit.settings import TrainingSettings
+from ..notebooks.files import language_of
 from . import state
 from .cards import ASSUMED_MFU, CARDS, seconds_on, training_flops
 from .plan import Plan
@@ -167,7 +168,7 @@ def as_lines(plan: Plan, found: list[Forecast]) -> Iterator[str]:
     yield f"All chapters{at_a_time}: ≈ {in_time(seconds)}, {in_bytes(memory)} of memory; {in_bytes(disk)} on disk"
     missing = dict.fromkeys(file.name for one in found for file, here in one.files if not here)
     if missing:
-        yield f"Missing files: minimind data download {' '.join(missing)}"
+        yield f"Missing files: {download_command(missing, language_of(plan.chapters[0]))}"
     yield (
         "Times are measured in an earlier run here, stated in the chapter's settings, or estimated from the model's "
         f"arithmetic at {ASSUMED_MFU:.0%} of an {FULL_CARD}'s {CARDS[FULL_CARD].tflops:g} TFLOP/s. Memory is computed "

@@ -29,6 +29,7 @@ class Plan:
     every: list[Path]  # all that exist
     parameters: dict[Path, dict[str, Any]]  # for each, its parameters beside the profile and the folder
     jobs: int = 1  # chapters at a time
+    language: str = "en"  # of the page, the messages, and the chapters that have such an edition
 
     @property
     def state_file(self) -> Path:
@@ -80,7 +81,7 @@ def make_plan(
     for path in chapters:
         if language_of(path) != language and folder is None:
             given[path]["language"] = language
-    return Plan(profile, artifacts, home, chapters, every, given, jobs)
+    return Plan(profile, artifacts, home, chapters, every, given, jobs, language)
 
 
 def _edition(path: Path, language: str) -> Path:

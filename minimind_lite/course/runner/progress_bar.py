@@ -11,13 +11,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..kit.language import say
 from .schedule import Task, timeline
 
 
 def minutes(seconds: float) -> str:
-    """A duration for people: "45 s", "2 min 05 s"."""
+    """A duration for people, in the current language: "45 s", "2 min 05 s"."""
     whole = max(0, round(seconds))
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 60:
+        return say("{seconds} s", seconds=whole)
+    return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
 
 
 @dataclass
@@ -65,8 +68,10 @@ class CourseProgressBar:
         """A chapter starts."""
         self.running[name] = _Chapter(label, time.monotonic())
         if not self.console.is_terminal:
-            left = f", about {minutes(self.time_left())} left for the course"
-            self.say(f"{label}: starts, about {minutes(self.left_over[name].seconds * self.ratio)}{left}")
+            expected, left = minutes(self.left_over[name].seconds * self.ratio), minutes(self.time_left())
+            text = say("{chapter}: starts, about {time}, about {left} left for the course",
+                       chapter=label, time=expected, left=left)  # fmt: skip
+            self.say(text)
 
     def listen(self, name: str, heading: str, cells_done: int, cells: int) -> None:
         """A running chapter has reached a cell under ``heading``; called from its thread."""
@@ -77,13 +82,15 @@ class CourseProgressBar:
         """A chapter need not run."""
         del self.left_over[name]
 
-    def finish(self, name: str, seconds: float, word: str = "done") -> None:
+    def finish(self, name: str, seconds: float, failed: bool = False) -> None:
         """A chapter has ended; the time it took corrects the estimate for the rest."""
         self.promised += self.left_over.pop(name).seconds
         self.spent += seconds
         if self.promised > 0:
             self.ratio = min(20.0, max(0.05, self.spent / self.promised))
-        self.say(f"{self.running.pop(name).label}: {word} in {minutes(seconds)}")
+        text = say("{chapter}: FAILED in {time}" if failed else "{chapter}: done in {time}",
+                   chapter=self.running.pop(name).label, time=minutes(seconds))  # fmt: skip
+        self.say(text)
 
     def time_left(self) -> float:
         """Estimated seconds until the last chapter ends."""
@@ -103,7 +110,7 @@ class CourseProgressBar:
             bar = ProgressBar(total=1.0, completed=done / (self.total or 1), width=24)
             grid.add_row(
                 Text(chapter.label, style="bold"), "" if row else bar,
-                "" if row else Text(f"{minutes(self.time_left())} left"),
+                "" if row else Text(say("{time} left", time=minutes(self.time_left()))),
                 Text(chapter.heading, style="dim", overflow="ellipsis", no_wrap=True),
             )  # fmt: skip
         return grid

@@ -3,13 +3,14 @@
 import base64
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from minimind_lite.device import pick_device
 from minimind_lite.files import UnreadableFile, read_json, repository_root, write_text
 
+from ..kit.language import say_count, speaking
 from ..kit.paths import stage_of
 from ..notebooks.files import read, tagged
 from . import state
@@ -17,6 +18,7 @@ from .arithmetic import mode_here
 from .page import ChapterView, page
 from .plan import Plan
 from .questions import Answer
+from .readable import ReadableChapters
 from .run import CourseRun
 from .schedule import usable_cores
 from .state import LastRun
@@ -32,8 +34,11 @@ class Report:
     error: str
 
 
-def make_report(run: CourseRun, answers: list[Answer]) -> Report:
-    """Collect status, seconds and figures of all chapters, from this run and from earlier ones."""
+def make_report(run: CourseRun, answers: list[Answer], readable: ReadableChapters | None = None) -> Report:
+    """Collect status, seconds and figures of all chapters, from this run and from earlier ones.
+
+    The page links to the web pages of the chapters if it is told which there are.
+    """
     rows = chapter_rows(run)
     files = {name: run.plan.artifacts / stage_of(name) / "results.json" for name, _, _ in rows}
     results = {name: _part(path, "figures") for name, path in files.items()}
@@ -49,6 +54,7 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
     data = {
         "commit": commit(),
         "profile": run.plan.profile,
+        "language": run.plan.language,
         "device": device_name(),
         "arithmetic": mode_here() if pick_device().type == "cpu" else pick_device().type,
         "jobs": run.plan.jobs,
@@ -58,8 +64,21 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         "claims": claims,
         "answers": [asdict(answer) for answer in answers],
     }
+    views = _views(run, rows, results, claims)
+    if readable:
+        views = [with_pages(view, readable) for view in views]
+    return Report(data, views, answers, run.error)
+
+
+def _views(
+    run: CourseRun,
+    rows: list[tuple[str, str, float]],
+    results: dict[str, dict[str, Any]],
+    claims: dict[str, dict[str, bool]],
+) -> list[ChapterView]:
+    """What the page shows of each chapter."""
     counts = recorded_counts()
-    views = [
+    return [
         ChapterView(
             path,
             title_of(path),
@@ -72,7 +91,16 @@ def make_report(run: CourseRun, answers: list[Answer]) -> Report:
         )
         for path, (_, status, seconds) in zip(run.plan.every, rows, strict=True)
     ]
-    return Report(data, views, answers, run.error)
+
+
+def with_pages(view: ChapterView, readable: ReadableChapters) -> ChapterView:
+    """The chapter with the addresses of its web pages, or with why it has none."""
+    return replace(
+        view,
+        page=readable.address(view.path),
+        exercises=readable.exercises_address(view.path),
+        problem=readable.problems.get(view.path.stem, ""),
+    )
 
 
 def recorded_counts() -> dict[str, dict[str, tuple[int, int]]]:
@@ -186,5 +214,5 @@ def device_name() -> str:
     device = pick_device()
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    cores = usable_cores()
-    return f"{device.type}, {cores} core{'s' if cores > 1 else ''}"
+    with speaking("en"):  # a word of report.json, which is the same in every language; the page translates it
+        return f"{device.type}, " + say_count("{count} core", "{count} cores", usable_cores())

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from minimind_lite.files import owned
 
 from ..kit.bounds import step_bound
 from ..kit.data_files import require_data
+from ..kit.language import say
 from ..kit.paths import resolve_output, stage_of
 from ..kit.profiles import expected_minutes, published_data
 from . import state
@@ -22,7 +24,6 @@ from .progress_bar import CourseProgressBar
 from .schedule import Task, by_urgency, next_task, tasks_of
 from .state import LastRun
 
-GO_ON = "run the same command again to continue"
 PATIENCE = 10.0  # seconds in which an interrupted chapter has to end by itself
 
 
@@ -35,12 +36,14 @@ class CourseRun:
     error: str = ""
 
 
-def run_course(plan: Plan, *, force: bool = False, console: Console | None = None) -> CourseRun:
+def run_course(
+    plan: Plan, *, force: bool = False, console: Console | None = None, ended: Callable[[Path], None] | None = None
+) -> CourseRun:
     """Run the plan's chapters; after the first that fails, start no other. Skipped ones keep their recorded seconds.
 
-    Up to ``plan.jobs`` chapters run at a time, in the order of ``schedule``. Raises FolderInUse if another run writes
-    into the plan's folder, and CourseError before the first chapter if the profile is full and a published file that
-    the run needs is not there.
+    Up to ``plan.jobs`` chapters run at a time, in the order of ``schedule``. ``ended`` is told each that has run, well
+    or not, and must not keep the run waiting. Raises FolderInUse if another run writes into the plan's folder, and
+    CourseError before the first chapter if the profile is full and a published file that the run needs is not there.
     """
     with owned(plan.home):
         last_runs = state.load(plan.state_file)
@@ -48,7 +51,7 @@ def run_course(plan: Plan, *, force: bool = False, console: Console | None = Non
         require_data([role for path in due for role in published_data(stage_of(path.stem))], plan.profile)
         tasks = tasks_of(plan, expected_seconds(plan, last_runs))
         with CourseProgressBar(tasks, plan.jobs, console) as progress, ThreadPoolExecutor(plan.jobs) as threads:
-            return _Running(plan, force, last_runs, tasks, progress, threads).to_the_end()
+            return _Running(plan, force, last_runs, tasks, progress, threads, ended).to_the_end()
 
 
 class _Running:
@@ -56,9 +59,9 @@ class _Running:
 
     def __init__(
         self, plan: Plan, force: bool, last_runs: dict[str, LastRun], tasks: list[Task], progress: CourseProgressBar,
-        threads: ThreadPoolExecutor,
+        threads: ThreadPoolExecutor, ended: Callable[[Path], None] | None,
     ) -> None:  # fmt: skip
-        self.plan, self.force, self.last_runs = plan, force, last_runs
+        self.plan, self.force, self.last_runs, self.ended = plan, force, last_runs, ended
         self.progress, self.threads = progress, threads
         self.waiting = by_urgency(tasks, plan.jobs)
         self.paths = {path.stem: path for path in plan.chapters}
@@ -77,7 +80,8 @@ class _Running:
             self._stop()
             if not isinstance(error, KeyboardInterrupt):
                 raise
-            self.errors = self.errors or [f"interrupted; {GO_ON}"]  # between two chapters
+            between_two = say("interrupted; run the same command again to continue")
+            self.errors = self.errors or [between_two]
         return CourseRun(self.plan, list(self.rows.values()), "\n".join(self.errors))
 
     def _start_what_may(self) -> bool:
@@ -88,7 +92,7 @@ class _Running:
             if not self.force and self.plan.verdict(self.paths[task.name], self.last_runs) == "done":
                 self.rows[task.name] = (task.name, "skipped", self.last_runs[task.name].seconds)
                 self.progress.skip(task.name)
-                self.progress.say(f"{position}: finished before, its inputs are the same")
+                self.progress.say(say("{chapter}: finished before, its inputs are the same", chapter=position))
             else:
                 self._start(task, position)
             self.waiting.remove(task)
@@ -111,8 +115,8 @@ class _Running:
         task = self.running.pop(future)
         plan, path, error = self.plan, self.paths[task.name], outcome.error
         if not error and not plan.results(path).is_file():
-            error = (f"{task.name}: ran to its end but recorded no figures in {plan.results(path).parent.name}/"
-                     "results.json; it must call chapter.record(…)")  # fmt: skip
+            error = say("{chapter}: ran to its end but recorded no figures in {stage}/results.json; "
+                        "it must call chapter.record(…)", chapter=task.name, stage=stage_of(task.name))  # fmt: skip
         status = "failed" if error else "done"
         self.errors += [error] if error else []
         self.rows[task.name] = (task.name, status, outcome.seconds)
@@ -121,7 +125,9 @@ class _Running:
             status, round(outcome.seconds, 1), begun.inputs, plan.profile, plan.parameters.get(path, {}), begun.started
         )
         state.save(plan.state_file, self.last_runs)
-        self.progress.finish(task.name, outcome.seconds, "FAILED" if error else "done")
+        self.progress.finish(task.name, outcome.seconds, bool(error))
+        if self.ended:
+            self.ended(path)
 
     def _stop(self) -> None:
         """Interrupt the chapters that are running and record them as interrupted; one that ended meanwhile is done."""
@@ -135,7 +141,8 @@ class _Running:
         for future, task in list(self.running.items()):
             if future.exception() or future.result().error:
                 seconds = time.time() - self.last_runs[task.name].started
-                self._finish(future, Outcome(seconds, f"{task.name}: interrupted; {GO_ON}"))
+                error = say("{chapter}: interrupted; run the same command again to continue", chapter=task.name)
+                self._finish(future, Outcome(seconds, error))
             else:
                 self._finish(future, future.result())
 

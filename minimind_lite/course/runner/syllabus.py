@@ -9,13 +9,12 @@ from minimind_lite.files import repository_root, write_text
 
 from ..exercises.masters import master_paths
 from ..kit.errors import CourseError
-from ..notebooks.files import chapter_paths, read
+from ..notebooks.files import chapter_paths, read, tasks_in
 from .report import title_of
 
 WEEKS = (6, 12)  # of the two plans in CONTRIBUTING.md
 BEGIN, END = "<!-- syllabus: written by `minimind course syllabus --write` -->", "<!-- end of the syllabus -->"
 _READING = re.compile(r"^\| time \|.*\| *(\d+) minutes \|$", re.MULTILINE)
-_TASK = re.compile(r"^\*Difficulty .* · (\d+) minutes\*$", re.MULTILINE)
 _CAPSTONE = re.compile(r"^## \d+ · (Build|Align|Measure): (.+)$", re.MULTILINE)
 # The chapter after which a part's capstones can be done.
 AFTER = {"Build": "07", "Align": "12", "Measure": "15"}
@@ -44,22 +43,16 @@ def lessons() -> list[Lesson]:
         if reading is None:
             raise CourseError(f"{path.name}: its first cell has no row `| time | … | N minutes |`")
         number = path.stem.partition("_")[0]
-        tasks = sum(minutes for minutes, _ in _tasks(masters[path.stem])) if path.stem in masters else 0
+        tasks = sum(minutes for minutes, _ in tasks_in(masters[path.stem])) if path.stem in masters else 0
         found.append(Lesson(f"[{title_of(path)}](notebooks/{path.name})", int(reading[1]), tasks))
         found += [one for part, after in AFTER.items() if after == number for one in _capstones(masters, part)]
     return found
 
 
-def _tasks(master: Path) -> list[tuple[int, str]]:
-    """(minutes, text) of every task of a set."""
-    texts = (cell.source for cell in read(master).cells if cell.cell_type == "markdown")
-    return [(int(stated[1]), text) for text in texts if (stated := _TASK.search(text))]
-
-
 def _capstones(masters: dict[str, Path], part: str) -> list[Lesson]:
     """A part's capstones."""
     path = next((path for name, path in masters.items() if name.endswith("_capstones")), None)
-    named = [(minutes, _CAPSTONE.search(text)) for minutes, text in (_tasks(path) if path else [])]
+    named = [(minutes, _CAPSTONE.search(text)) for minutes, text in (tasks_in(path) if path else [])]
     return [Lesson(f"Capstone, {part.lower()}: [{title[2]}](exercises/{path.name})", 0, minutes)
             for minutes, title in named if path and title and title[1] == part]  # fmt: skip
 

@@ -12,7 +12,7 @@ from ...kit.language import say
 from ...kit.sentences import listed, moves, short, spread
 from ...kit.style import BLUE, GREY, ORANGE, PALETTE, RED, SEQUENTIAL, described, style, subplots
 
-__all__ = ["draw_map", "head_grid", "kv_memory", "loss_curves", "row_bars", "saturation", "score_maps"]
+__all__ = ["draw_map", "head_grid", "kv_memory", "loss_curves", "row_bars", "saturation", "score_maps", "sentence"]
 
 
 def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = "", limit: float | None = None) -> Any:
@@ -46,6 +46,12 @@ def _seen(title: str, matrix: Tensor, words: Sequence[str]) -> str:
                one=names[row], other=names[column])  # fmt: skip
     hidden = values.numel() - len(seen)
     return told + say(", {hidden} of {count} cells hidden", hidden=hidden, count=values.numel()) if hidden else told
+
+
+def sentence() -> list[str]:
+    """Six tokens to draw attention over: English words, in Chinese characters."""
+    text = say("the owl saw that it slept")
+    return text.split() if " " in text else list(text)
 
 
 @style()

@@ -24,6 +24,8 @@ from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.options import TrainConfig
 from minimind_lite.training.pretrain import PretrainOptions, run_pretrain
 
+from ...kit.language import say
+
 NOISE = ("encoding", "symbols", "length", "repeats")
 DUPLICATES = ("exact", "near")
 ARMS = {
@@ -86,7 +88,8 @@ def planted(texts: Sequence[str], exam: Sequence[ExamQuestion], dirt: Dirt, seed
 
 def _answer(question: ExamQuestion) -> str:
     if question.answer is None:
-        raise ConfigError(f"the exam withholds the answer to {question.question!r}; take a split with answers")
+        raise ConfigError(say("the exam withholds the answer to {question}; take a split with answers",
+                              question=repr(question.question)))  # fmt: skip
     return question.choices[LETTERS.index(question.answer)]
 
 
@@ -105,7 +108,7 @@ def run_arm(
     Raises ConfigError unless ``config.total_steps`` is given: arms are compared at equal training tokens.
     """
     if not config.total_steps:
-        raise ConfigError("give total_steps: arms that train by epochs see different numbers of tokens")
+        raise ConfigError(say("give total_steps: arms that train by epochs see different numbers of tokens"))
     steps = tuple(step for step in ARMS[name] if step not in without)
     source, rejected = data, dict[str, int]()
     if steps:

@@ -16,7 +16,7 @@ from minimind_lite.tokenizer import Tokenizer
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
-from ...kit.language import say
+from ...kit.language import say, say_count
 from .experiments import batch_by_batch, steps_of_engine
 
 Conversation = Sequence[Mapping[str, str]]
@@ -140,7 +140,7 @@ def check_pack(task: Task) -> str:
         whole = sum(code << 4 * place for place, code in enumerate(codes))
         right = list(whole.to_bytes(-(-count // 2), "little"))
         got = torch.as_tensor(task.call(torch.tensor(codes, dtype=torch.uint8))).long()
-        case = say("{count} codes", count=count)
+        case = say_count("{count} code", "{count} codes", count)
         task.that(
             len(got) != count,
             say(

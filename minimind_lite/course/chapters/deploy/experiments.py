@@ -173,8 +173,13 @@ class Moment(NamedTuple):
 
 
 @contextmanager
-def watched(address: str, model: str, every: float = 0.01) -> Iterator[list[Moment]]:
-    """Ask a server's /metrics again and again from another thread, and collect what it says."""
+def watched(
+    address: str, model: str, every: float = 0.01, tell: Callable[[list[Moment]], None] | None = None
+) -> Iterator[list[Moment]]:
+    """Ask a server's /metrics again and again from another thread, and collect what it says.
+
+    tell: called in that thread after every answer, with all moments so far.
+    """
     moments: list[Moment] = []
     over, begun = threading.Event(), time.perf_counter()
 
@@ -183,6 +188,8 @@ def watched(address: str, model: str, every: float = 0.01) -> Iterator[list[Mome
             said = metrics_of(address, model)
             busy = said["running"] + said["reading"]
             moments.append(Moment(time.perf_counter() - begun, said["queued"], busy, said["new_tokens"]))
+            if tell:
+                tell(moments)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -11,9 +11,9 @@ from minimind_lite.tokenizer import Tokenizer
 
 from ...kit.drawings import arrow, box
 from ...kit.labels import label, named
-from ...kit.language import say
+from ...kit.language import say, say_count
 from ...kit.sentences import amounts, listed, move, moves, short, spread
-from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, style, subplots
+from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, chip, described, drawing, html, style, subplots
 from ...kit.tokens import CONTEXT, CONTROL, rows
 from .experiments import Moment, Span
 
@@ -225,15 +225,17 @@ def timelines(ways: Mapping[str, Sequence[Span]], slots: int) -> Any:
             axis.text(one.begins + width / 2, one.slot, chr(97 + number % 26), ha="center", va="center", fontsize=8)
         ends[name] = max(one.ends for one in spans)
         waits[name] = sum(one.begins - one.came for one in spans)
-        title = say("{name}: {end} steps of the model, waits in the queue: {waits} steps in all", name=label(name),
-                    end=ends[name], waits=waits[name])  # fmt: skip
+        title = say_count("{name}: {end} steps of the model, waits in the queue: {count} step in all",
+                          "{name}: {end} steps of the model, waits in the queue: {count} steps in all",
+                          waits[name], name=label(name), end=ends[name])  # fmt: skip
         axis.set_title(title, fontsize=9)
         axis.set(yticks=range(slots), ylabel=label("slot"), ylim=(slots - 0.4, -0.6))
     axes[-1, 0].set(xlabel=label("steps_of_the_model"), xlim=(0, 1.02 * max(ends.values())))
     said = (say("{name}, done after {end} steps, waiting {waits} in all", name=label(name), end=end, waits=waits[name])
             for name, end in ends.items())  # fmt: skip
-    words = say("Time lines of {requests} requests in {slots} slots: {each}.",
-                requests=len(next(iter(ways.values()))), slots=slots, each=listed(said, "; "))  # fmt: skip
+    words = say_count("Time lines of {requests} requests in {count} slot: {each}.",
+                      "Time lines of {requests} requests in {count} slots: {each}.", slots,
+                      requests=len(next(iter(ways.values()))), each=listed(said, "; "))  # fmt: skip
     return described(figure, words)
 
 
@@ -257,6 +259,29 @@ def server_watched(moments: Sequence[Moment], slots: int) -> Any:
                 queued=short(queued), busy=short(busy), slots=slots,
                 rate=short(max(rate for _, rate in rates)))  # fmt: skip
     return described(figure, words)
+
+
+def server_now(moments: Sequence[Moment], slots: int) -> Any:
+    """The last of ``moments`` as HTML: a box for every slot, full or empty, who waits, and the tokens per second."""
+    now, rate = moments[-1], token_rates(moments)[-1][1]
+    box_look = f"display:inline-block;width:1.1em;height:1.1em;margin:0 2px;border:1px solid {GREY}"
+    colours = (GREEN if place < now.busy else "none" for place in range(slots))
+    boxes = "".join(f'<span style="{box_look};background:{colour}"></span>' for colour in colours)
+    bar_look = f"display:inline-block;width:{5 * min(now.queued, 64):g}px;height:.6em;background:{ORANGE}"
+    rows = {
+        "slots_busy": f"{boxes} {now.busy:.0f} / {slots}",
+        "waits_in_queue": f'<span style="{bar_look}"></span> {now.queued:.0f}',
+        "tokens_per_second": f"{rate:,.0f}",
+        "seconds_since_start": f"{now.seconds:.1f}",
+    }
+    body = "".join(
+        f'<div><span style="display:inline-block;width:14em">{label(key)}</span>{shown}</div>'
+        for key, shown in rows.items()
+    )
+    words = say("After {seconds} seconds, {busy} of {slots} slots are at work, {queued} requests wait, and {rate} "
+                "tokens are made per second.", seconds=short(now.seconds), busy=short(now.busy), slots=slots,
+                queued=short(now.queued), rate=short(rate))  # fmt: skip
+    return html(drawing(body, words))
 
 
 SERVERS = {"ours": "served_by", "transformers": "generate_one_by_one", "llama.cpp server": "llama_cpp_server"}

@@ -1,5 +1,8 @@
 """Chapter 17's interactives: rounding a matrix, and requests in slots."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -7,8 +10,8 @@ from torch import Tensor
 from minimind_lite.model.quantization import Scheme
 
 from ...kit.labels import label
-from .experiments import WAYS
-from .figures import stored_values, timelines
+from .experiments import WAYS, Moment, watched
+from .figures import server_now, stored_values, timelines
 
 
 def rounding_explorer(row: Tensor) -> Any:
@@ -47,3 +50,26 @@ def slot_timeline(answers: list[tuple[int, int]]) -> Any:
         apart=ipywidgets.IntSlider(value=1, min=0, max=6, description=label("apart")),
         longest=ipywidgets.IntSlider(value=12, min=4, max=40, description=label("longest_answer")),
     )
+
+
+@contextmanager
+def watch_live(address: str, model: str, slots: int, apart: float = 0.2) -> Iterator[list[Moment]]:
+    """Show a server's slots, queue and tokens per second while the block below it runs; collects all moments.
+
+    apart: seconds between two pictures, so that drawing takes nothing from the server, which shares the processor.
+    """
+    from IPython.display import HTML, display
+
+    shown = display(HTML(""), display_id=True)
+    last = 0.0
+
+    def show(moments: list[Moment]) -> None:
+        nonlocal last
+        if shown and time.monotonic() - last >= apart:
+            last = time.monotonic()
+            shown.update(server_now(moments, slots))
+
+    with watched(address, model, tell=show) as moments:
+        yield moments
+    if shown and moments:
+        shown.update(server_now(moments, slots))

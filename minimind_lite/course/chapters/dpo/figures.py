@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...kit.labels import label
-from ...kit.language import say
+from ...kit.language import say, say_count
 from ...kit.sentences import listed, move, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, html, subplots
 
@@ -44,8 +44,10 @@ def logprobs(history: Sequence[Mapping[str, Any]], ylabel: str = "answer_logprob
     axis.set(xlabel=label("step"), ylabel=label(ylabel))
     axis.legend()
     curves = {label(name): [row[f"logps/{name}"] for row in history] for name in ("chosen", "rejected")}
-    return described(figure, say("{what} over {count} logged steps: {lines}.", what=label(ylabel),
-                                 count=len(history), lines=moves(curves)))  # fmt: skip
+    return described(figure, say_count(
+        "{what} over {count} logged step: {lines}.", "{what} over {count} logged steps: {lines}.", len(history),
+        what=label(ylabel), lines=moves(curves),
+    ))  # fmt: skip
 
 
 def lines(histories: Mapping[str, Sequence[Mapping[str, Any]]], key: str, ylabel: str = "pair_loss") -> Any:

@@ -23,6 +23,7 @@ from minimind_lite.training.loop import train
 from minimind_lite.training.options import TrainConfig
 
 from ...kit.errors import CourseError
+from ...kit.language import say
 from ...kit.milestones import FOLDER, milestones
 from ...kit.paths import shown
 
@@ -43,7 +44,7 @@ def exam(folder: Path, limit: int, split: str = "test") -> list[Question]:
         if name == "samples":
             found += read_questions(replace(benchmark, split=("val",)), where)
     if any(len(question.choices) != len(LETTERS) for question in found):
-        raise DataError(f"{folder}: this chapter's exam must have four choices a question")
+        raise DataError(say("{folder}: this chapter's exam must have four choices a question", folder=folder))
     return found[:: -(-len(found) // limit)]
 
 
@@ -161,7 +162,8 @@ def model_on_its_way(base: Path) -> list[tuple[int, int, Path]]:
     """(step, tokens, folder) of the milestones beside chapter 08's model; CourseError if an older run left none."""
     kept = milestones(base / FOLDER)
     if not kept:
-        raise CourseError(f"{shown(base / FOLDER)} is empty: run chapter 08 again with --force, which fills it")
+        raise CourseError(say("{folder} is empty: run chapter 08 again with --force, which fills it",
+                              folder=shown(base / FOLDER)))  # fmt: skip
     return kept
 
 

@@ -12,7 +12,7 @@ from minimind_lite.model.transformer import Transformer
 
 from ...exercises.core import check
 from ...exercises.task import Task
-from ...kit.language import say
+from ...kit.language import say, say_count
 
 
 @check("09.penalty", points=1)
@@ -62,8 +62,10 @@ def check_attend_with_cache(task: Task) -> str:
         q = new @ weights[0].mT
         scores = q @ stored[0].mT / 8**0.5
         corner = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -torch.inf)
-        task.equal(output, whole[at : at + size], say("{size} new tokens after {at}: not what the whole text gives",
-                                                      size=size, at=at), {
+        task.equal(output, whole[at : at + size], say_count(
+            "{count} new token after {at}: not what the whole text gives",
+            "{count} new tokens after {at}: not what the whole text gives", size, at=at,
+        ), {
             "the new tokens see each other's future: within a piece attention is causal too":
                 scores.softmax(-1) @ stored[1],
             "your mask lines up the first query with the first key; with a cache the *last* query is the last key's":

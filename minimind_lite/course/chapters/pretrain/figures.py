@@ -12,7 +12,7 @@ from minimind_lite.training.loop import warmup_cosine
 from ...kit.bars import paired_bars
 from ...kit.curves import lines, loss_band
 from ...kit.labels import label
-from ...kit.language import say
+from ...kit.language import say, say_count
 from ...kit.sentences import amounts, listed, moves, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, PALETTE, described, drawing, html, subplots
 
@@ -30,12 +30,15 @@ def blocks(dataset: PackedDataset, count: int = 6) -> Any:
             for number, piece in enumerate(pieces)
         ]
         empty = dataset.block_size - sum(map(len, pieces))
-        padding.append(say("{documents} documents and {empty} positions of padding", documents=len(pieces),
-                           empty=empty))  # fmt: skip
+        padding.append(say("{first} and {last}",
+                           first=say_count("{count} document", "{count} documents", len(pieces)),
+                           last=say_count("{count} position of padding", "{count} positions of padding", empty),
+                           ))  # fmt: skip
         parts.append(_segment(empty / dataset.block_size, WASTE, say("{empty} padding", empty=empty)))
         lines.append(f'<div style="display:flex;height:18px;margin:3px 0">{"".join(parts)}</div>')
-    sentence = say("Bars of {count} blocks of {size} positions: {blocks}.", count=len(lines), size=dataset.block_size,
-                   blocks=listed(padding, "; "))  # fmt: skip
+    sentence = say_count("Bars of {count} block of {size} positions: {blocks}.",
+                         "Bars of {count} blocks of {size} positions: {blocks}.", len(lines), size=dataset.block_size,
+                         blocks=listed(padding, "; "))  # fmt: skip
     return html(drawing(f'<div style="max-width:720px">{"".join(lines)}</div>', sentence))
 
 
@@ -75,7 +78,7 @@ def singular_values(rounds: Sequence[Sequence[float]]) -> Any:
         colour = ORANGE if number == 0 else BLUE
         strength = 0.25 + 0.75 * number / (len(rounds) - 1) if number else 1.0
         ends = number in (0, len(rounds) - 1)
-        name = label("before") if number == 0 else say("after {count} rounds", count=number)
+        name = label("before") if number == 0 else say_count("after {count} round", "after {count} rounds", number)
         axis.plot(values, color=colour, alpha=strength, label=name if ends else None)
     axis.set(xlabel=label("direction"), ylabel=label("singular_value"), yscale="log", ylim=(1e-3, 2))
     axis.legend()

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ...kit.labels import label
-from ...kit.language import say
+from ...kit.language import say, say_count
 from ...kit.sentences import listed, moves, short
 from ...kit.style import BLUE, DIVERGING, GREEN, GREY, ORANGE, PALETTE, RED, chip, described, drawing, html, subplots
 
@@ -72,7 +72,8 @@ def angle_table(cos: Tensor) -> Any:
     axis.grid(False)
     figure.colorbar(image, ax=axis, label=label("cosine"))
     positions, pairs = cos.shape
-    turns = listed(say("pair {pair} changes its sign {count} times", pair=pair, count=_sign_changes(cos[:, pair]))
+    turns = listed(say_count("pair {pair} changes its sign {count} time", "pair {pair} changes its sign {count} times",
+                             _sign_changes(cos[:, pair]), pair=pair)
                    for pair in (0, pairs - 1))  # fmt: skip
     return described(figure, say("The cosines of {pairs} pairs over {positions} positions as an image: {turns}.",
                                  pairs=pairs, positions=positions, turns=turns))  # fmt: skip

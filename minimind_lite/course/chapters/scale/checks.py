@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...exercises.core import check
 from ...exercises.task import Task, close
-from ...kit.language import say
+from ...kit.language import say, say_count
 
 
 @check("18.reads", points=1)
@@ -71,7 +71,7 @@ def check_ring(task: Task) -> str:
         data = [[task.randn(2 + piece % 2) for piece in range(ranks)] for _ in range(ranks)]
         sums = [torch.stack([data[rank][piece] for rank in range(ranks)]).sum(0) for piece in range(ranks)]
         got = task.call(data)
-        case = say("{ranks} ranks", ranks=ranks)
+        case = say_count("{count} rank", "{count} ranks", ranks)
         task.that(isinstance(got, (list, tuple)) and len(got) == 2, "return two things: the ranks' pieces and the log")
         pieces, log = got
         task.that(

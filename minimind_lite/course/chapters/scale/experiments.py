@@ -32,13 +32,14 @@ from minimind_lite.config import preset
 from minimind_lite.files import repository_root
 from minimind_lite.model.transformer import IGNORED_TARGET, Transformer
 
+from ...kit.language import say
+
 Job = Callable[[int, int], Any]
 LAUNCH_FILES = Path(training.__file__).parent / "launch"  # for `accelerate launch --config_file`
 EXAMPLES, LENGTH, VOCABULARY = 8, 32, 300
 # A launch takes 10 seconds on an idle laptop, a minute on a very busy one; one in many was seen never to end: processes
 # that join or leave a group can wait for each other. So the wait for them has a limit, and is tried once more.
 LONGEST, TRIES = 240.0, 2  # seconds
-ON_TIME_OUT = "Run it again; if the machine is only slow, allow more: seconds=600."
 
 
 def together(jobs: Mapping[str, Job], ranks: int = 2, seconds: float = LONGEST) -> dict[str, list[Any]]:
@@ -56,7 +57,10 @@ def together(jobs: Mapping[str, Job], ranks: int = 2, seconds: float = LONGEST) 
             if _all_end(started, seconds):
                 answers = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
                 return {name: [answer[name] for answer in answers] for name in jobs}
-    raise RuntimeError(f"{ranks} processes did not end within {seconds:g} s, {TRIES} times. {ON_TIME_OUT}")
+    raise RuntimeError(say(
+        "{count} processes did not end within {seconds} s, {times} times. Run it again; if the machine is only slow, "
+        "allow more: seconds=600.", count=ranks, seconds=f"{seconds:g}", times=TRIES,
+    ))  # fmt: skip
 
 
 def _all_end(started: Any, seconds: float) -> bool:
@@ -106,11 +110,13 @@ def launch(config_file: str, *arguments: str, processes: int = 2, seconds: float
         if code == 0:
             return said
         if code is not None:
-            raise RuntimeError(f"{what} ended with exit code {code}:\n{complaints[-2000:]}")
-    printed = f"{said[-1000:]}\n{complaints[-4000:]}".strip() or "nothing"
-    raise RuntimeError(
-        f"{what} did not end within {seconds:g} s, {TRIES} times. {ON_TIME_OUT} It had printed:\n{printed}"
-    )
+            raise RuntimeError(say("{what} ended with exit code {code}:", what=what, code=code)
+                               + f"\n{complaints[-2000:]}")  # fmt: skip
+    printed = f"{said[-1000:]}\n{complaints[-4000:]}".strip() or say("nothing")
+    raise RuntimeError(say(
+        "{what} did not end within {seconds} s, {times} times. Run it again; if the machine is only slow, allow more: "
+        "seconds=600. It had printed:", what=what, seconds=f"{seconds:g}", times=TRIES,
+    ) + f"\n{printed}")  # fmt: skip
 
 
 def run_bounded(command: list[str], environment: dict[str, str], seconds: float) -> tuple[int | None, str, str]:

@@ -43,7 +43,7 @@ def _as_pairs(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, (list, tuple)) or not all(
         isinstance(one, (list, tuple)) and len(one) == 2 for one in value
     ):
-        raise Wrong("return a list of pairs, such as [('s', 'e'), ('se', 'a')]")
+        raise Wrong(say("return a list of pairs, such as [('s', 'e'), ('se', 'a')]"))
     return [(str(left), str(right)) for left, right in value]
 
 
