@@ -176,10 +176,20 @@ def longest_first(word: str, merges: Merges) -> list[str]:
     return tokens
 
 
+def encode_once(word: str, merges: Merges) -> list[str]:
+    """Each merge at its first place only."""
+    tokens = list(word)
+    for pair in merges:
+        hit = next((i for i in range(len(tokens) - 1) if tuple(tokens[i : i + 2]) == pair), None)
+        tokens = tokens if hit is None else [*tokens[:hit], "".join(pair), *tokens[hit + 2 :]]
+    return tokens
+
+
 plant(
     checks.check_repaired_encode,
     mistakes=[
         (longest_first, "not the longest first"),
+        (encode_once, "at one place only"),
         (lambda word, merges: list(word), "stayed letters"),
         (lambda word, merges: encode(word, merges)[:2], "together the tokens must give the word"),
         (lambda word, merges: "|".join(encode(word, merges)), "return a list of texts"),

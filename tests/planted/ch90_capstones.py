@@ -114,6 +114,7 @@ plant(
         (lambda t, h, v: 9 * F.one_hot(t[:40, 1:], v).float(), "learned by heart"),
         (lambda t, h, v: counted(t, h, v, ahead=1), "know the held-out rows' last token"),
         (lambda t, h, v: counted(t, h, v)[:, :-1], "wanted are logits"),
+        (lambda t, h, v: counted(t, h, v).softmax(-1), "these are probabilities"),
     ],
     alternatives=[counted],
 )
@@ -140,6 +141,7 @@ plant(
     checks.check_alignment,
     mistakes=[
         (lambda r, p, b: policy(r, [(lost, won) for won, lost in p], b), "the rejected answers gained"),
+        (lambda r, p, b: policy(r, p, b, steps=0), "still the reference"),
         (without_reference, "changed among themselves"),
         (lambda r, p, b: policy(r, p, 0.5), "is beta used"),
         (lambda r, p, b: policy(r, p, b, rate=90.0), "ran away"),

@@ -124,6 +124,8 @@ def check_training(task: Task) -> str:
     task.that(got.shape == (40, 11, vocabulary), say("wanted are logits for every next token of the held-out rows, "
                   "(40, 11, {vocabulary}); yours are {shape}", vocabulary=vocabulary,
                   shape=tuple(got.shape)))  # fmt: skip
+    shares = bool((got >= 0).all() and (got.double().sum(-1) - 1).abs().max() < 1e-3)
+    task.that(not shares, "these are probabilities, each row sums to 1: return the logits, before the softmax")
     other = held_out.clone()
     other[:, -1] = (other[:, -1] + 1) % vocabulary
     again = torch.as_tensor(task.call(train, other, vocabulary))
@@ -156,6 +158,8 @@ def check_alignment(task: Task) -> str:
                       shape=tuple(logits.shape)))  # fmt: skip
         new = logits.log_softmax(0)
         gains = new - old
+        task.that(gains.abs().max() > 1e-6, say("beta {beta}: the policy is still the reference: no step was taken, "
+                      "or no gradient reached the logits", beta=beta))  # fmt: skip
         unseen = gains[8:] - gains[8:].mean()
         task.that(unseen.abs().max() < 0.05, say("beta {beta}: answers that no pair names changed among themselves: "
                       "start from the reference's logits, and leave the others alone", beta=beta))  # fmt: skip

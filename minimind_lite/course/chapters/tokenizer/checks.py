@@ -183,9 +183,16 @@ def check_train_bpe(task: Task) -> str:
 @check("01.encode", points=2)
 def check_repaired_encode(task: Task) -> str:
     """The planted bug: an encoder that cuts words differently from the trainer"""
+    _compare_encoded(task, ["est", "teste"], [("s", "t"), ("e", "s"), ("t", "es")])  # the longest first: es|t, tes|t|e
     words = _words(task)
     merges = _library_merges(words, 10)
-    vocabulary = sorted({letter for word in words for letter in word})
+    _compare_encoded(task, [*words, "".join(merges[0]) * 3], merges)
+    return "cuts every word as the tokenizers library does"
+
+
+def _compare_encoded(task: Task, words: list[str], merges: list[tuple[str, str]]) -> None:
+    """Ask for each word's tokens, and compare them with those of the library that has the same merges."""
+    vocabulary = sorted({letter for text in (*words, *map("".join, merges)) for letter in text})
     ids = {token: i for i, token in enumerate([*vocabulary, *(left + right for left, right in merges)])}
     library = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=merges))
     for word in words:
@@ -200,6 +207,13 @@ def check_repaired_encode(task: Task) -> str:
             say("{word} stayed letters: no merge was applied", word=repr(word)),
         )
         task.that(
+            list(got) != _merged_once(word, merges) or list(got) == expected,
+            say(
+                "{word}: each merge was applied at one place only; it joins its pair wherever that stands",
+                word=repr(word),
+            ),
+        )
+        task.that(
             list(got) == expected,
             say(
                 "{word} is {value} in the library, yours is {value_2}: merges apply in "
@@ -209,4 +223,12 @@ def check_repaired_encode(task: Task) -> str:
                 value_2="|".join(got),
             ),
         )
-    return "cuts every word as the tokenizers library does"
+
+
+def _merged_once(word: str, merges: list[tuple[str, str]]) -> list[str]:
+    """What comes out if each merge joins only the first of its pairs."""
+    tokens = list(word)
+    for pair in merges:
+        place = next((i for i, two in enumerate(pairwise(tokens)) if two == pair), None)
+        tokens = tokens if place is None else [*tokens[:place], "".join(pair), *tokens[place + 2 :]]
+    return tokens
