@@ -280,7 +280,7 @@ def test_many_lines_and_bars_are_told_by_their_extremes() -> None:
 
 def test_drawings_in_html_say_what_they_show() -> None:
     blocks = pretrain.blocks(PackedDataset([[1] * 6, [1] * 9], 16)).data
-    assert 'role="img" aria-label="Bars of 1 blocks of 16 positions: 2 documents and 3 positions of padding."' in blocks
+    assert 'role="img" aria-label="Bars of 1 block of 16 positions: 2 documents and 3 positions of padding."' in blocks
     assert "0 with 4, 1 with 5" in rope.pairings(8).data and 'role="img"' in rope.pairings(8).data
 
 

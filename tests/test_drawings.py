@@ -121,7 +121,8 @@ def test_words_stay_on_the_sheet_and_apart(
         warnings.filterwarnings("error", message="Glyph")
         figure = draw()
         assert problems(figure) == []
-    assert caplog.messages == []  # of glyphs that formulas lack, matplotlib writes to its log
+    # of glyphs that formulas lack, matplotlib writes to its log; others may write to theirs at any time
+    assert [one for one in caplog.records if one.name.startswith("matplotlib")] == []
     if speech == "en":
         assert not figure.alt[0].islower() and figure.alt.endswith(".") and 60 < len(figure.alt) < 700
     else:

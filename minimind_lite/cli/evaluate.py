@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import Context
 from typer.core import TyperCommand
 
 from minimind_lite.cli.common import clean_errors
@@ -12,7 +13,7 @@ from minimind_lite.cli.common import clean_errors
 class EvalCommand(TyperCommand):
     """One ``--suite`` may name several: `minimind eval MODEL --suite samples blimp`."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, with_every_suite(args))
 
 
