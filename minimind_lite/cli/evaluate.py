@@ -1,10 +1,9 @@
 """`minimind eval MODEL…`: score models on benchmarks, and say how certain each score is."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperCommand
 
 from minimind_lite.cli.common import clean_errors
@@ -13,7 +12,8 @@ from minimind_lite.cli.common import clean_errors
 class EvalCommand(TyperCommand):
     """One ``--suite`` may name several: `minimind eval MODEL --suite samples blimp`."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # click's context, which some typers bring along
+        """Read the words of the command line, with ``--suite`` before each name that follows it."""
         return super().parse_args(ctx, with_every_suite(args))
 
 
