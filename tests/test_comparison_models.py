@@ -23,7 +23,7 @@ from minimind_lite.interop.gguf_export import export_folder
 from minimind_lite.model.lora import LoRAConfig, add_adapter, lora_layers, merged, save_adapter
 from minimind_lite.model.pretrained import PretrainedError, load_pretrained, save_pretrained
 from minimind_lite.model.transformer import Transformer
-from minimind_lite.tokenizer import Tokenizer
+from minimind_lite.tokenizer import Message, Tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -107,6 +107,34 @@ def test_llamas(tmp_path: Path, pieces: bool) -> None:
         assert found.logprob == pytest.approx(plainly(model, first or [opened.start_id], after), abs=1e-4)
 
 
+TEMPLATE = "{% for turn in messages %}{{ turn['role'] }}: {{ turn['content'] }}. {% endfor %}"
+
+
+def test_a_model_of_transformers_answers_after_its_own_template(tmp_path: Path) -> None:
+    model = llama(tmp_path)
+    pieces_tokenizer(tmp_path)
+    opened = open_model(tmp_path)
+    assert type(opened) is ForeignModel
+    asked: list[Message] = [{"role": "user", "content": "The cat sat on the mat"}]
+    with pytest.raises(PretrainedError, match="without a chat template it cannot be asked"):
+        opened.say([asked], 8, 4)
+    opened.tokenizer.chat_template = TEMPLATE
+    ids = list(opened.tokenizer.encode("user: The cat sat on the mat. ", add_special_tokens=False))
+    said, length = [], len(ids)
+    for _ in range(8):
+        with torch.inference_mode():
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        said.append(ids[-1])
+        if ids[-1] == model.generation_config.eos_token_id:
+            break
+    assert opened.say([asked], 8, 4) == [opened.tokenizer.decode(said, skip_special_tokens=True)]
+    assert len(opened.say([asked], 500, 4)) == 1, "an answer ends with the window"
+    long = [{"role": "user", "content": "mat " * 200}]
+    with pytest.raises(PretrainedError, match=r"has \d+ tokens, and the model reads 128 at once"):
+        opened.say([long], 8, 4)  # type: ignore[list-item]
+    assert length < 128
+
+
 def test_gpt2_medium(tmp_path: Path) -> None:
     config = transformers.GPT2Config(vocab_size=VOCAB, n_positions=64, n_embd=32, n_layer=2, n_head=2)
     model = shaken(transformers.GPT2LMHeadModel(config))
@@ -137,6 +165,17 @@ def chatlm(tmp_path: Path) -> Path:
                   "auto_map": {"AutoModelForSeq2SeqLM": "modeling_chat_model.TextToTextModel"}}  # fmt: skip
     (folder / "config.json").write_text(json.dumps(described), "utf-8")
     return folder
+
+
+def test_chatlm_answers_the_last_question(chatlm: Path) -> None:
+    opened = open_model(chatlm)
+    model = transformers.T5ForConditionalGeneration.from_pretrained(chatlm).eval()
+    given = torch.tensor([opened.tokenizer.encode("The mat.")])
+    with torch.inference_mode():
+        whole = model.generate(given, max_new_tokens=6, do_sample=False)[0]
+    turns: list[Message] = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}]
+    said = opened.say([[*turns, {"role": "user", "content": "The mat."}]], 6, 4)  # type: ignore[attr-defined]
+    assert said == [opened.tokenizer.decode(whole, skip_special_tokens=True)]
 
 
 def test_chatlm_reads_the_question_in_its_encoder(chatlm: Path) -> None:

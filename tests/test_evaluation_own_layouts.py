@@ -11,6 +11,7 @@ from model_kit import random_model
 from minimind_lite.config import preset
 from minimind_lite.data.benchmarks import BENCHMARKS, read_questions
 from minimind_lite.data.records import DataError
+from minimind_lite.evaluation.harness import ITEMS, Candidate, evaluate
 from minimind_lite.evaluation.likelihood import OwnModel, text_likelihoods
 from minimind_lite.evaluation.suites import make_suites
 from minimind_lite.tokenizer import Tokenizer
@@ -43,6 +44,28 @@ def test_what_does_not_fit_is_named(tmp_path: Path, name: str, file: str, conten
     (tmp_path / file).write_text(content, "utf-8")
     with pytest.raises(DataError, match=words):
         read_questions(BENCHMARKS[name], tmp_path)
+
+
+def test_a_killed_run_goes_on_and_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("question,answer\n" + "".join(f"low {n},{n}\n" for n in range(6)), "utf-8")
+    (tmp_path / "a.txt").write_text("low lower\nlowest of the low\n", "utf-8")
+    suites = [
+        *make_suites(BENCHMARKS["answers"], tmp_path / "a.csv"),
+        *make_suites(BENCHMARKS["text"], tmp_path / "a.txt"),
+    ]
+    tokenizer = Tokenizer.train(TEXTS, vocab_size=300)
+    opened = OwnModel(random_model(preset("pico", vocab_size=300)).eval(), tokenizer)
+    candidates = [Candidate("one", "0" * 64, lambda: opened)]
+    whole = evaluate(candidates, suites, tmp_path / "whole")
+    lines = (tmp_path / "whole" / ITEMS).read_text("utf-8").splitlines(keepends=True)
+    assert len(lines) == 8 and "100%" in capsys.readouterr().err
+    cut = tmp_path / "cut"
+    evaluate(candidates, suites, cut, progress=False)
+    assert capsys.readouterr().err == ""
+    (cut / ITEMS).write_text("".join(lines[:5]) + lines[5][:20], "utf-8")  # killed in the middle of a line
+    assert evaluate(candidates, suites, cut) == whole
+    bar = capsys.readouterr().err
+    assert "62%" in bar and "5/8" in bar and "8/8" in bar and "item/s" in bar
 
 
 def test_chance_is_what_the_most_frequent_answer_gets(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from minimind_lite.course.kit.paths import stage_of  # noqa: E402
+from minimind_lite.course.notebooks.files import title_of  # noqa: E402
 from minimind_lite.course.notebooks.pages import style_sheet, write_page  # noqa: E402
 from minimind_lite.course.runner.page import ChapterView, page  # noqa: E402
 from minimind_lite.course.runner.questions import Answer  # noqa: E402
-from minimind_lite.course.runner.report import recorded_counts, title_of  # noqa: E402
+from minimind_lite.course.runner.report import recorded_counts  # noqa: E402
 from tools import build_site  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

@@ -24,7 +24,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 app.command("import", epilog="Example: minimind import out/full_sft_512.pth runs/minimind2")(import_model)
 app.command(
-    "eval", cls=EvalCommand, epilog="Example: minimind eval build/course/artifacts/sft --suite samples blimp --shots 2"
+    "eval", cls=EvalCommand, epilog="Example: minimind eval build/course/artifacts/sft --suite samples samples-sums"
 )(evaluate)
 data_app.command(epilog="Example: minimind data clean raw.jsonl books/ clean.jsonl --language zh")(clean)
 app.command(epilog="Example: minimind serve build/course/artifacts/sft --port 8000")(serve)

@@ -88,9 +88,10 @@ def group_of(row: Row) -> str:
     return ""
 
 
-def _question(row: Row, text: str, choices: tuple[str, ...], answer: int, **more: str) -> Question:
-    group = more.get("group", "") or group_of(row)
-    return Question(f"{row.file.name}:{row.number}", group, text, choices, answer, more.get("passage", ""))
+def _question(
+    row: Row, text: str, choices: tuple[str, ...], answer: int, group: str = "", passage: str = ""
+) -> Question:
+    return Question(f"{row.file.name}:{row.number}", group or group_of(row), text, choices, answer, passage)
 
 
 def _lettered(row: Row) -> Question:
@@ -205,20 +206,15 @@ _LANGUAGES: tuple[Literal["zh", "en"], ...] = ("zh", "en")
 _NC = "CC BY-NC-SA 4.0"
 
 
-def _own(name: str, title: str, kind: Kind, read: Callable[[Row], Question], sample: str = "") -> Iterator[Benchmark]:
+def _own(name: str, title: str, kind: Kind, read: Callable[[Row], Question], sample: str = "") -> Benchmark:
     """A benchmark in a layout of ours. sample: where it lies in data_samples; "" = in a folder of the user's.
 
     It has a folder of its own, so that no other folder is taken for it by what its files look like.
     """
-    layout, licence, source = (
-        _OWN_LAYOUTS["text" if kind == "text" else "exact"],
-        "Apache-2.0",
-        f"data_samples/{sample}",
-    )
-    if not sample:
-        licence, source = "yours", f"your own files: {name}=FOLDER"
-    yield Benchmark(
-        name, title, kind, "zh", (), (), read, layout, licence, source,
+    layout = _OWN_LAYOUTS["text" if kind == "text" else "exact"]
+    return Benchmark(
+        name, title, kind, "zh", (), (), read, layout, "Apache-2.0" if sample else "yours",
+        f"data_samples/{sample}" if sample else f"your own files: {name}=FOLDER",
         folder=lambda: repository_root() / "data_samples" / sample if sample else data_folder() / name,
     )  # fmt: skip
 
@@ -299,13 +295,13 @@ BENCHMARKS = {
             "lambada_test.jsonl: text; or one passage a line in lambada_test.txt", "CC BY 4.0",
             "hub: EleutherAI/lambada_openai", fetch=("data/lambada_test.jsonl", "data/lambada_test_en.jsonl"),
         ),
-        *_own("samples-text", "the course's held-out texts", "text", _whole_text, "pretrain_heldout"),
-        *_own("samples-near", "the course's facts, near wording", "exact", _answered, "facts_rings/near"),
-        *_own("samples-far", "the course's facts, far frames", "exact", _answered, "facts_rings/far"),
-        *_own("samples-sums", "the course's held-out sums", "sums", _sum, "reason_heldout.jsonl"),
-        *_own("text", "your texts: bits per byte", "text", _whole_text),
-        *_own("answers", "your questions: exact match", "exact", _answered),
-        *_own("sums", "your sums: pass@1", "sums", _sum),
+        _own("samples-text", "the course's held-out texts", "text", _whole_text, "pretrain_heldout"),
+        _own("samples-near", "the course's facts, near wording", "exact", _answered, "facts_rings/near"),
+        _own("samples-far", "the course's facts, far frames", "exact", _answered, "facts_rings/far"),
+        _own("samples-sums", "the course's held-out sums", "sums", _sum, "reason_heldout.jsonl"),
+        _own("text", "your texts: bits per byte", "text", _whole_text),
+        _own("answers", "your questions: exact match", "exact", _answered),
+        _own("sums", "your sums: pass@1", "sums", _sum),
     )
 }  # fmt: skip
 

@@ -71,12 +71,16 @@ class ForeignModel:
         return said
 
     def _continue(self, ids: list[int], max_new_tokens: int, *, skip: bool) -> str:
-        """skip: leave the prompt out of what was generated."""
+        """skip: the prompt is part of what comes out, and of the window. Raises PretrainedError if it does not fit."""
+        room = self.max_length - len(ids) if skip else max_new_tokens
+        if room < 1:
+            raise PretrainedError(f"the question has {len(ids)} tokens, and the model reads {self.max_length} at once")
         given = torch.tensor([ids], device=self.model.device)
         with torch.inference_mode():
             whole = self.model.generate(
-                input_ids=given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=max_new_tokens
-            )
+                input_ids=given, attention_mask=torch.ones_like(given), do_sample=False,
+                max_new_tokens=min(max_new_tokens, room),
+            )  # fmt: skip
         return str(self.tokenizer.decode(whole[0, len(ids) if skip else 0 :], skip_special_tokens=True))
 
 

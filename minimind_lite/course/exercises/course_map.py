@@ -1,21 +1,18 @@
 """The map of the course, for chapter 00: every chapter with its exercises, their minutes, and what is done here."""
 
-import re
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from minimind_lite.files import UnreadableFile, repository_root
 
-from ..kit.language import language, say
+from ..kit.language import language, say, say_count
 from ..kit.paths import stage_of
 from ..kit.profiles import RESULTS, expected_minutes
 from ..kit.style import html
-from ..notebooks.files import chapter_paths, edition_path, read, tasks_in
+from ..notebooks.files import chapter_paths, edition_path, reading_minutes, tasks_in, title_of
 from .core import every_check
 from .solved import solved_tasks
-
-_READING = re.compile(r"^\| time \|.*\| *(\d+) minutes \|$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -46,20 +43,27 @@ class CourseMap:
 
     def summary(self) -> str:
         """How much is done, and what comes next, in a sentence or two."""
-        counted = say("{done} of {count} chapters have been run on this machine, and {solved} of {tasks} tasks solved.",
-                      done=sum(one.done for one in self.stops), count=len(self.stops),
-                      solved=sum(one.solved for one in self.stops),
-                      tasks=sum(one.tasks for one in self.stops))  # fmt: skip
+        counted = say_count(
+            "{count} of {chapters} chapters has been run on this machine, and {solved} of {tasks} tasks solved.",
+            "{count} of {chapters} chapters have been run on this machine, and {solved} of {tasks} tasks solved.",
+            sum(one.done for one in self.stops), chapters=len(self.stops),
+            solved=sum(one.solved for one in self.stops), tasks=sum(one.tasks for one in self.stops),
+        )  # fmt: skip
         return f"{counted} {say('Next: {title}', title=self.next.title) if self.next else say('All are done.')}"
 
     def __repr__(self) -> str:
         lines = [
-            f"{'✓' if one.done else '▶' if one is self.next else '·'} {one.title} "
-            + say("({reading} min to read, {running} min to run; {solved} of {tasks} tasks solved)",
-                  reading=one.reading, running=f"{one.running:g}", solved=one.solved, tasks=one.tasks)
+            f"{'✓' if one.done else '▶' if one is self.next else '·'} {one.title} " + self._minutes(one)
             for one in self.stops
-        ]  # fmt: skip
+        ]
         return "\n".join([*lines, self.summary()])
+
+    def _minutes(self, one: Stop) -> str:
+        running = f"{one.running:g}"
+        if not one.tasks:
+            return say("({reading} min to read, {running} min to run)", reading=one.reading, running=running)
+        return say("({reading} min to read, {running} min to run; {solved} of {tasks} tasks solved)",
+                   reading=one.reading, running=running, solved=one.solved, tasks=one.tasks)  # fmt: skip
 
     def _repr_html_(self) -> str:
         heads = (say("chapter"), say("to read, min"), say("to run, min"), say("on this machine"), say("exercises"),
@@ -94,16 +98,13 @@ def course_map(artifacts: Path) -> CourseMap:
 
 
 def _stop(path: Path, artifacts: Path, exercises: Path | None, tasks: list[str], solved: list[str]) -> Stop:
-    first = read(path).cells[0].source
     own = edition_path(path, language())
-    title = first if own == path or not own.is_file() else read(own).cells[0].source
-    reading = _READING.search(first)
     up = "../exercises/" if language() == "en" else f"../../exercises/{language()}/"
     mine = f"{path.stem.partition('_')[0]}."
     return Stop(
-        title=title.partition("\n")[0].lstrip("# "),
+        title=title_of(own if own.is_file() else path),
         link=path.name,
-        reading=int(reading[1]) if reading else 0,
+        reading=reading_minutes(path),
         running=expected_minutes(stage_of(path.stem), "quick") or 0.0,
         done=(artifacts / stage_of(path.stem) / RESULTS).is_file(),
         exercises=up + exercises.name if exercises else "",

@@ -13,6 +13,7 @@ from minimind_lite.files import read_json, repository_root, write_text
 from ..kit.errors import CourseError
 from ..kit.language import LANGUAGES, check_language
 
+_READING = re.compile(r"^\| time \|.*\| *(\d+) minutes \|$", re.MULTILINE)
 _TASK = re.compile(r"^\*Difficulty .* · (\d+) minutes\*$", re.MULTILINE)
 LARGEST = 500_000  # bytes in one stored chapter
 MADE_BY = "made_by"  # metadata of a code cell that has run: the digest of the code that made its outputs
@@ -61,6 +62,20 @@ def read(path: Path) -> Any:
         return nbformat.read(path, as_version=4)
     except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise CourseError(f"{path.name} is not a notebook that can be read: {str(error)[:200]}") from error
+
+
+def title_of(path: Path) -> str:
+    """The notebook's title: its first heading."""
+    for cell in read(path).cells:
+        if cell.source.startswith("# ") and cell.cell_type == "markdown":
+            return str(cell.source.splitlines()[0].removeprefix("# ").strip())
+    return path.stem
+
+
+def reading_minutes(path: Path) -> int:
+    """How long an English chapter takes to read, as the table of its first cell states it; 0 if it does not."""
+    stated = _READING.search(read(path).cells[0].source)
+    return int(stated[1]) if stated else 0
 
 
 def tasks_in(path: Path) -> list[tuple[int, str]]:

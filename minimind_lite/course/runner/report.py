@@ -12,7 +12,7 @@ from minimind_lite.files import UnreadableFile, read_json, repository_root, writ
 
 from ..kit.language import say_count, speaking
 from ..kit.paths import stage_of
-from ..notebooks.files import read, tagged
+from ..notebooks.files import read, tagged, title_of
 from . import state
 from .arithmetic import mode_here
 from .page import ChapterView, page
@@ -162,14 +162,6 @@ def _part(path: Path, name: str, required: bool = True) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UnreadableFile(f"{path}: has no object called {name}; run the chapter again")
     return found
-
-
-def title_of(path: Path) -> str:
-    """The chapter's title: its first heading."""
-    for cell in read(path).cells:
-        if cell.source.startswith("# ") and cell.cell_type == "markdown":
-            return str(cell.source.splitlines()[0].removeprefix("# ").strip())
-    return path.stem
 
 
 def main_plot(executed: Path) -> tuple[str, str]:

@@ -9,12 +9,10 @@ from minimind_lite.files import repository_root, write_text
 
 from ..exercises.masters import master_paths
 from ..kit.errors import CourseError
-from ..notebooks.files import chapter_paths, read, tasks_in
-from .report import title_of
+from ..notebooks.files import chapter_paths, reading_minutes, tasks_in, title_of
 
 WEEKS = (6, 12)  # of the two plans in CONTRIBUTING.md
 BEGIN, END = "<!-- syllabus: written by `minimind course syllabus --write` -->", "<!-- end of the syllabus -->"
-_READING = re.compile(r"^\| time \|.*\| *(\d+) minutes \|$", re.MULTILINE)
 _CAPSTONE = re.compile(r"^## \d+ · (Build|Align|Measure): (.+)$", re.MULTILINE)
 # The chapter after which a part's capstones can be done.
 AFTER = {"Build": "07", "Align": "12", "Measure": "15"}
@@ -39,12 +37,12 @@ def lessons() -> list[Lesson]:
     masters = {path.stem: path for path in master_paths()}
     found = []
     for path in chapter_paths():
-        reading = _READING.search(read(path).cells[0].source)
-        if reading is None:
+        reading = reading_minutes(path)
+        if not reading:
             raise CourseError(f"{path.name}: its first cell has no row `| time | … | N minutes |`")
         number = path.stem.partition("_")[0]
         tasks = sum(minutes for minutes, _ in tasks_in(masters[path.stem])) if path.stem in masters else 0
-        found.append(Lesson(f"[{title_of(path)}](notebooks/{path.name})", int(reading[1]), tasks))
+        found.append(Lesson(f"[{title_of(path)}](notebooks/{path.name})", reading, tasks))
         found += [one for part, after in AFTER.items() if after == number for one in _capstones(masters, part)]
     return found
 
