@@ -126,6 +126,7 @@ def test_the_page_of_a_run_in_chinese_has_no_english_left() -> None:
     assert '<html lang="zh">' in text
     known = {"MiniMind", "Lite", "quick", "cpu", "abc", "transformers", "ReLU", "SFT", "nat"}
     assert set(re.findall(r"[A-Za-z]{2,}", visible(text))) <= known
+    assert "提交 abc。下面每个数字" in text
     assert "6 章中完成了 2 章，用时 1 分 01 秒。规模为 quick，设备为 cpu，2 个核心，同时运行 2 章。" in text
     assert "教师帮的忙，超出了选题的运气能解释的范围" in text and "3 次有记录的运行中有 2 次成立" in text
     assert chinese_page() == chinese_page() and "中途停止" not in chinese_page()

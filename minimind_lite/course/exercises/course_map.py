@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minimind_lite.files import UnreadableFile, repository_root
 
-from ..kit.language import language, say, say_count
+from ..kit.language import language, say, say_count, spaced
 from ..kit.paths import stage_of
 from ..kit.profiles import RESULTS, expected_minutes
 from ..kit.style import html
@@ -49,14 +49,14 @@ class CourseMap:
             sum(one.done for one in self.stops), chapters=len(self.stops),
             solved=sum(one.solved for one in self.stops), tasks=sum(one.tasks for one in self.stops),
         )  # fmt: skip
-        return f"{counted} {say('Next: {title}', title=self.next.title) if self.next else say('All are done.')}"
+        return spaced(f"{counted} {say('Next: {title}', title=self.next.title) if self.next else say('All are done.')}")
 
     def __repr__(self) -> str:
         lines = [
             f"{'✓' if one.done else '▶' if one is self.next else '·'} {one.title} " + self._minutes(one)
             for one in self.stops
         ]
-        return "\n".join([*lines, self.summary()])
+        return "\n".join([*map(spaced, lines), self.summary()])
 
     def _minutes(self, one: Stop) -> str:
         running = f"{one.running:g}"

@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from ..kit.labels import label
-from ..kit.language import language, say, speaking
+from ..kit.language import language, say, spaced, speaking
 from .progress_bar import minutes
 from .questions import Answer
 
@@ -42,7 +42,7 @@ def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], 
             _headings(),
             language=language(),
             summary=_summary(data, views),
-            commit=escape(say("Commit {commit}.", commit=data["commit"][:12])),
+            origin=_origin(data["commit"][:12]),
             error=_stopped(error),
             answers=_answers(answers),
             contents="".join(_line(view) for view in views),
@@ -50,12 +50,17 @@ def page(data: dict[str, Any], views: list[ChapterView], answers: list[Answer], 
         )
 
 
+def _origin(commit: str) -> str:
+    """Which code ran, and that the page shows nothing else."""
+    words = say("Commit {commit}.", commit=commit), say("Every number and every picture below was made by that run.")
+    return escape(spaced(" ".join(words)))
+
+
 def _headings() -> dict[str, str]:
     """What stands on every page."""
     return {
         "title": escape(say("MiniMind Lite: the course, as it ran here")),
         "heading": escape(say("The course, as it ran here")),
-        "origin": escape(say("Every number and every picture below was made by that run.")),
         "questions": escape(say("Questions for the model trained in chapter 10")),
         "how_asked": escape(say("Held-out wordings, greedy answers, nothing picked by hand.")),
         "chapters": escape(say("Chapters")),
