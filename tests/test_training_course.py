@@ -39,6 +39,8 @@ def test_a_band_reaches_below_zero_only_where_the_loss_does() -> None:
     scattered = [[row | {"loss": abs(one["loss"] - 3)} for one, row in zip(run, run, strict=True)] for run in low]
     band = make_band(scattered, settings, (1, 2))
     assert min(band["low"]) == 0.0 < min(band["high"])
+    scattered[0][0]["loss"] = -1e-8  # rounded
+    assert min(make_band(scattered, settings, (1, 2))["low"]) == 0.0
     signed = [[row | {"loss": -row["loss"]} for row in run] for run in scattered]
     assert min(make_band(signed, settings, (1, 2))["low"]) < 0
 

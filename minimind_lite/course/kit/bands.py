@@ -15,6 +15,8 @@ FILE = Path(__file__).with_name("bands.json")
 # Settings that may differ between two runs whose losses are compared step by step.
 _FREE = {"seed", "eval_every", "save_every", "eval_documents", "eval_questions", "max_new_tokens"}
 
+ROUNDING = 1e-6  # a loss that is exactly 0, such as GRPO's first one, may be computed as -1e-8
+
 
 def recipe(settings: Any) -> dict[str, Any]:
     """The settings that shape the curve."""
@@ -51,7 +53,7 @@ def make_band(
     losses = [[row["loss"] for row in history] for history in histories]
     raw = [sum(column) / len(column) for column in zip(*losses, strict=True)]
     ages = [math.log1p(step) for step in steps]  # a loss falls about evenly with the logarithm of the step
-    least = 0.0 if min(map(min, losses)) >= 0 else -math.inf
+    least = 0.0 if min(map(min, losses)) > -ROUNDING else -math.inf
     low, high = [], []
     for at in range(len(steps)):
         near = range(max(0, at - reach), min(len(steps), at + reach + 1))
