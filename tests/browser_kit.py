@@ -23,3 +23,17 @@ def browser() -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def press(page: Any, button: str, shows: str) -> None:
+    """Click, and once more if nothing has come of it: a busy machine may lose a click in a page that is being drawn."""
+    expected = page.get_by_text(shows)
+    for attempt in range(2):
+        page.get_by_role("button", name=button).click()
+        try:
+            expected.wait_for(timeout=60_000)
+            return
+        except Exception:
+            page.screenshot(path=SCREENSHOTS / f"without-{shows.replace(' ', '-')}-{attempt}.png")
+            if attempt or page.get_by_role("button", name="Stop").count():
+                raise

@@ -305,6 +305,18 @@ def html_of(page: Any) -> str:
     return "".join(one.proto.body for one in page.main.get("html"))
 
 
+def test_buttons_come_back_when_the_answer_ends_while_the_page_is_drawn(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(endpoint(server))
+    write(page, "hello")
+    looks = iter([True] * 3)  # the turn has ended, and for so many looks more it counts as running
+    monkeypatch.setattr(Lane, "running", property(lambda lane: next(looks, False)))
+    page.run()
+    assert next(looks, None) is None
+    assert not [button.label for button in page.button if button.disabled]
+
+
 def test_a_conversation_on_the_page(server: Any) -> None:
     page = opened(endpoint(server))
     page.slider(key="temperature").set_value(0.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import browser_kit
 import pytest
-from browser_kit import SCREENSHOTS, needs_chromium
+from browser_kit import SCREENSHOTS, needs_chromium, press
 from serving_kit import TOKENIZER, tiny_model
 
 from minimind_lite.model.pretrained import save_pretrained
@@ -121,8 +121,7 @@ def test_a_conversation(page: Any) -> None:
     page.keyboard.press("Tab")
     playwright.expect(tip).to_be_visible()  # without a mouse too
     assert re.fullmatch(r".+: (< 0\.1|> 99\.9|[\d.]+) %", tokens.nth(1).get_attribute("aria-label"))
-    page.get_by_role("button", name="Ask again").click()
-    page.get_by_text("2 of 2").wait_for()
+    press(page, "Ask again", shows="2 of 2")
     page.get_by_role("button", name="Edit").first.click()
     question = page.get_by_role("textbox", name="Your question")
     question.fill("What is the capital of Italy?")

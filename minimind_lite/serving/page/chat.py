@@ -42,6 +42,7 @@ def show_page() -> None:
         return
     choices = show_sidebar(options, words)
     lanes = _lanes(choices)
+    waiting = any(lane.running for lane in lanes)
     _show_head(lanes, choices)
     if not choices.models:
         st.info(words("No model can be asked. Start one with `minimind serve DIR`, or connect to another server."))
@@ -51,6 +52,8 @@ def show_page() -> None:
     show_export(lanes, choices.asking, words)
     _show_input(lanes, choices)
     _follow(lanes, spots, choices)
+    if waiting:  # whatever was drawn before the answers' end: the next run draws them with their buttons
+        st.rerun()
 
 
 def _let_in(options: PageOptions, words: Words) -> bool:
@@ -263,12 +266,10 @@ def _show_input(lanes: list[Lane], choices: Choices) -> None:
 
 
 def _follow(lanes: list[Lane], spots: list[Any], choices: Choices) -> None:
-    """Show answers while they grow; once all are there, run the script again, which draws them with their buttons."""
-    growing = [(lane, spot) for lane, spot in zip(lanes, spots, strict=True) if spot is not None and lane.answer]
-    while any(lane.running for lane, _ in growing):
-        for lane, spot in growing:
+    """Show answers while they grow, until all have ended."""
+    while any(lane.running for lane in lanes):
+        for lane, spot in zip(lanes, spots, strict=True):
             if lane.answer is not None and lane.running:
                 lane.answer.wait(LOOK_SECONDS)
-                _draw_growing(spot, lane.answer.turn, choices.words)
-    if growing:
-        st.rerun()
+                if spot is not None:
+                    _draw_growing(spot, lane.answer.turn, choices.words)
