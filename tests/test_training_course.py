@@ -1,6 +1,7 @@
 """The band around a loss curve, and the pictures and controls of chapters 08 and 10."""
 
 import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,12 @@ def test_a_band_reaches_below_zero_only_where_the_loss_does() -> None:
     assert min(make_band(scattered, settings, (1, 2))["low"]) == 0.0
     signed = [[row | {"loss": -row["loss"]} for row in run] for run in scattered]
     assert min(make_band(signed, settings, (1, 2))["low"]) < 0
+
+
+def test_where_all_seeds_agree_the_band_is_what_they_agree_on() -> None:
+    runs = [[{"step": 1, "loss": math.log(2)}, *noisy_run(seed, 20)] for seed in (1, 2, 3)]
+    band = make_band(runs, PretrainSettings(), (1, 2, 3))
+    assert inside(runs[0][:1], band) == 1 and band["high"][0] - band["low"][0] < 0.01 < band["high"][1] - band["low"][1]
 
 
 def test_a_band_holds_for_its_own_settings_only(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ FILE = Path(__file__).with_name("bands.json")
 _FREE = {"seed", "eval_every", "save_every", "eval_documents", "eval_questions", "max_new_tokens"}
 
 ROUNDING = 1e-6  # a loss that is exactly 0, such as GRPO's first one, may be computed as -1e-8
+WIDTH = 1e-3  # of either half of the band at a step whose loss does not depend on the seed
 
 
 def recipe(settings: Any) -> dict[str, Any]:
@@ -46,8 +47,8 @@ def make_band(
 
     At a single step there are only as many losses as seeds. So the losses of the ``reach`` logged steps on either side
     are pooled with it, after subtracting the line through the mean curve there, so that the slope does not count as
-    scatter: 39 values for three seeds, whose smallest and largest a new one passes once in 20 steps. A loss that was
-    never negative has no band below 0.
+    scatter: 39 values for three seeds, whose smallest and largest a new one passes once in 20 steps. Where all seeds
+    agree, the band is what they agree on. A loss that was never negative has no band below 0.
     """
     steps = [row["step"] for row in histories[0]]
     losses = [[row["loss"] for row in history] for history in histories]
@@ -61,6 +62,8 @@ def make_band(
         rest = [one[i] - (start + slope * ages[i]) for one in losses for i in near]
         cuts = statistics.quantiles(rest, n=40)
         middle = start + slope * ages[at]
+        if max(one[at] for one in losses) - min(one[at] for one in losses) < ROUNDING:  # as at the first step of DPO
+            middle, cuts = raw[at], [-WIDTH, WIDTH]
         low.append(round(max(least, middle + cuts[0]), 4))
         high.append(round(middle + cuts[-1], 4))
     return {"recipe": recipe(settings), "seeds": list(seeds), "steps": steps, "low": low, "high": high}
