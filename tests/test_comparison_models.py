@@ -1,5 +1,6 @@
 """The models that ours are compared with: each in its architecture and its files' layout, small and drawn at random."""
 
+import base64
 import json
 import math
 from pathlib import Path
@@ -72,10 +73,9 @@ def saved_tokenizer(backend: Backend, folder: Path, special: dict[str, str]) -> 
 
 
 def llama(folder: Path, **changes: Any) -> Any:
-    config = transformers.LlamaConfig(
-        vocab_size=VOCAB, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=6,
-        num_key_value_heads=2, max_position_embeddings=128, **changes,
-    )  # fmt: skip
+    sizes = {"vocab_size": VOCAB, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
+             "num_attention_heads": 6, "num_key_value_heads": 2, "max_position_embeddings": 128}  # fmt: skip
+    config = transformers.LlamaConfig(**sizes | changes)
     model = shaken(transformers.LlamaForCausalLM(config))
     model.save_pretrained(folder)
     return model
@@ -92,19 +92,126 @@ def scores(model: LanguageModel, requests: list[Request] = REQUESTS) -> list[flo
     return [one.logprob for one in likelihoods(model, requests)]
 
 
-@pytest.mark.parametrize("pieces", [True, False], ids=["tinyllama", "smollm2-135m, aquila-135m"])
-def test_llamas(tmp_path: Path, pieces: bool) -> None:
-    model = llama(tmp_path, tie_word_embeddings=not pieces)
-    if pieces:
-        pieces_tokenizer(tmp_path)
-    else:
-        Tokenizer.train(TEXTS, VOCAB).save(tmp_path)
-    opened = open_model(tmp_path, start_always=False)
-    assert type(opened) is (ForeignModel if pieces else OwnModel)
+def opened_as_listed(name: str, opened: LanguageModel, run_code: bool = False) -> None:
+    """It was opened by what the list of comparison models says."""
+    way = {OwnModel: "our decoder", EncoderDecoder: "transformers, T5", ForeignModel: "transformers"}[type(opened)]
+    assert COMPARISON[name].opened_by == (f"{way}, its own code" if run_code else way)
+
+
+def equal_to_its_class(opened: LanguageModel, model: Any) -> None:
     for request, found in zip(REQUESTS, likelihoods(opened, REQUESTS), strict=True):
         ids, first = opened.encode(request.context + request.continuation), opened.encode(request.context)
         after = ids[len(first) :] or opened.encode(request.continuation)  # a token may span the border
         assert found.logprob == pytest.approx(plainly(model, first or [opened.start_id], after), abs=1e-4)
+
+
+def test_tinyllama(tmp_path: Path) -> None:
+    model = llama(tmp_path, tie_word_embeddings=False)
+    pieces_tokenizer(tmp_path)
+    opened = open_model(tmp_path, start_always=False)
+    opened_as_listed("tinyllama", opened)
+    equal_to_its_class(opened, model)
+
+
+def test_smollm2(tmp_path: Path) -> None:
+    """Byte-level BPE that cuts before every digit, and ChatML's tokens first."""
+    model = llama(tmp_path, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=2)
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    backend.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    backend.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=special,
+                                initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip
+    saved_tokenizer(backend, tmp_path, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>",
+                                        "pad_token": "<|im_end|>", "unk_token": "<|endoftext|>"})  # fmt: skip
+    opened = open_model(tmp_path, start_always=False)
+    opened_as_listed("smollm2-135m", opened)
+    equal_to_its_class(opened, model)
+
+
+QWEN = """
+import base64
+import unicodedata
+from pathlib import Path
+
+import tiktoken
+from transformers import PreTrainedTokenizer
+
+FIRST = 256  # after the ranks of the file
+SPECIAL = {name: FIRST + at for at, name in enumerate(["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+                                                      + [f"<|extra_{number}|>" for number in range(205)])}
+
+
+class QWenTokenizer(PreTrainedTokenizer):
+    vocab_files_names = {"vocab_file": "qwen.tiktoken"}
+
+    def __init__(self, vocab_file, **kwargs):
+        super().__init__(**kwargs)
+        lines = Path(vocab_file).read_text().split()
+        ranks = {base64.b64decode(piece): int(rank) for piece, rank in zip(lines[::2], lines[1::2])}
+        self.cut = tiktoken.Encoding("Qwen", pat_str=r" ?\\p{L}+| ?[^\\s\\p{L}]+|\\s+", mergeable_ranks=ranks,
+                                     special_tokens=SPECIAL)
+        self.pieces = {rank: piece for piece, rank in (ranks | SPECIAL).items()}
+        self.ranks = ranks | SPECIAL
+
+    def __len__(self):
+        return self.cut.n_vocab
+
+    def get_vocab(self):
+        return self.ranks
+
+    def _add_tokens(self, new_tokens, special_tokens=False):
+        return 0
+
+    def tokenize(self, text, **kwargs):
+        return [self.pieces[one] for one in self.cut.encode(unicodedata.normalize("NFC", text), allowed_special="all")]
+
+    def convert_tokens_to_ids(self, tokens):
+        return self.ranks[tokens] if isinstance(tokens, str) else [self.ranks[one] for one in tokens]
+"""
+
+
+@pytest.fixture
+def aquila(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Any]:
+    """SmolLM2's sizes with a head of its own, the first Qwen's tokenizer: ranks in base64, and code that reads them."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "aquila"
+    start, end = 256 + 3 + 203, 256 + 3 + 204
+    model = llama(folder, vocab_size=256 + 208 + 4, tie_word_embeddings=False, bos_token_id=start, eos_token_id=end)
+    single = "".join(f"{base64.b64encode(bytes([byte])).decode()} {byte}\n" for byte in range(256))
+    (folder / "qwen.tiktoken").write_text(single, "ascii")
+    (folder / "tokenization_qwen.py").write_text(QWEN, "utf-8")
+    special = {"bos_token": "<|extra_203|>", "eos_token": "<|extra_204|>", "pad_token": "<|endoftext|>"}
+    code = {
+        "tokenizer_class": "QWenTokenizer",
+        "auto_map": {"AutoTokenizer": ["tokenization_qwen.QWenTokenizer", None]},
+    }
+    (folder / "special_tokens_map.json").write_text(json.dumps(special), "utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({**code, **special}), "utf-8")
+    return folder, model
+
+
+def test_aquila(aquila: tuple[Path, Any]) -> None:
+    pytest.importorskip("tiktoken")
+    folder, model = aquila
+    with pytest.raises(
+        PretrainedError, match=r"(?s)tokenizer\.json does not exist.*auto_map.*read the .py files.*--run-code"
+    ):
+        open_model(folder, start_always=False)
+    opened = open_model(folder, start_always=False, run_code=True)
+    opened_as_listed("aquila-135m", opened, run_code=True)
+    assert opened.start_id == model.config.bos_token_id and opened.encode("猫") == list("猫".encode())
+    equal_to_its_class(opened, model)
+
+
+def test_code_that_needs_a_package_that_is_missing(aquila: tuple[Path, Any]) -> None:
+    (aquila[0] / "tokenization_qwen.py").write_text(
+        QWEN.replace("import tiktoken", "import tiktoken_of_others"), "utf-8"
+    )
+    with pytest.raises(PretrainedError, match="tiktoken_of_others"):
+        open_model(aquila[0], run_code=True)
 
 
 TEMPLATE = "{% for turn in messages %}{{ turn['role'] }}: {{ turn['content'] }}. {% endfor %}"
@@ -145,6 +252,7 @@ def test_gpt2_medium(tmp_path: Path) -> None:
                                 initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip
     saved_tokenizer(backend, tmp_path, dict.fromkeys(("bos_token", "eos_token"), "<|endoftext|>"))
     opened = open_model(tmp_path)
+    opened_as_listed("gpt2-medium", opened)
     assert type(opened) is ForeignModel and opened.max_length == 64
     ids = opened.encode("The mat.")
     assert scores(opened)[3] == pytest.approx(plainly(model, [opened.start_id], ids), abs=1e-4)
@@ -180,6 +288,7 @@ def test_chatlm_answers_the_last_question(chatlm: Path) -> None:
 
 def test_chatlm_reads_the_question_in_its_encoder(chatlm: Path) -> None:
     opened = open_model(chatlm)
+    opened_as_listed("chatlm-mini-chinese", opened)
     assert type(opened) is EncoderDecoder
     model = transformers.T5ForConditionalGeneration.from_pretrained(chatlm).eval()
     for request, found in zip(REQUESTS, scores(opened), strict=True):
@@ -264,6 +373,7 @@ def test_code_of_its_own_is_run_only_if_one_says_so(steel: Path, tmp_path: Path)
     code, said = minimind_eval(steel, "--suite", "samples-en", "--limit", 3, "--output", tmp_path / "out")
     assert code == 1 and "--run-code" in said and "Traceback" not in said
     opened = open_model(steel, run_code=True)
+    opened_as_listed("steel-llm", opened, run_code=True)
     assert type(opened) is ForeignModel and type(opened.model.model.layers[0].mlp).__name__ == "SoftExperts"
     assert all(math.isfinite(one) for one in scores(opened))
     code, said = minimind_eval(
@@ -311,6 +421,7 @@ def test_baby_llama2_has_llama2cs_names_and_chatglms_tokenizer(
     model = random_model(config).eval()
     torch.save(llama2c(model, "_orig_mod."), tmp_path / "epoch_4.pth")
     opened = open_model(tmp_path / "epoch_4.pth")
+    opened_as_listed(name, opened)
     assert isinstance(opened, OwnModel) and opened.start_id == 2
     after = opened.encode("熊猫吃竹子")
     assert scores(opened, [Request("", "熊猫吃竹子")])[0] == pytest.approx(

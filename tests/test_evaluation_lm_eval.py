@@ -1,10 +1,9 @@
 """The real lm-eval on the same files and models: the same prompts, log-likelihoods and choices, question by question.
 
-lm-eval is not among the course's packages, but an extra of the library's (lm-eval). In an environment of its own:
+lm-eval is not among the course's packages, but an extra of the library's; the weekly workflow installs it. By hand:
 
-    python -m venv build/lm && build/lm/bin/pip install -c constraints.txt torch && build/lm/bin/pip install \\
-        "lm-eval[hf]==0.4.13" pytest typer pydantic einops && PYTHONPATH=. build/lm/bin/python -m pytest \\
-        tests/test_evaluation_lm_eval.py
+    .venv/bin/python -m pip install -c constraints.txt -e ".[lm-eval]"
+    make unit TESTS=tests/test_evaluation_lm_eval.py
 
 Its own task files are used; only where the data are is changed, and what a comment below says.
 """

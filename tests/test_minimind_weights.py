@@ -183,6 +183,7 @@ LAYOUTS: dict[str, tuple[Callable[[], State], str, dict[str, Any]]] = {
     "v3 MoE": (lambda: new_state(qk_norm=True, experts=4), "minimind3-moe",
                {"old": False, "theta": 1e6, "eps": 1e-6, "k": 1}),
     "V1": (old_state, "minimind-v1-small", {"old": True, "theta": 1e4, "eps": 1e-5}),
+    "V1 MoE": (lambda: old_state(experts=4), "minimind-v1-moe", {"old": True, "theta": 1e4, "eps": 1e-5, "k": 2}),
     "MiniMind2 before April 2025": (old_state, "minimind2-small", {"old": True, "theta": 1e6, "eps": 1e-5}),
     "MiniMind2 MoE before April 2025": (lambda: old_state(experts=4), "minimind2-moe",
                                         {"old": True, "theta": 1e6, "eps": 1e-5, "k": 2}),
@@ -240,6 +241,14 @@ FOLDERS: dict[str, tuple[State, dict[str, Any], dict[str, Any]]] = {
         {"old": True, "theta": 1e6, "eps": 1e-4},
     ),
     "V1": (old_state(), {"dim": WIDTH, "n_heads": HEADS, "norm_eps": 1e-5}, {"old": True, "theta": 1e4, "eps": 1e-5}),
+    "V1 MoE": (
+        old_state(experts=4),
+        {"dim": WIDTH, "n_layers": LAYERS, "n_heads": HEADS, "n_kv_heads": KV, "vocab_size": VOCAB, "multiple_of": 64,
+         "norm_eps": 1e-5, "max_seq_len": 512, "use_moe": True, "num_experts_per_tok": 2, "n_routed_experts": 4,
+         "n_shared_experts": True, "scoring_func": "softmax", "aux_loss_alpha": 0.01, "seq_aux": True,
+         "norm_topk_prob": True},
+        {"old": True, "theta": 1e4, "eps": 1e-5, "k": 2},
+    ),
 }  # fmt: skip
 
 
@@ -277,14 +286,17 @@ def test_a_published_router_learns_all_the_same(tmp_path: Path) -> None:
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in routers)
 
 
-def test_a_published_model_is_known_by_its_sizes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("name", "file"), [("minimind-v1-small", "full_sft_512.pth"), ("minimind-v1-moe", "full_sft_512_moe.pth")]
+)
+def test_a_published_model_is_known_by_its_sizes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, file: str
+) -> None:
     with torch.device("meta"):
-        shapes = {
-            name: tensor.shape for name, tensor in Transformer(PUBLISHED["minimind-v1-small"]).state_dict().items()
-        }
-    path = saved(tmp_path / "full_sft_512.pth", {name: torch.zeros(shape) for name, shape in shapes.items()})
-    assert load_minimind(path).config == PUBLISHED["minimind-v1-small"]
-    assert "full_sft_512.pth has the sizes of minimind-v1-small" in caplog.text
+        shapes = {one: tensor.shape for one, tensor in Transformer(PUBLISHED[name]).state_dict().items()}
+    path = saved(tmp_path / file, {one: torch.zeros(1).expand(shape) for one, shape in shapes.items()})
+    assert load_minimind(path).config == PUBLISHED[name]
+    assert f"{file} has the sizes of {name}" in caplog.text
 
 
 def test_no_two_published_models_have_the_same_sizes() -> None:

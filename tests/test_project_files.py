@@ -49,6 +49,12 @@ def test_every_yaml_file_can_be_read(path: Path) -> None:
     assert isinstance(read(path), dict)
 
 
+def test_the_weekly_workflow_installs_lm_eval_and_runs_its_test() -> None:
+    text = commands(GITHUB / "workflows" / "matrix.yml")
+    assert '".[lm-eval]"' in text and "pytest tests/test_evaluation_lm_eval.py" in text
+    assert (ROOT / "tests" / "test_evaluation_lm_eval.py").is_file()
+
+
 def test_the_workflows_are_there() -> None:
     assert {"ci.yml", "matrix.yml", "release.yml", "pages.yml"} <= {path.name for path in WORKFLOWS}
 

@@ -45,6 +45,8 @@ _PTH = "NAME.pth, and MiniMind's tokenizer.json and tokenizer_config.json beside
 _FOLDER = "config.json, *.safetensors, the tokenizer's files"
 _BABY = "epoch_N.pth, and ChatGLM's tokenizer.model beside it (package sentencepiece)"
 _CODE = f"{_FOLDER}, its .py files; --run-code"
+# qwen.tiktoken and tokenization_qwen.py, of the first Qwen; seen in Aquila-135M-Intermediate, whose files need no login
+_TIKTOKEN = f"{_CODE}; package tiktoken"
 _V1 = "github: jingyaogong/minimind, README of its tag v2 (Baidu's network disk)"
 _MM2 = "modelscope: gongjy/MiniMind2-PyTorch, or hub: jingyaogong/MiniMind2"
 COMPARISON = {
@@ -76,8 +78,8 @@ COMPARISON = {
             "our decoder", _scores(24.37, 25.02, 25.37, 25.06),
         ),
         ComparisonModel(
-            "aquila-135m", 135, "hub: BAAI/Aquila-135M-Instruct", _FOLDER, "transformers",
-            _scores(25.11, 25.1, 24.43, 25.05),
+            "aquila-135m", 135, "hub: BAAI/Aquila-135M-Instruct", _TIKTOKEN,
+            "transformers, its own code", _scores(25.11, 25.1, 24.43, 25.05),
         ),
     )
 }  # fmt: skip

@@ -147,10 +147,10 @@ def open_foreign(folder: Path, device: str, start_always: bool, why: str, run_co
         auto: Any = AutoModelForSeq2SeqLM if paired else AutoModelForCausalLM
         tokenizer = AutoTokenizer.from_pretrained(folder, **common)
         model, found = auto.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **common)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError) as error:
         raise PretrainedError(
             f"{folder}: neither this library ({why}) nor transformers can open it as a language model: "
-            f"{error}{_own_code(folder, run_code)}"
+            f"{str(error).rstrip('.')}{_own_code(folder, run_code)}"
         ) from error
     _refuse_partial(folder, found, run_code)
     kind = EncoderDecoder if paired else ForeignModel
@@ -176,7 +176,8 @@ def _refuse_partial(folder: Path, found: dict[str, Any], run_code: bool) -> None
 
 
 def _own_code(folder: Path, run_code: bool) -> str:
-    """How to go on, if the folder has code of its own that was not run."""
-    if run_code or not read_json(folder / "config.json").get("auto_map"):
+    """How to go on, if the folder has code of its own, for its model or its tokenizer, that was not run."""
+    files = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    if run_code or not any(read_json(file).get("auto_map") for file in files if file.is_file()):
         return ""
     return ". It was made by code of its own (auto_map): read the .py files in the folder, and run them with --run-code"
