@@ -139,7 +139,7 @@ def test_every_claim_of_a_chapter_is_in_the_catalogue(path: Path) -> None:
 
 
 def test_sentences_are_spoken_in_the_language_that_was_chosen(chinese: None) -> None:
-    assert label("step") == "步" and label("query") == "查询在" and label("no_such_label") == "no such label"
+    assert label("step") == "步" and label("query") == "查询的位置" and label("no_such_label") == "no such label"
     assert sentences.move("损失", [5, 1, 4]) == "损失从 5 降到 4，中间低到 1"
     assert sentences.listed(["甲", "乙", "丙"]) == "甲、乙和丙"
     assert sentences.spread([2, 1]) == "从 1 到 2"

@@ -149,7 +149,7 @@ def row_bars(weights: Tensor, words: Sequence[str], query: int, title: str = "")
     axes[1].set_xticks(range(len(row)), words, fontsize=7, rotation=0 if max(map(len, words)) == 1 else 60)
     axes[1].grid(False, axis="x")
     axes[1].set_ylim(0, 1)
-    axes[1].set_title(f"{label('looks_from')} {query} ({words[query]})")
+    axes[1].set_title(say("what is seen from position {position} ({token})", position=query, token=words[query]))
     most = int(row.argmax())
     told = say("One head's attention map and, as bars, what token {query} ({asking}) looks at: most at token {most} "
                "({seen}), with a weight of {weight}, and at itself with {own}.", query=query, asking=words[query],

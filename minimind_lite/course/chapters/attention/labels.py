@@ -5,7 +5,6 @@ LABELS: dict[str, str] = {
     "key_token": "the token looked at (key)",
     "largest_weight": "largest attention weight",
     "gradient_size": "gradient that passes the softmax",
-    "looks_from": "what is seen from position",
     "cut": "cut",
     "join": "join",
     "shape_in": "({seq}, {hidden})\ntokens, width",

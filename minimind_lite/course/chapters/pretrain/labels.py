@@ -6,8 +6,6 @@ LABELS: dict[str, str] = {
     "packed": "packed",
     "block_size": "block size (positions)",
     "waste_percent": "padding, % of positions",
-    "of_positions_padding": "of all positions are padding",
-    "positions_for": "positions for",
     "warmup": "warm-up",
     "peak": "peak",
     "direction": "direction, the longest first",

@@ -5,6 +5,7 @@ from typing import Any
 from minimind_lite.data.packing import Documents, PackedDataset, PaddedDataset
 
 from ...kit.labels import label
+from ...kit.language import say
 from .figures import blocks, fill_shares, schedule
 
 
@@ -19,9 +20,8 @@ def waste_meter(documents: Documents) -> Any:
         padded_share, packed_share = fill_shares(lengths, block_size)
         share = packed_share if packed else padded_share
         positions = round(sum(lengths) / share)
-        print(
-            f"{1 - share:.1%} {label('of_positions_padding')}: {positions:,} {label('positions_for')} {sum(lengths):,}"
-        )
+        print(say("{share} of all positions are padding: {positions} positions for {tokens}",
+                  share=f"{1 - share:.1%}", positions=f"{positions:,}", tokens=f"{sum(lengths):,}"))  # fmt: skip
         display(blocks((PackedDataset if packed else PaddedDataset)(documents, block_size)))
 
     return ipywidgets.interactive(

@@ -105,13 +105,13 @@ def answers(columns: Mapping[str, ReasonedAnswers], places: Sequence[int]) -> An
         + [marks[one.answers[place].right] + one.answers[place].given for one in columns.values()]
         for place in places
     ]
-    return said_table([label(name) for name in ("question", *columns)], rows)
+    return said_table(("question", *columns), rows)
 
 
 def said_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     """What was said to each question (the first column), tags coloured, line ends kept."""
     look = 'style="text-align:left;vertical-align:top;padding:4px 10px 4px 0"'
-    head = "".join(f"<th {look}>{escape(name)}</th>" for name in header)
+    head = "".join(f"<th {look}>{escape(label(name))}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td {look}>{said(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return html(f"<table><tr>{head}</tr>{body}</table>")
 

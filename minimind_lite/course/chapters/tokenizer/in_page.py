@@ -61,7 +61,7 @@ def merge_stepper(texts: Mapping[str, Sequence[bytes]], merges: Sequence[Merge],
         tokens = after_merges(words, merges, steps)
         picture += (
             f'<div style="margin:.4em 0"><b>{escape(name)}</b>, <span class="count">{len(tokens)}</span> '
-            f'{escape(label("tokens"))}<div class="line">{byte_chips(tokens)}</div></div>'
+            f'{escape(label("tokens_counted"))}<div class="line">{byte_chips(tokens)}</div></div>'
         )  # fmt: skip
     data = {
         "texts": [[word.hex() for word in words] for words in texts.values()],

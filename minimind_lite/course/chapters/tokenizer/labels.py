@@ -6,6 +6,7 @@ LABELS: dict[str, str] = {
     "embedding_millions": "embedding, million parameters",
     "from_prose": "learned from poems and prose alone",
     "from_everything": "learned from everything",
+    "tokens_counted": "tokens",
     "generation_prompt": "open an answer",
 }
 
