@@ -28,6 +28,7 @@ from minimind_lite.course.chapters.rope import drawings as rope
 from minimind_lite.course.chapters.sft import drawings as sft
 from minimind_lite.course.chapters.swiglu import drawings as swiglu
 from minimind_lite.course.chapters.transformer import drawings as transformer
+from minimind_lite.course.chapters.welcome import drawings as welcome
 from minimind_lite.course.kit import language
 from minimind_lite.course.kit.drawings import sheet, words
 from minimind_lite.course.kit.style import style
@@ -52,6 +53,7 @@ def thoughts_that_count() -> Any:
 
 
 DRAWN = (
+    (welcome.whole_course, welcome.whole_course),
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
     (rope.what_is_turned, rope.what_is_turned),
@@ -154,6 +156,13 @@ def test_drawings_follow_their_numbers() -> None:
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
     assert "+0.87, -0.87, +0.87 and -0.87" in grpo.one_step("?", list("abcd"), [1.0, 0.0, 1.0, 0.0]).alt
     assert "weighted 1, 0.45 and 0.203: +0.155" in ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5).alt
+
+
+def test_the_map_of_the_course_names_chapters_that_exist() -> None:
+    stages = [stage for stage, _ in welcome.STAGES]
+    assert [welcome.number_of(one) for one in stages] == ["08", "10", "11", "12", "13", "14", "15"]
+    assert all(welcome.number_of(one).isdecimal() for one in (*welcome.PARTS, *welcome.LATER))
+    assert "10 SFT" in welcome.whole_course().alt
 
 
 def test_words_that_run_out_or_overlap_are_found() -> None:
