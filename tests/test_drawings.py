@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from minimind_lite.course.chapters.rmsnorm import drawings as rmsnorm
 from minimind_lite.course.chapters.rope import drawings as rope
 from minimind_lite.course.chapters.sft import drawings as sft
 from minimind_lite.course.chapters.swiglu import drawings as swiglu
+from minimind_lite.course.chapters.tokenizer import drawings as tokenizer
 from minimind_lite.course.chapters.transformer import drawings as transformer
 from minimind_lite.course.chapters.welcome import drawings as welcome
 from minimind_lite.course.kit import language
@@ -39,6 +41,13 @@ from minimind_lite.training.reason import tag_weights
 SMALL, NANO = preset("minimind2-small"), preset("nano")
 LOGITS = (torch.tensor([2.0, 1.0, -1.0]), torch.tensor([0.5, 1.0, 0.0]))  # a teacher's and a student's
 GAE = ([0.0] * 8, [0.5, 0.5, 0.6, 0.7, 0.7, 0.2, 0.1, 0.1])  # rewards and values
+# merges of byte-pair encoding with their counts, ids from 256 on; "se", "␣se" and "␣sea" first
+MERGES = [
+    ((115, 101), 8), ((32, 256), 7), ((257, 97), 4), ((32, 116), 2), ((97, 116), 2), ((259, 104), 2), ((261, 260), 1),
+    ((229, 177), 1), ((263, 177), 1), ((228, 184), 1), ((265, 138), 1),
+]  # fmt: skip
+TOY = ("sea", " seaside", " season", " sees", " seen", " see", " the", " sea", " the", " season")
+TOY_WORDS = Counter(tuple(word.encode()) for word in TOY)
 SUM = [
     {"role": "user", "content": "How much is 47+85?"},
     {"role": "assistant", "content": "<think>\nones: 7+5=12\n</think>\n<answer>\n132\n</answer>"},
@@ -54,6 +63,9 @@ def thoughts_that_count() -> Any:
 
 DRAWN = (
     (welcome.whole_course, welcome.whole_course),
+    (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES)),
+    (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES[:1])),
+    (tokenizer.training_rounds, lambda: tokenizer.training_rounds(TOY_WORDS, MERGES)),
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
     (rope.what_is_turned, rope.what_is_turned),
@@ -156,6 +168,15 @@ def test_drawings_follow_their_numbers() -> None:
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
     assert "+0.87, -0.87, +0.87 and -0.87" in grpo.one_step("?", list("abcd"), [1.0, 0.0, 1.0, 0.0]).alt
     assert "weighted 1, 0.45 and 0.203: +0.155" in ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5).alt
+
+
+def test_the_drawings_of_merges_do_what_the_tokenizer_does() -> None:
+    assert tokenizer.merge_rows(" that", MERGES) == [
+        (0, [32, 116, 104, 97, 116]), (4, [259, 104, 97, 116]), (5, [259, 104, 260]), (6, [261, 260]), (7, [262])
+    ]  # fmt: skip
+    assert "after the merges 8, 9, 10 and 11 its ids are 264 and 266" in tokenizer.bytes_to_ids(["山上"], MERGES).alt
+    assert tokenizer.merged([97, 97, 97], (97, 97), 256) == [256, 97]
+    assert "s and e, 8 times; ␣ and se, 7 times; ␣se and a, 4 times" in tokenizer.training_rounds(TOY_WORDS, MERGES).alt
 
 
 def test_the_map_of_the_course_names_chapters_that_exist() -> None:
