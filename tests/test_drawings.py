@@ -15,6 +15,7 @@ from matplotlib.text import Annotation
 
 from minimind_lite.config import preset
 from minimind_lite.course.chapters.attention import drawings as attention
+from minimind_lite.course.chapters.cleaning import drawings as cleaning
 from minimind_lite.course.chapters.distill import drawings as distill
 from minimind_lite.course.chapters.dpo import drawings as dpo
 from minimind_lite.course.chapters.generation import drawings as generation
@@ -33,7 +34,9 @@ from minimind_lite.course.chapters.transformer import drawings as transformer
 from minimind_lite.course.chapters.welcome import drawings as welcome
 from minimind_lite.course.kit import language
 from minimind_lite.course.kit.drawings import sheet, words
+from minimind_lite.course.kit.labels import every_label
 from minimind_lite.course.kit.style import style
+from minimind_lite.data.cleaning import FORMAT, STEPS
 from minimind_lite.data.reasoning import without_thoughts
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.reason import tag_weights
@@ -48,6 +51,8 @@ MERGES = [
 ]  # fmt: skip
 TOY = ("sea", " seaside", " season", " sees", " seen", " see", " the", " sea", " the", " season")
 TOY_WORDS = Counter(tuple(word.encode()) for word in TOY)
+THREE = ("The cat sat on the mat all day.", "The cat sat on the mat all night.", "Whales swim far from any land.")
+MINIMA = [[81, 23, 17, 54, 60, 12, 99, 31], [81, 23, 40, 54, 60, 12, 99, 77], [18, 90, 33, 41, 26, 75, 14, 52]]
 SUM = [
     {"role": "user", "content": "How much is 47+85?"},
     {"role": "assistant", "content": "<think>\nones: 7+5=12\n</think>\n<answer>\n132\n</answer>"},
@@ -65,6 +70,9 @@ DRAWN = (
     (welcome.whole_course, welcome.whole_course),
     (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES)),
     (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES[:1])),
+    (cleaning.cleaning_funnel, cleaning.cleaning_funnel),
+    (cleaning.texts_to_candidates, lambda: cleaning.texts_to_candidates(THREE, MINIMA, 2)),
+    (cleaning.texts_to_candidates, lambda: cleaning.texts_to_candidates(THREE[1:], MINIMA[1:], 2)),
     (tokenizer.training_rounds, lambda: tokenizer.training_rounds(TOY_WORDS, MERGES)),
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
@@ -177,6 +185,15 @@ def test_the_drawings_of_merges_do_what_the_tokenizer_does() -> None:
     assert "after the merges 8, 9, 10 and 11 its ids are 264 and 266" in tokenizer.bytes_to_ids(["山上"], MERGES).alt
     assert tokenizer.merged([97, 97, 97], (97, 97), 256) == [256, 97]
     assert "s and e, 8 times; ␣ and se, 7 times; ␣se and a, 4 times" in tokenizer.training_rounds(TOY_WORDS, MERGES).alt
+
+
+def test_the_funnel_has_every_step_of_the_command_and_bands_find_pairs() -> None:
+    funnel = {one.get_text() for one in cleaning.cleaning_funnel().axes[0].texts}
+    assert {FORMAT, *STEPS} <= funnel
+    assert all(f"funnel_{step}" in every_label() for step in (FORMAT, *STEPS))
+    assert cleaning.shared_bands(MINIMA, 2) == [[(0, 1)], [], [(0, 1)], []]
+    assert cleaning.shared_bands([[1, 2, 3]] * 3, 3) == [[(0, 1), (0, 2), (1, 2)]]
+    assert "So 1 of 3 pairs are compared." in cleaning.texts_to_candidates(THREE, MINIMA, 2).alt
 
 
 def test_the_map_of_the_course_names_chapters_that_exist() -> None:
