@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.text import Annotation
 
 from minimind_lite.config import preset
 from minimind_lite.course.chapters.attention import drawings as attention
+from minimind_lite.course.chapters.cleaning import drawings as cleaning
 from minimind_lite.course.chapters.distill import drawings as distill
 from minimind_lite.course.chapters.dpo import drawings as dpo
 from minimind_lite.course.chapters.generation import drawings as generation
@@ -27,10 +29,14 @@ from minimind_lite.course.chapters.rmsnorm import drawings as rmsnorm
 from minimind_lite.course.chapters.rope import drawings as rope
 from minimind_lite.course.chapters.sft import drawings as sft
 from minimind_lite.course.chapters.swiglu import drawings as swiglu
+from minimind_lite.course.chapters.tokenizer import drawings as tokenizer
 from minimind_lite.course.chapters.transformer import drawings as transformer
+from minimind_lite.course.chapters.welcome import drawings as welcome
 from minimind_lite.course.kit import language
 from minimind_lite.course.kit.drawings import sheet, words
+from minimind_lite.course.kit.labels import every_label
 from minimind_lite.course.kit.style import style
+from minimind_lite.data.cleaning import FORMAT, STEPS
 from minimind_lite.data.reasoning import without_thoughts
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.reason import tag_weights
@@ -38,6 +44,15 @@ from minimind_lite.training.reason import tag_weights
 SMALL, NANO = preset("minimind2-small"), preset("nano")
 LOGITS = (torch.tensor([2.0, 1.0, -1.0]), torch.tensor([0.5, 1.0, 0.0]))  # a teacher's and a student's
 GAE = ([0.0] * 8, [0.5, 0.5, 0.6, 0.7, 0.7, 0.2, 0.1, 0.1])  # rewards and values
+# merges of byte-pair encoding with their counts, ids from 256 on; "se", "␣se" and "␣sea" first
+MERGES = [
+    ((115, 101), 8), ((32, 256), 7), ((257, 97), 4), ((32, 116), 2), ((97, 116), 2), ((259, 104), 2), ((261, 260), 1),
+    ((229, 177), 1), ((263, 177), 1), ((228, 184), 1), ((265, 138), 1),
+]  # fmt: skip
+TOY = ("sea", " seaside", " season", " sees", " seen", " see", " the", " sea", " the", " season")
+TOY_WORDS = Counter(tuple(word.encode()) for word in TOY)
+THREE = ("The cat sat on the mat all day.", "The cat sat on the mat all night.", "Whales swim far from any land.")
+MINIMA = [[81, 23, 17, 54, 60, 12, 99, 31], [81, 23, 40, 54, 60, 12, 99, 77], [18, 90, 33, 41, 26, 75, 14, 52]]
 SUM = [
     {"role": "user", "content": "How much is 47+85?"},
     {"role": "assistant", "content": "<think>\nones: 7+5=12\n</think>\n<answer>\n132\n</answer>"},
@@ -52,6 +67,13 @@ def thoughts_that_count() -> Any:
 
 
 DRAWN = (
+    (welcome.whole_course, welcome.whole_course),
+    (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES)),
+    (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES[:1])),
+    (cleaning.cleaning_funnel, cleaning.cleaning_funnel),
+    (cleaning.texts_to_candidates, lambda: cleaning.texts_to_candidates(THREE, MINIMA, 2)),
+    (cleaning.texts_to_candidates, lambda: cleaning.texts_to_candidates(THREE[1:], MINIMA[1:], 2)),
+    (tokenizer.training_rounds, lambda: tokenizer.training_rounds(TOY_WORDS, MERGES)),
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
     (rope.what_is_turned, rope.what_is_turned),
@@ -154,6 +176,31 @@ def test_drawings_follow_their_numbers() -> None:
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
     assert "+0.87, -0.87, +0.87 and -0.87" in grpo.one_step("?", list("abcd"), [1.0, 0.0, 1.0, 0.0]).alt
     assert "weighted 1, 0.45 and 0.203: +0.155" in ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5).alt
+
+
+def test_the_drawings_of_merges_do_what_the_tokenizer_does() -> None:
+    assert tokenizer.merge_rows(" that", MERGES) == [
+        (0, [32, 116, 104, 97, 116]), (4, [259, 104, 97, 116]), (5, [259, 104, 260]), (6, [261, 260]), (7, [262])
+    ]  # fmt: skip
+    assert "after the merges 8, 9, 10 and 11 its ids are 264 and 266" in tokenizer.bytes_to_ids(["山上"], MERGES).alt
+    assert tokenizer.merged([97, 97, 97], (97, 97), 256) == [256, 97]
+    assert "s and e, 8 times; ␣ and se, 7 times; ␣se and a, 4 times" in tokenizer.training_rounds(TOY_WORDS, MERGES).alt
+
+
+def test_the_funnel_has_every_step_of_the_command_and_bands_find_pairs() -> None:
+    funnel = {one.get_text() for one in cleaning.cleaning_funnel().axes[0].texts}
+    assert {FORMAT, *STEPS} <= funnel
+    assert all(f"funnel_{step}" in every_label() for step in (FORMAT, *STEPS))
+    assert cleaning.shared_bands(MINIMA, 2) == [[(0, 1)], [], [(0, 1)], []]
+    assert cleaning.shared_bands([[1, 2, 3]] * 3, 3) == [[(0, 1), (0, 2), (1, 2)]]
+    assert "So 1 of 3 pairs are compared." in cleaning.texts_to_candidates(THREE, MINIMA, 2).alt
+
+
+def test_the_map_of_the_course_names_chapters_that_exist() -> None:
+    stages = [stage for stage, _ in welcome.STAGES]
+    assert [welcome.number_of(one) for one in stages] == ["08", "10", "11", "12", "13", "14", "15"]
+    assert all(welcome.number_of(one).isdecimal() for one in (*welcome.PARTS, *welcome.LATER))
+    assert "10 SFT" in welcome.whole_course().alt
 
 
 def test_words_that_run_out_or_overlap_are_found() -> None:

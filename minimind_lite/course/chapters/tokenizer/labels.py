@@ -8,6 +8,12 @@ LABELS: dict[str, str] = {
     "from_everything": "learned from everything",
     "tokens_counted": "tokens",
     "generation_prompt": "open an answer",
+    "bpe_text": "text",
+    "bpe_bytes": "UTF-8 bytes",
+    "bpe_merge": "merge {number}",
+    "bpe_ids": "ids: {ids}",
+    "bpe_round": "round {number}: count, then merge",
+    "bpe_cut_now": "the words, and what will be merged",
 }
 
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
