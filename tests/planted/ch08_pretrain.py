@@ -17,6 +17,8 @@ plant(
         (lambda nats, text: nats / len(text.encode()), "nats per byte"),
         (lambda nats, text: nats * math.log(2) / len(text.encode()), "multiplied by ln 2"),
         (lambda nats, text: nats / math.log(2), "of the whole text"),
+        (lambda nats, text: nats / math.log(2) / (8 * len(text.encode())), "not what is asked"),
+        (lambda nats, text: nats / 8 / len(text.encode()), "the 8 is not needed"),
         (lambda nats, text: math.log2(nats) / len(text.encode()), "a logarithm already"),
     ],
     alternatives=[
@@ -73,6 +75,12 @@ def joined_first(documents: list[list[int]], size: int) -> Row:
     return row
 
 
+def last_tokens_ask(documents: list[list[int]], size: int) -> Row:
+    """All documents joined into one text: input_ids hold each document's last token too."""
+    joined = torch.tensor([token for one in documents for token in one])
+    return packed(documents, size) | {"input_ids": joined[:-1][:size]}
+
+
 def whole_documents(documents: list[list[int]], size: int) -> Row:
     """A document of n tokens takes n places; its last target is -100."""
     row = packed([[*one, -100] for one in documents], sum(len(one) for one in documents))
@@ -101,6 +109,10 @@ plant(
         (changed("may_look", lambda row, used: row["may_look"] & (torch.arange(len(row["targets"])) < used)),
          "let padding look at padding"),
         (whole_documents, "its last token asks nothing"),
+        (last_tokens_ask, "is among the inputs"),
+        (changed("input_ids", lambda row, used: row["input_ids"].float()), "input_ids must hold whole numbers"),
+        (changed("targets", lambda row, used: row["targets"].int()), "targets must hold whole numbers"),
+        (changed("position_ids", lambda row, used: row["position_ids"].double()), "position_ids must hold whole"),
         (lambda documents, size: packed(documents, size)["input_ids"], "return a dict"),
     ],
     alternatives=[packed, by_blocks],
@@ -150,13 +162,14 @@ plant(
     mistakes=[
         (lambda w, p: torch.stack([surprise(w, x, t) / (t >= 0).sum() for x, t in p]).mean(0), "not a number"),
         (lambda w, p: torch.stack(means(w, p)).mean(0), "in a sparse piece counts more"),
-        (lambda w, p: torch.stack(means(w, p, empty=True)).mean(0), "as a quarter of it"),
+        (lambda w, p: torch.stack(means(w, p, empty=True)).mean(0), "as one of the four"),
         (lambda w, p: torch.stack(means(w, p)).sum(0), "never divided"),
         (summed, "the division is missing"),
         (lambda w, p: summed(w, p) / len(p), "number of pieces"),
         (lambda w, p: summed(w, p) / sum(len(t) for _, t in p), "all positions"),
         (lambda w, p: summed(w, p[:1]) / learned(p[:1]), "only the first piece"),
         (lambda w, p: surprise(w, *p[-1]), "set to zero between"),
+        (lambda w, p: sum(summed(w, p[: i + 1]) for i in range(len(p))) / learned(p), "count more than once"),
         (lambda w, p: summed(w, p) / 9, "wrong for two others"),
     ],
     alternatives=[by_formula, weighted_means],
@@ -184,6 +197,7 @@ plant(
         (lambda ids, end: F.pad(((ids == end) & (ids.roll(1) != end)).cumsum(0), (1, -1)), "two ends beside"),
         (lambda ids, end: (ids == end).roll(1).cumsum(0), "came round to the front"),
         (lambda ids, end: F.pad((ids == 2).cumsum(0), (1, -1)), "not always the same"),
+        (lambda ids, end: torch.cat([torch.zeros(1), (ids == end).cumsum(0)[:-1]]), "must be whole"),
     ],
     alternatives=[numbers_by_a_loop, lambda ids, end: F.pad((ids == end).cumsum(0), (1, -1))],
 )
@@ -195,6 +209,7 @@ plant(
         (lambda n: 0.5 if n > 1 else 1.0, "n + 1 parts"),
         (lambda n: 0.5, "a single row has no padding"),
         (lambda n: 50 * (n + 1) / n, "per cent"),
+        (lambda n: 1 + (n - 1) / 2, "divide by `rows`"),
         (lambda n: n / (2 * n - 1), "measured"),
         (lambda n: n / (n + 1), "the longest alone"),
         (lambda n: 0.5 * n / (n + 1), "multiplied where"),

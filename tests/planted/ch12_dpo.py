@@ -33,6 +33,10 @@ def unshifted(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     return (logits.log_softmax(-1).gather(1, ids[:, None])[:, 0] * mask).sum()
 
 
+def backwards(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    return (logits[1:].log_softmax(-1).gather(1, ids[:-1, None])[:, 0] * mask[1:]).sum()
+
+
 def raw(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     return (logits[:-1].gather(1, ids[1:, None])[:, 0] * mask[1:]).sum()
 
@@ -47,6 +51,11 @@ plant(
         (lambda x, ids, mask: (scores(x, ids) * mask[1:])[int(mask.argmax()) :].sum(), "first token of the answer"),
         (lambda x, ids, mask: (scores(x, ids)[:, None] * mask[1:]).sum(), "into a square"),
         (lambda x, ids, mask: scores(x, ids)[mask[1:]].sum(), "as an index"),
+        (backwards, "shifted the wrong way"),
+        (lambda x, ids, mask: (scores(x, ids) * (mask[1:] == 0)).sum(), "the mask is inverted"),
+        (lambda x, ids, mask: (x[:-1].log_softmax(-1)[:, ids[1:]] * mask[1:]).sum(), "asked about every token"),
+        (lambda x, ids, mask: (scores(x, ids) * mask[1:]).sum().exp(), "that is a probability"),
+        (lambda x, ids, mask: (scores(x, ids) * mask[1:]).mean(), "masked ones too"),
         (lambda x, ids, mask: (x[:-1].log_softmax(0).gather(1, ids[1:, None])[:, 0] * mask[1:]).sum(), "the places"),
         (lambda x, ids, mask: (scores(x, ids) * mask[1:]).sum() / mask.sum(), "that is the mean"),
         (lambda x, ids, mask: (scores(x, ids).exp() * mask[1:]).sum(), "probabilities that you add"),
@@ -104,6 +113,9 @@ plant(
         (lambda p, r, beta: -F.logsigmoid(beta * margins(p, r)), "one loss for each pair"),
         (lambda p, r, beta: -F.logsigmoid(beta * margins(p, r).mean()), "the mean comes last"),
         (rows_for_columns, "the second pair from the first"),
+        (lambda p, r, beta: -F.logsigmoid(beta * (p[:, 0] - r[:, 0] - p[:, 1] - r[:, 1])).mean(), "at the brackets"),
+        (lambda p, r, beta: -F.logsigmoid(margins(p, r) / beta).mean(), "divided by β"),
+        (lambda p, r, beta: -F.logsigmoid(beta * (p - r)).mean(), "the margin is missing"),
     ],
     alternatives=[as_two_classes, lambda p, r, beta: F.softplus(-beta * margins(p, r)).mean()],
 )

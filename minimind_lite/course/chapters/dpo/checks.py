@@ -24,6 +24,14 @@ def check_answer_logprob(task: Task) -> str:
             (here * mask).sum(),
         "off by one: a mark belongs to the token that is predicted, `mask[1:]`": (each * mask[:-1]).sum(),
         "the mask is not used: the prompt and the padding are scored too": each.sum(),
+        "shifted the wrong way: row t of the logits speaks about token t + 1, and you asked it about token t - 1":
+            (torch.distributions.Categorical(logits=logits[1:]).log_prob(ids[:-1]) * mask[1:]).sum(),
+        "the mask is inverted: you scored the prompt and the padding, and left the answer out":
+            (each * (1 - mask[1:])).sum(),
+        "each row was asked about every token (`[:, ids]`): take one column from each row, with `gather`":
+            (logits[:-1].log_softmax(-1)[:, ids[1:]] * mask[1:]).sum(),
+        "that is a probability; wanted is its logarithm": expected.exp(),
+        "that is the mean over all places, masked ones too; wanted is the sum": expected / 8,
         "only the padding is left out: the tokens of the prompt are scored too": each[:6].sum(),
         "the first token of the answer is missing: the last row of the prompt predicts it": each[3:6].sum(),
         "`gather` gave a column, which was spread against the mask into a square: take its column 0, or `squeeze(1)`":
@@ -88,6 +96,12 @@ def check_dpo_loss(task: Task) -> str:
             F.softplus(-beta * margin.mean()),
         "you subtracted the second pair from the first: `[0]` is a pair, `[:, 0]` holds the chosen answers":
             F.softplus(-beta * (gain[0] - gain[1])).mean(),
+        "the signs: the margin is (policy − reference) of the chosen answer *minus* (policy − reference) of the "
+        "rejected one. Look at the brackets":
+            F.softplus(-beta * (policy[:, 0] - policy[:, 1] - reference[:, 0] - reference[:, 1])).mean(),
+        "you divided by β; the margin is multiplied by it": F.softplus(-margin / beta).mean(),
+        "the margin is missing: subtract the rejected answer's gain from the chosen one's first":
+            F.softplus(-beta * gain).mean(),
         "the logarithm is missing": (1 - torch.sigmoid(beta * margin)).mean(),
         "the sign: this falls when the model gets worse": -expected,
         "the logarithm of a mean is not the mean of logarithms": -torch.sigmoid(beta * margin).mean().log(),
@@ -181,4 +195,5 @@ def check_margin_of_loss(task: Task) -> str:
                 got=f"{got:.2f}",
             ),
         )
-    return "as measured; and 0.69, for every β, is a margin of 0: the model has not moved"
+    return ("as measured; and 0.69, for every β, is a margin of 0: both answers have gained alike, mostly because "
+            "nothing has moved")  # fmt: skip

@@ -24,6 +24,9 @@ def check_bits_per_byte(task: Task) -> str:
         "that is per character; a Chinese one has three bytes in UTF-8: `text.encode()`": nats / math.log(2) / letters,
         "that is nats per byte; a bit is ln 2 = 0.693 nats": nats / size,
         "you multiplied by ln 2: one nat is *more* than one bit, 1.44 of them": nats * math.log(2) / size,
+        "a byte has 8 bits, but that is not what is asked: divide by the number of bytes alone":
+            nats / math.log(2) / size / 8,
+        "that is nats, divided by 8 as well: a bit is ln 2 nats, and the 8 is not needed": nats / size / 8,
         "those are the bits of the whole text": nats / math.log(2),
         "you took the logarithm of the loss; it is a logarithm already": math.log2(nats) / size,
     })  # fmt: skip
@@ -73,7 +76,12 @@ def check_packed_row(task: Task) -> str:
             size=size,
         ),
     )
-    task.equal(got["input_ids"][:used], wanted["input_ids"][:used], "input_ids are not the documents in their order")
+    _judge_whole_numbers(task, got)
+    joined = torch.tensor([token for one in documents for token in one])
+    task.equal(got["input_ids"][:used], wanted["input_ids"][:used], "input_ids are not the documents in their order", {
+        "a document's last token is among the inputs: it asks nothing and takes no place (`document[:-1]`)":
+            joined[:used],
+    })  # fmt: skip
     _judge_targets(task, got["targets"], wanted, documents, used)
     counted = torch.arange(used)
     task.equal(got["position_ids"][:used], wanted["position_ids"][:used], "position_ids: 0, 1, 2 … in each document", {
@@ -81,7 +89,13 @@ def check_packed_row(task: Task) -> str:
         "positions begin at 0, not at 1": wanted["position_ids"][:used] + 1,
     })  # fmt: skip
     _judge_mask(task, got["may_look"], wanted["owner"], used)
-    return "no target, no position and no look crosses a border, and padding teaches nothing"
+    return "no target, no position and no look of a real token crosses a border, and padding teaches nothing"
+
+
+def _judge_whole_numbers(task: Task, got: dict[str, Tensor]) -> None:
+    for name in ("input_ids", "targets", "position_ids"):
+        task.that(got[name].dtype == torch.int64, say("{name} must hold whole numbers (dtype int64); yours is {dtype}",
+                                                      name=name, dtype=got[name].dtype))  # fmt: skip
 
 
 def _judge_targets(task: Task, got: Tensor, wanted: dict[str, Tensor], documents: list[list[int]], used: int) -> None:
@@ -152,13 +166,17 @@ def check_accumulated_gradient(task: Task) -> str:
     task.equal(got, whole, "this is not the gradient of the large batch", {
         "a mean of means: a token in a sparse piece counts more. Sum the pieces, divide once by all learned tokens":
             torch.stack(means).mean(0),
-        "a mean of means, with the empty piece as a quarter of it": torch.stack(means).sum(0) / len(counts),
+        "a mean of means: each piece counts the same, however few its targets, and even the piece without any counts "
+        "as one of the four. Sum the pieces, divide once by all learned tokens":
+            torch.stack(means).sum(0) / len(counts),
         "the means are added and never divided": torch.stack(means).sum(0),
         "the division is missing: the step would grow with the batch": whole * sum(counts),
         "you divided by the number of pieces, not by the learned tokens": whole * sum(counts) / len(counts),
         "you divided by all positions; those with target -100 do not count": whole * sum(counts) / (6 * len(counts)),
         "only the first piece has come through: is the gradient overwritten, or returned inside the loop?":
             sums[0] / counts[0],
+        "earlier pieces count more than once: `backward()` *adds* to `.grad`, so either clear it for each piece or add "
+        "nothing yourself": torch.stack(sums).cumsum(0).sum(0) / sum(counts),
         "the pieces before the last one are lost: is the gradient set to zero between them?": sums[-1],
     })  # fmt: skip
     again = _pieces(task, [3, 5])
@@ -173,6 +191,8 @@ def check_document_numbers(task: Task) -> str:
     ids, end = task.randint(5, 60, 14), 2
     ids[[3, 4, 9]] = end  # the second document is nothing but its end
     got = torch.as_tensor(task.call(ids, end))
+    task.that(not got.is_floating_point(), say("the numbers must be whole (dtype int64); yours are {dtype}",
+                                               dtype=got.dtype))  # fmt: skip
     ends = (ids == end).long()
     counted = ends.cumsum(0)
     expected = counted - ends
@@ -220,6 +240,8 @@ def check_predicted_fill(task: Task) -> str:
         "the longest alone": [rows / (rows + 1) for rows in batches],
         "multiplied where it should be divided: real tokens over all places":
             [0.5 * rows / (rows + 1) for rows in batches],
+        "a share above 1? That is how many full rows the batch is worth: divide by `rows`":
+            [(rows + 1) / 2 for rows in batches],
         "that is per cent; wanted is a share from 0 to 1": [100 * share for share in expected],
     }  # fmt: skip
     for message, value in known.items():
