@@ -232,7 +232,7 @@ def progress(found: Sequence[Milestone]) -> Any:
         axis.fill_between(tokens, low, high, color=BLUE, alpha=0.2)
         axis.plot(tokens, shares, "o-", color=BLUE, markersize=4)
         axis.axhline(100 * chance, color="black", linestyle="--", linewidth=1)
-        axis.set_title(f"{label(name)}, %", fontsize=10)
+        axis.set_title(say("{what}, %", what=label(name)), fontsize=10)
         axis.set_ylim(0, 100)
         lines[label(name)] = shares
     for axis in axes[1]:
