@@ -51,6 +51,13 @@ def thoughts_that_count() -> Any:
     return reason.what_counts(tokenizer, tokenizer.render(SUM), tokenizer.render(without_thoughts(SUM)), weights)
 
 
+def marked_conversation() -> Any:
+    """Chapter 10's drawing of one question and its answer, by a tokenizer of bytes."""
+    tokenizer = Tokenizer.train(["47 + 85"], 300)
+    turns = [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "5"}]
+    return sft.marks_and_targets(tokenizer, tokenizer.render(turns))
+
+
 DRAWN = (
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
@@ -64,6 +71,7 @@ DRAWN = (
     (swiglu.gate_drawing, lambda: swiglu.gate_drawing(512, 1408)),
     (swiglu.same_weights, swiglu.same_weights),
     (sft.rings, sft.rings),
+    (sft.marks_and_targets, marked_conversation),
     (moe.one_token, lambda: moe.one_token([0.1, 0.55, 0.05, 0.3], 2)),
     (moe.sorted_by_expert, lambda: moe.sorted_by_expert([1, 3, 1, 0, 2, 1, 3, 0], 4)),
     (moe.sorted_by_expert, lambda: moe.sorted_by_expert([3, 5, 1, 2, 5, 4, 5, 4], 6)),
@@ -149,6 +157,7 @@ def test_drawings_follow_their_numbers() -> None:
         in dpo.policy_and_reference((-25, -27), (-30, -22), 0.1).alt
     )
     assert "add up to 0.529" in distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0).alt
+    assert "1 for 5 <|im_end|>, 0 for all others" in marked_conversation().alt
     counted = thoughts_that_count().alt
     assert "<think> 1 × 10; thought 14 × 1; </think> 1 × 10; <answer> 1 × 10; answer 5 × 1; </answer> 1 × 10" in counted
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
