@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -163,12 +164,15 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     evaluation.four_orders: evaluation.four_orders,
     evaluation.letters: lambda: evaluation.letters({"right_letters": [0.25] * 4, "picked_letters": [1.0, 0, 0, 0]}),
     evaluation.scores: lambda: evaluation.scores({"fill_sum": (30, 40), "after_sum": (9, 40)}, 0.25, "fill_sum"),
-    evaluation.two_measures: lambda: evaluation.two_measures({"network": (90.0, 2.0), "trigrams_of_bytes": (8.0, 3.0)}),
+    evaluation.two_measures: lambda: evaluation.two_measures(
+        {"network": (90.0, 2.0), "trigrams_of_bytes": (8.0, 3.0)},
+        {"network": ((80.0, 99.0), (1.9, 2.1)), "trigrams_of_bytes": ((0.0, math.inf), (-math.inf, math.inf))},
+    ),
     evaluation.interval_width: lambda: evaluation.interval_width({"ours": 200}),
     evaluation.drawn_scores: lambda: evaluation.drawn_scores([0.2, 0.25, 0.3], 0.25, 100),
     evaluation.paired_answers: lambda: evaluation.paired_answers([0.0, 1.0], [1.0, 1.0], ("before", "after")),
     evaluation.progress: lambda: evaluation.progress(
-        [Milestone(tokens, 4.0, dict.fromkeys(evaluation.CHANCE, (5.0, 10))) for tokens in (0, 10, 20)]
+        [Milestone(tokens, 4.0, (3.9, 4.1), dict.fromkeys(evaluation.CHANCE, (5.0, 10))) for tokens in (0, 10, 20)]
     ),
     evaluation.leak: lambda: evaluation.leak(
         {"honest": {"seen_half": (2, 8)}, "contaminated": {"seen_half": (8, 8)}},

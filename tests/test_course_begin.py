@@ -110,6 +110,8 @@ def test_an_unknown_profile_names_the_known_ones(tmp_path: Path) -> None:
 def test_an_unknown_setting_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pretrain has no setting called steps;.*total_steps"):
         course.begin("08_pretrain", output_dir=tmp_path, steps=3)
+    with pytest.raises(CourseError, match=r"没有.*steps.*total_steps"):
+        course.begin("08_pretrain", output_dir=tmp_path, language="zh", steps=3)
 
 
 def test_none_takes_the_profiles_value_and_a_number_replaces_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from minimind_lite.config import ConfigError, preset
 from minimind_lite.course.chapters.dpo import figures, widgets
 from minimind_lite.course.chapters.dpo.experiments import (
     SampledAnswers,
+    chosen_likelier,
     closing_sentences,
     kl_to_reference,
     pair_accuracy,
@@ -276,6 +277,12 @@ def test_accuracy_counts_the_preferred_answers(base: Path, data: Path) -> None:
     assert (found.summed, found.reward) == (pytest.approx(wanted), 0.5), "the reference itself prefers nothing"
     worse_chosen = own - torch.tensor([1.0, 0.0])  # the model prefers every chosen answer more than this reference does
     assert pair_accuracy(model, pairs, worse_chosen).reward == 1.0
+
+
+def test_the_likelier_answers_are_counted_apart_where_the_rejected_one_is_shorter() -> None:
+    scores = torch.tensor([[-3.0, -2.0], [-3.0, -4.0], [-9.0, -2.0], [-1.0, -2.0], [-2.0, -2.0]])
+    lengths = torch.tensor([[5, 2], [5, 2], [5, 2], [2, 5], [3, 3]])
+    assert chosen_likelier(scores, lengths) == (pytest.approx(1 / 3), 0.5)
 
 
 def test_closing_sentences_are_those_that_many_answers_share() -> None:

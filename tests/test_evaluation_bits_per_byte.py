@@ -12,7 +12,7 @@ from minimind_lite.config import preset
 from minimind_lite.data.documents import Document
 from minimind_lite.data.records import DataError
 from minimind_lite.evaluation.ngram import TrigramModel
-from minimind_lite.evaluation.perplexity import bits_per_byte, documents_of
+from minimind_lite.evaluation.perplexity import bits_per_byte, document_nats, documents_of
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
 
@@ -51,6 +51,17 @@ def test_it_equals_scoring_each_text_alone(model: Transformer, tokenizer: Tokeni
     expected = nats / math.log(2) / sum(len(text.encode("utf-8")) for text in TEXTS)
     assert bits_per_byte(model, tokenizer, TEXTS, block_size=64) == pytest.approx(expected, rel=1e-5)
     assert bits_per_byte(model, tokenizer, TEXTS, block_size=64, batch_size=1) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_nats_of_single_texts_add_up_to_those_of_all(model: Transformer, tokenizer: Tokenizer) -> None:
+    nats = document_nats(model, tokenizer, TEXTS, block_size=64)
+    for text, found in zip(TEXTS, nats, strict=True):
+        ids = torch.tensor([0, *tokenizer.encode(text), 0])
+        with torch.no_grad():
+            alone = float(F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="sum"))
+        assert found == pytest.approx(alone, rel=1e-5)
+    size = sum(len(text.encode("utf-8")) for text in TEXTS)
+    assert sum(nats) / math.log(2) / size == pytest.approx(bits_per_byte(model, tokenizer, TEXTS, block_size=64))
 
 
 def test_a_text_longer_than_a_block_is_scored_in_blocks(model: Transformer, tokenizer: Tokenizer) -> None:

@@ -133,8 +133,8 @@ def test_chapter_10_draws_each_kind_in_each_language(tmp_path: Path) -> None:
     both = chat_figures.kept_and_learned(kept, losses)
     assert "plain text mixed in 2.75; short run, conversations only 3.5. Loss on answers" in both.alt
     assert "(held out, facts): before fine-tuning 1.25; " in both.alt
-    left, right = both.axes
-    assert len(right.patches) == 2 * len(left.patches) == 6 and left.yaxis_inverted()
+    text, talk = both.axes
+    assert len(talk.patches) == 2 * len(text.patches) == 6 and text.yaxis_inverted()
     table = chat_figures.judged([("talk zh", right), ("talk en", wrong)]).data
     assert "✓ a" in table and "✗ bbb" in table and "…" in table and "<b>?" not in table
     assert "small talk (Chinese)" in table

@@ -135,8 +135,8 @@ def begin(
 
     ``language``, "en" or "zh", is that of its figures, widgets and messages. ``parameters`` change the profile's
     settings where they are not None. A relative ``output_dir`` counts from the repository's root. Raises CourseError
-    for an unknown profile, language or parameter, ConfigError for an unknown setting; all list the known ones. Raises
-    CourseError if the profile is full and a published file is not there.
+    for an unknown profile, language, parameter or setting, listing the known ones, and if the profile is full and a
+    published file is not there; ConfigError for a value that a setting refuses.
     """
     check_profile(profile)
     use_language(language)

@@ -46,3 +46,15 @@ def bits_per_byte(
         nats += float(next_token_loss(model, stacked)[0])
     model.train(was_training)
     return nats / math.log(2) / size
+
+
+def document_nats(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], block_size: int = 512) -> list[float]:
+    """The nats of each text, in order; their sum is what ``bits_per_byte`` divides by ln 2 and all bytes.
+
+    One text after the other: slower than ``bits_per_byte``, and what an interval needs
+    (``statistics.bootstrap_interval`` of these over the texts' bytes, or over their scored tokens).
+    """
+    return [
+        bits_per_byte(model, tokenizer, [text], block_size=block_size) * math.log(2) * len(text.encode("utf-8"))
+        for text in texts
+    ]

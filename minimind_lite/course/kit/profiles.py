@@ -61,11 +61,16 @@ def settings_for(chapter: str, profile: str, changes: Mapping[str, Any] | None =
     """A chapter's settings at this profile (in the tests: at smoke size), with those ``changes`` that are not None.
 
     No stage is longer than ``bounds.step_bound`` allows, whatever the changes say.
-    Raises CourseError for an unknown profile, ConfigError for an unknown name or a value of the wrong type.
+    Raises CourseError for an unknown profile or name, ConfigError for a value of the wrong type.
     """
     check_profile(profile)
     sizes = _from_settings(chapter, "SETTINGS", {})
-    settings = with_changes(sizes.get("smoke" if is_smoke() else profile, Settings()), changes or {}, chapter)
+    settings = sizes.get("smoke" if is_smoke() else profile, Settings())
+    known, changes = settable(settings), changes or {}
+    if unknown := sorted(set(changes) - set(known)):  # as with_changes says it, in the language of the chapter
+        raise CourseError(say("{chapter} has no setting called {unknown}; it has: {known}", chapter=chapter,
+                              unknown=", ".join(unknown), known=", ".join(known)))  # fmt: skip
+    settings = with_changes(settings, changes, chapter)
     return bounded(settings, step_bound()) if step_bound() else settings
 
 

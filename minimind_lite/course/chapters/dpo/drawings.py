@@ -21,8 +21,9 @@ def policy_and_reference(policy: tuple[float, float], reference: tuple[float, fl
     box(axis, 0.15, 2.35, 1.6, label("same_prompt"), PAPER, 0.5)
     box(axis, 0.15, 1.75, 1.6, label("chosen_answer"), PALE_GREEN, 0.5)
     box(axis, 0.15, 1.15, 1.6, label("rejected_answer"), PALE_ORANGE, 0.5)
+    axis.plot([1.82, 1.92, 1.92, 1.82], [2.6, 2.6, 0.9, 0.9], color=GREY, linewidth=1.2)  # all three go through both
     for height in (top, low):
-        arrow(axis, (1.8, 1.75), (2.55, height), GREY)
+        arrow(axis, (1.95, 1.75), (2.55, height), GREY)
     box(axis, 2.6, top, 1.5, label("policy_trained"), PALE_BLUE, 0.62)
     box(axis, 2.6, low, 1.5, label("reference_frozen"), PAPER, 0.62)
     words(axis, 3.35, under, label("difference"), size=8.5)

@@ -115,7 +115,7 @@ class PairAccuracy:
 def pair_accuracy(model: Transformer, pairs: Sequence[Pair], reference: Tensor) -> PairAccuracy:
     """Measure ``model`` on pairs; reference: (pairs, 2) as ``training.dpo.reference_logprobs`` gives it."""
     policy = reference_logprobs(model, pairs)
-    lengths = torch.tensor([[_targets(pair.chosen), _targets(pair.rejected)] for pair in pairs])
+    lengths = answer_lengths(pairs)
 
     def share(scores: Tensor) -> float:
         margin = scores[:, 0] - scores[:, 1]
@@ -125,8 +125,18 @@ def pair_accuracy(model: Transformer, pairs: Sequence[Pair], reference: Tensor) 
     return PairAccuracy(share(policy), share(policy / lengths), share(policy - reference))
 
 
-def _targets(document: Document) -> int:
-    return int(marks(document).sum())
+def answer_lengths(pairs: Sequence[Pair]) -> Tensor:
+    """The tokens of the chosen and of the rejected answers, their end tokens too: (pairs, 2)."""
+    return torch.tensor([[int(marks(one).sum()) for one in (pair.chosen, pair.rejected)] for pair in pairs])
+
+
+def chosen_likelier(scores: Tensor, lengths: Tensor) -> tuple[float, float]:
+    """The share of pairs whose chosen answer has the higher score: where the rejected one is shorter, and elsewhere.
+
+    scores, lengths: (pairs, 2), chosen and rejected.
+    """
+    right, shorter = scores[:, 0] > scores[:, 1], lengths[:, 1] < lengths[:, 0]
+    return float(right[shorter].float().mean()), float(right[~shorter].float().mean())
 
 
 def closing_sentences(answers: Sequence[str], at_least: int = 5) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Chapter 16's experiments: the exam's questions, milestones, training on the exam, the letter adapter."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from minimind_lite.data.documents import Document
 from minimind_lite.data.packing import PaddedDataset
 from minimind_lite.data.records import DataError
 from minimind_lite.evaluation.likelihood import LanguageModel, OwnModel, Request, encode_pair, likelihoods
-from minimind_lite.evaluation.perplexity import bits_per_byte
+from minimind_lite.evaluation.perplexity import document_nats
+from minimind_lite.evaluation.statistics import bootstrap_interval
 from minimind_lite.model.lora import LoRAConfig, add_adapter
 from minimind_lite.model.pretrained import load_pretrained
 from minimind_lite.model.transformer import Transformer
@@ -127,10 +129,11 @@ class Sheets:
 
 @dataclass(frozen=True)
 class Milestone:
-    """A model on its way, measured: the number of tokens it has seen, bits per byte, and (right, of how many)."""
+    """A model on its way, measured: tokens seen, bits per byte with a 95 % interval, and (right, of how many)."""
 
     tokens: int
     bits: float
+    limits: tuple[float, float]
     right: dict[str, tuple[float, int]]
 
 
@@ -148,7 +151,9 @@ def measure_milestone(model: Transformer, tokenizer: Tokenizer, tokens: int, she
         ("exam_letters", [one[0] for one in letter_logprobs(own, sheets.questions)], [[1] * len(LETTERS)] * len(keys)),
     ):
         right[name] = (sum(share_right(*one) for one in zip(found, lengths, keys, strict=True)), len(keys))
-    return Milestone(tokens, bits_per_byte(model, tokenizer, sheets.texts), right)
+    bits = [one / math.log(2) for one in document_nats(model, tokenizer, sheets.texts)]
+    weights = [len(text.encode()) for text in sheets.texts]
+    return Milestone(tokens, sum(bits) / sum(weights), bootstrap_interval(bits, weights), right)
 
 
 def share_right(logprobs: Sequence[float], lengths: Sequence[int], answer: int) -> float:

@@ -1,5 +1,6 @@
 """Chapter 16's pictures: what a score is, letters, intervals, paired answers, progress, a leak, an adapter."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,20 +117,32 @@ def scores(found: Mapping[str, tuple[float, int]], chance: float, chosen: str = 
     return described(figure, words)
 
 
+Limits = tuple[float, float]
+
+
 @style()
-def two_measures(found: Mapping[str, tuple[float, float]]) -> Any:
-    """Perplexity per token and bits per byte of the same models, side by side: {name: (perplexity, bits)}."""
+def two_measures(found: Mapping[str, tuple[float, float]], limits: Mapping[str, tuple[Limits, Limits]]) -> Any:
+    """Perplexity per token and bits per byte of the same models, side by side: {name: (perplexity, bits)}.
+
+    limits: of the 95 % interval of each; an infinite one is not drawn.
+    """
     figure, axes = subplots(1, 2, width=8.2, height=1.1 + 0.4 * len(found), sharey=True)
-    found = {label(name): one for name, one in found.items()}
-    names, said = list(found)[::-1], []
+    said = []
     for axis, part, colour in zip(axes, (0, 1), (PURPLE, BLUE), strict=True):
-        values = [found[name][part] for name in names]
-        bars = axis.barh(names, values, color=colour, height=0.6)
-        axis.bar_label(bars, labels=[short(one) for one in values], padding=3, fontsize=9)
+        values = {name: found[name][part] for name in list(found)[::-1]}
+        axis.barh([label(name) for name in values], list(values.values()), color=colour, height=0.6)
+        ends, told = [], []
+        for row, (name, value) in enumerate(values.items()):
+            low, high = (one if math.isfinite(one) else value for one in limits[name][part])
+            axis.plot([low, high], [row, row], color="black", linewidth=1.4)
+            axis.annotate(short(value), (high, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
+            ends.append(high)
+            told.append(say("{name} {share} (from {low} to {high})", name=label(name), share=short(value),
+                            low=short(low), high=short(high)))  # fmt: skip
         title = label("perplexity" if part == 0 else "bits_per_byte")
-        axis.set(xlabel=title, xlim=(0, 1.2 * max(values)))
+        axis.set(xlabel=title, xlim=(0, 1.2 * max(ends)))
         axis.grid(axis="y", visible=False)
-        said.append(say("{what}: {each}", what=title, each=amounts(dict(zip(names, values, strict=True)))))
+        said.append(say("{what}: {each}", what=title, each=listed(told)))
     return described(figure, say("Two charts of the same models. {first}; {second}.", first=said[0], second=said[1]))
 
 
@@ -183,8 +196,8 @@ def paired_answers(first: Sequence[float], second: Sequence[float], names: tuple
     names = (label(names[0]), label(names[1]))
     fields = {
         (True, True): (label("both_right"), _GIVEN, 0.0, 1.0),
-        (True, False): (f"✓ {names[0]}, ✗ {names[1]}", CHOICES[3], 1.0, 1.0),
-        (False, True): (f"✗ {names[0]}, ✓ {names[1]}", CHOICES[2], 0.0, 0.0),
+        (True, False): (say("✓ {right}, ✗ {wrong}", right=names[0], wrong=names[1]), CHOICES[3], 1.0, 1.0),
+        (False, True): (say("✗ {wrong}, ✓ {right}", wrong=names[0], right=names[1]), CHOICES[2], 0.0, 0.0),
         (False, False): (label("both_wrong"), _GIVEN, 1.0, 0.0),
     }
     counts = {which: sum((a > 0.5, b > 0.5) == which for a, b in zip(first, second, strict=True)) for which in fields}
@@ -207,6 +220,8 @@ def progress(found: Sequence[Milestone]) -> Any:
     """One model over its training, six measures: each with its interval, and with what guessing would give."""
     figure, axes = subplots(2, 3, width=9.0, height=5.0, sharex=True)
     tokens = [max(one.tokens, found[1].tokens / 3) for one in found]  # the beginning has a place on a log axis
+    lower, upper = ([one.limits[side] for one in found] for side in (0, 1))
+    axes.flat[0].fill_between(tokens, lower, upper, where=np.isfinite(upper).tolist(), color=BLUE, alpha=0.2)
     axes.flat[0].plot(tokens, [one.bits for one in found], "o-", color=BLUE, markersize=4)
     axes.flat[0].set_title(label("bits_per_byte"), fontsize=10)
     lines = {label("bits_per_byte"): [one.bits for one in found]}
@@ -217,7 +232,7 @@ def progress(found: Sequence[Milestone]) -> Any:
         axis.fill_between(tokens, low, high, color=BLUE, alpha=0.2)
         axis.plot(tokens, shares, "o-", color=BLUE, markersize=4)
         axis.axhline(100 * chance, color="black", linestyle="--", linewidth=1)
-        axis.set_title(f"{label(name)}, %", fontsize=10)
+        axis.set_title(say("{what}, %", what=label(name)), fontsize=10)
         axis.set_ylim(0, 100)
         lines[label(name)] = shares
     for axis in axes[1]:

@@ -27,6 +27,8 @@ LABELS: dict[str, str] = {
     "pretrained_first": "after pretraining (the main run)",
     "random_weights": "from random weights",
     "before_fine_tuning": "before fine-tuning",
+    "mask_learned": "learned: counts in the loss",
+    "mask_only_read": "only read: the target before it is −100",
     "ring_trained": "trained",
     "ring_trained_example": "What is the capital of Peru?",
     "ring_trained_answer": "→ The capital of Peru is Lima.",
