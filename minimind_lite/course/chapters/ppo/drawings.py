@@ -121,8 +121,8 @@ def one_turn(tokens: Sequence[str], values: Sequence[float], reward: float, lam:
     words(axis, 0.15, 0.2, label("turn_critic_learns"), ORANGE, "left", 8.5)
     return described(figure, say(
         "One turn of the loop. The actor writes {count} tokens, a program gives the reward {reward} at the last one, "
-        "the critic's guesses before each are {values}. By GAE with λ = {lam} the advantages are {advantages}; they update "
-        "the actor. Added to the guesses they are the returns, {returns}, which the critic should have guessed.",
+        "the critic's guesses before each are {values}. By GAE with λ = {lam} the advantages are {advantages}; they "
+        "update the actor. Added to the guesses they are the returns, {returns}, which the critic should have guessed.",
         count=len(tokens), reward=f"{reward:g}", values=listed(f"{one:g}" for one in values), lam=f"{lam:g}",
         advantages=listed(f"{one:+.2f}" for one in advantages), returns=listed(f"{one:.2f}" for one in returns),
     ))  # fmt: skip
