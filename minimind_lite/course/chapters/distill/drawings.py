@@ -97,7 +97,7 @@ def what_a_student_is_told(teacher: Tensor, right: int, temperature: float = 1.0
         words(axis, 6.0, middle, label(f"{name}_means"), align="left", size=8.5)
     return described(figure, say(
         "Three ways to teach a student at one token, among {count}. The label is token {right} and nothing else; a "
-        "text that the teacher wrote is its first choice, token {first}, and nothing else; the teacher's distribution has a "
-        "share for every token: {shares}.",
+        "text that the teacher wrote is its first choice, token {first}, and nothing else; the teacher's distribution "
+        "has a share for every token: {shares}.",
         count=len(teacher), right=right + 1, first=first + 1, shares=listed(f"{one:.2f}" for one in shares.tolist()),
     ))  # fmt: skip
