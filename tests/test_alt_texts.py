@@ -184,7 +184,10 @@ DRAWN: dict[Callable[..., Any], Callable[[], Any]] = {
     scale.gains: lambda: scale.gains({"packing": Gain([1.0, 1.1], [2.0, 2.1]), "int8": Gain([1.0, 1.0], [0.6, 0.7])}),
     scale.plan: lambda: scale.plan([1, 2], {"how fast": {"slow": [1.0, 0.5]}}),
     sft.kinds: lambda: sft.kinds(WORLD, WORLD),
-    sft.kept_text: lambda: sft.kept_text({"before_fine_tuning": 2.6, "with_plain_text": 2.7}),
+    sft.kept_and_learned: lambda: sft.kept_and_learned(
+        {"before_fine_tuning": 2.6, "with_plain_text": 2.7},
+        {"answers_held_out": {"before_fine_tuning": 4.1, "with_plain_text": 1.2}},
+    ),
     swiglu.activations: swiglu.activations,
     swiglu.neurons: swiglu.neurons,
     swiglu.gated_line: lambda: swiglu.gated_line(2.0, 1.0, -1.0, 2.0),

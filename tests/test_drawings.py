@@ -32,6 +32,7 @@ from minimind_lite.course.kit import language
 from minimind_lite.course.kit.drawings import sheet, words
 from minimind_lite.course.kit.style import style
 from minimind_lite.data.reasoning import without_thoughts
+from minimind_lite.generation.sampling import SamplingConfig
 from minimind_lite.tokenizer import Tokenizer
 from minimind_lite.training.reason import tag_weights
 
@@ -51,6 +52,21 @@ def thoughts_that_count() -> Any:
     return reason.what_counts(tokenizer, tokenizer.render(SUM), tokenizer.render(without_thoughts(SUM)), weights)
 
 
+def marked_conversation() -> Any:
+    """Chapter 10's drawing of one question and its answer, by a tokenizer of bytes."""
+    tokenizer = Tokenizer.train(["47 + 85"], 300)
+    turns = [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "5"}]
+    return sft.marks_and_targets(tokenizer, tokenizer.render(turns))
+
+
+def drawn_token() -> Any:
+    """Chapter 09's drawing of one draw from a few bytes."""
+    tokenizer = Tokenizer.train(["47 + 85"], 300)
+    logits = torch.zeros(tokenizer.vocab_size)
+    logits[tokenizer.encode("9876543")] = torch.tensor([8.0, 7.5, 7.0, 6.0, 5.0, 4.0, 3.0])
+    return generation.sampling_step(tokenizer, logits, SamplingConfig(temperature=0.8, top_k=4, top_p=0.8), 0.7)
+
+
 DRAWN = (
     (rmsnorm.one_vector, lambda: rmsnorm.one_vector([3.0, 4.0])),
     (rmsnorm.norm_beside_the_stream, rmsnorm.norm_beside_the_stream),
@@ -64,6 +80,7 @@ DRAWN = (
     (swiglu.gate_drawing, lambda: swiglu.gate_drawing(512, 1408)),
     (swiglu.same_weights, swiglu.same_weights),
     (sft.rings, sft.rings),
+    (sft.marks_and_targets, marked_conversation),
     (moe.one_token, lambda: moe.one_token([0.1, 0.55, 0.05, 0.3], 2)),
     (moe.sorted_by_expert, lambda: moe.sorted_by_expert([1, 3, 1, 0, 2, 1, 3, 0], 4)),
     (moe.sorted_by_expert, lambda: moe.sorted_by_expert([3, 5, 1, 2, 5, 4, 5, 4], 6)),
@@ -73,6 +90,7 @@ DRAWN = (
     (pretrain.packed_row, lambda: pretrain.packed_row([5, 3, 4], 14)),
     (pretrain.packed_row, lambda: pretrain.packed_row([2, 3, 2, 1], 8)),
     (generation.prefill_and_decode, lambda: generation.prefill_and_decode(["once", "upon"], ["a", "time", "a", "fox"])),
+    (generation.sampling_step, drawn_token),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(128, 128, 4, 64.0)),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(512, 1408, 8, 16.0)),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(1408, 512, 8, 16.0)),
@@ -142,6 +160,8 @@ def test_drawings_follow_their_numbers() -> None:
         "7 tokens are read in all; without it 4, 5, 6 and 7, together 22"
         in generation.prefill_and_decode(["Once", "upon", "a", "time"], ["there", "was", "a", "fox"]).alt
     )
+    drawn = drawn_token().alt
+    assert "top-k 4 9 " in drawn and drawn.count(" 6 ") == 2 and "The random number 0.7 draws 8." in drawn
     assert "16,384 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
     assert "together 1,024 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
     assert (
@@ -149,6 +169,7 @@ def test_drawings_follow_their_numbers() -> None:
         in dpo.policy_and_reference((-25, -27), (-30, -22), 0.1).alt
     )
     assert "add up to 0.529" in distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0).alt
+    assert "1 for 5 <|im_end|>, 0 for all others" in marked_conversation().alt
     counted = thoughts_that_count().alt
     assert "<think> 1 × 10; thought 14 × 1; </think> 1 × 10; <answer> 1 × 10; answer 5 × 1; </answer> 1 × 10" in counted
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2

@@ -121,8 +121,13 @@ def test_chapter_10_draws_each_kind_in_each_language(tmp_path: Path) -> None:
     assert [one.get_text() for one in figure.axes[0].get_yticklabels()][1] == "small talk"
     figure.savefig(tmp_path / "kinds.png")
     assert (tmp_path / "kinds.png").stat().st_size < 60_000
-    kept = chat_figures.kept_text({"before_fine_tuning": 2.5, "with_plain_text": 2.75, "conversations_only": 3.5})
-    assert "conversations only 3.5; short run, plain text mixed in 2.75" in kept.alt
+    kept = {"before_fine_tuning": 2.5, "with_plain_text": 2.75, "conversations_only": 3.5}
+    losses = {"answers_of_every_kind": dict.fromkeys(kept, 1.5), "answers_held_out": dict.fromkeys(kept, 1.25)}
+    both = chat_figures.kept_and_learned(kept, losses)
+    assert "plain text mixed in 2.75; short run, conversations only 3.5. Loss on answers" in both.alt
+    assert "(held out, facts): before fine-tuning 1.25; " in both.alt
+    text, talk = both.axes
+    assert len(talk.patches) == 2 * len(text.patches) == 6 and text.yaxis_inverted()
     table = chat_figures.judged([("talk zh", right), ("talk en", wrong)]).data
     assert "✓ a" in table and "✗ bbb" in table and "…" in table and "<b>?" not in table
     assert "small talk (Chinese)" in table

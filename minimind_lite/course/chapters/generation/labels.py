@@ -18,6 +18,11 @@ LABELS: dict[str, str] = {
     "computed_and_kept": "computed and kept",
     "in_the_cache": "in the cache, only read",
     "tokens_in_all": "= {total} tokens in all",
+    "tokens_after_these": "{count} others",
+    "step_logits": "logits",
+    "step_temperature": "softmax, T = {temperature}",
+    "step_whole_again": "renormalised",
+    "step_draw": "draw: {luck}",
 }
 
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.

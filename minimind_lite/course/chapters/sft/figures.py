@@ -9,7 +9,7 @@ from minimind_lite.evaluation.sample_world import FALSE_REFUSALS, JudgedAnswer
 
 from ...kit.labels import label
 from ...kit.language import say
-from ...kit.sentences import amounts, listed
+from ...kit.sentences import listed, short
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, html, subplots
 
 LONGEST = 110  # characters of a text in a table
@@ -65,18 +65,34 @@ def _told(kind: str, before: Mapping[str, ShareRight], after: Mapping[str, Share
     )
 
 
-def kept_text(measured: Mapping[str, float]) -> Any:
-    """Bits per byte on plain text of several models as bars; the model that starts is blue."""
-    figure, axis = subplots(height=0.7 + 0.42 * len(measured))
-    names = list(measured)[::-1]
-    colours = [BLUE if name == next(iter(measured)) else GREY for name in names]
-    bars = axis.barh([label(name) for name in names], [measured[name] for name in names], color=colours)
-    axis.bar_label(bars, fmt="%.2f", padding=3)
-    axis.grid(axis="y", visible=False)
-    axis.set(xlabel=label("bits_per_byte"), xlim=(0, 1.15 * max(measured.values())))
-    lengths = amounts({label(name): value for name, value in measured.items()})
-    return described(figure, say("Bars of {what} on plain text, where fewer are better: {lengths}.",
-                                 what=label("bits_per_byte"), lengths=lengths))  # fmt: skip
+def kept_and_learned(text: Mapping[str, float], answers: Mapping[str, Mapping[str, float]]) -> Any:
+    """What several models have kept and what they have learned: bars of bits per byte beside bars of nats per token.
+
+    text: bits per byte on plain text; the model that starts comes first and is blue. answers: by the label's key of a
+    kind of answers, the loss of the same models on them.
+    """
+    figure, (left, right) = subplots(1, 2, width=8.2, height=1.2 + 0.42 * len(text), sharey=True)
+    colours = [GREY if place else BLUE for place in range(len(text))]
+    left.bar_label(left.barh(range(len(text)), list(text.values()), color=colours), fmt="%.2f", padding=3)
+    thick = 0.8 / len(answers)
+    for place, (kind, colour) in enumerate(zip(answers, (GREEN, ORANGE), strict=False)):
+        rows = [row - 0.4 + (place + 0.5) * thick for row in range(len(text))]
+        losses = [answers[kind][name] for name in text]
+        drawn = right.barh(rows, losses, height=0.95 * thick, color=colour, label=label(kind))
+        right.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
+    left.set_yticks(range(len(text)), [label(name) for name in text])
+    left.invert_yaxis()  # for both: the first model on top
+    for axis, what in ((left, "text_kept"), (right, "answers_learned")):
+        axis.grid(axis="y", visible=False)
+        axis.set(xlabel=label(what), xlim=(0, 1.17 * axis.get_xlim()[1] / 1.05))
+    figure.legend(loc="outside lower right", ncols=2)
+    panels = {label("text_kept"): text}
+    panels |= {f"{label('answers_learned')} ({label(kind)})": losses for kind, losses in answers.items()}
+    told = [say("Two panels of bars, where shorter is better.")]
+    for what, values in panels.items():
+        bars = listed((f"{label(name)} {short(values[name])}" for name in text), "; ")
+        told.append(say("{what}: {lengths}.", what=what[:1].upper() + what[1:], lengths=bars))
+    return described(figure, " ".join(told))
 
 
 def judged(answers: Sequence[tuple[str, JudgedAnswer]]) -> Any:
