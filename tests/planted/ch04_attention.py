@@ -200,6 +200,7 @@ plant(
     mistakes=[
         (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, h, d), "queries are not kept"),
         (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d * 2), "half of what is kept"),
+        (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d * 2 * 3), "kept are two"),
         (lambda b, n, layers, h, kv, d: b // (layers * kv * n * d), "a quarter of what is kept"),
         (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, 1, d), "each of the kv heads"),
         (lambda b, n, layers, h, kv, d: b // bytes_of_one(n, layers, h // kv, d), "how many query heads share"),

@@ -250,6 +250,7 @@ def check_conversations_that_fit(task: Task) -> str:
         "you took the queries for one of the two: kept are keys and values, both of the kv heads":
             budget // ((one + wide) // 2),
         "the queries are not kept, only keys and values": budget // (one + wide // 2),
+        "you count three for each token; kept are two, a key and a value": budget // (one * 3 // 2),
         "heads // kv_heads says how many query heads share one key/value head; `kv_heads` of these are kept":
             budget // (one // kv_heads * (heads // kv_heads)),
         "each of the kv heads has keys and values of its own": budget // (one // kv_heads),
