@@ -260,7 +260,7 @@ def test_sentences_follow_the_data() -> None:
     assert "expected band" not in curves.loss_band(RUN, None).alt
     assert "largest where a looks at a" in DRAWN[attention.score_maps]().alt
     masked = attention.score_maps({"scores": torch.tensor([[1.0, float("-inf")], [2.0, 3.0]])}).alt
-    assert "from 1 to 3, largest where token 1 looks at token 1, 1 of 4 cells hidden" in masked
+    assert "from 1 to 3, largest where token 1 looks at token 1, 1 of 4 cells grey" in masked
 
 
 @pytest.mark.parametrize(

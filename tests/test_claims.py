@@ -150,12 +150,14 @@ def test_what_the_text_says_of_other_seeds_was_measured(name: str) -> None:
     assert said == [(str(sum(map(one, seeds))), str(len(seeds))) for one in kept]
 
 
-def test_chapter_15_names_where_each_seed_ended() -> None:
+def test_chapter_15_names_where_each_seed_began_and_ended() -> None:
     seeds = json.loads(STAGES.read_text(encoding="utf-8"))["per_seed"]["grpo"]
-    first, second, third = (f"{100 * seed['accuracy_after']:.0f}" for seed in seeds)
     path = files.chapter_paths(["15_grpo"])[0]
-    for language, said in (
-        ("en", f"ended at {first}, {second} and {third} %"),
-        ("zh", f"分别是 {first}%、{second}% 和 {third}%"),
-    ):
-        assert any(said in cell.source for cell in files.read(files.edition_path(path, language)).cells)
+    cells = {one: files.read(files.edition_path(path, one)).cells for one in ("en", "zh")}
+    for figure, english, chinese in (("before", "began at", "开始时是"), ("after", "ended at", "最后分别是")):
+        first, second, third = (f"{100 * seed[f'accuracy_{figure}']:.0f}" for seed in seeds)
+        for language, said in (
+            ("en", f"{english} {first}, {second} and {third} %"),
+            ("zh", f"{chinese} {first}%、{second}% 和 {third}%"),
+        ):
+            assert any(said in cell.source for cell in cells[language])

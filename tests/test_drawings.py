@@ -82,6 +82,13 @@ def drawn_token() -> Any:
     return generation.sampling_step(tokenizer, logits, SamplingConfig(temperature=0.8, top_k=4, top_p=0.8), 0.7)
 
 
+def weights_around_tags() -> Any:
+    """Chapter 14's other drawing, of the same sum."""
+    tokenizer = Tokenizer.train(["47 + 85"], 300)
+    weights = tag_weights(tokenizer, 10.0, tokenizer.vocab_size)
+    return reason.weight_of_targets(tokenizer, tokenizer.render(SUM), weights)
+
+
 DRAWN = (
     (welcome.whole_course, welcome.whole_course),
     (tokenizer.bytes_to_ids, lambda: tokenizer.bytes_to_ids([" that", "山上"], MERGES)),
@@ -118,7 +125,10 @@ DRAWN = (
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(1408, 512, 8, 16.0)),
     (dpo.policy_and_reference, lambda: dpo.policy_and_reference((-25.0, -27.0), (-30.0, -22.0), 0.1)),
     (distill.teacher_and_student, lambda: distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0)),
+    (distill.what_a_student_is_told, lambda: distill.what_a_student_is_told(LOGITS[0], 1)),
     (reason.what_counts, thoughts_that_count),
+    (reason.weight_of_targets, weights_around_tags),
+    (ppo.one_turn, lambda: ppo.one_turn(list("3+9=12"), [0.4, 0.4, 0.5, 0.5, 0.8, 0.9], 1.0, 0.95)),
     (grpo.one_step, lambda: grpo.one_step("23 + 59 = ?", ["82", "72", "82", "84"], [1.0, 0.0, 1.0, 0.0])),
     (grpo.one_step, lambda: grpo.one_step("23 + 59 = ?", ["82", "82"], [1.0, 1.0])),
     (ppo.actor_and_critic, ppo.actor_and_critic),
@@ -196,6 +206,10 @@ def test_drawings_follow_their_numbers() -> None:
     assert "<think> 1 × 10; thought 14 × 1; </think> 1 × 10; <answer> 1 × 10; answer 5 × 1; </answer> 1 × 10" in counted
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
     assert "+0.87, -0.87, +0.87 and -0.87" in grpo.one_step("?", list("abcd"), [1.0, 0.0, 1.0, 0.0]).alt
+    assert "first choice, token 1, and" in distill.what_a_student_is_told(LOGITS[0], 1).alt
+    assert "4 of 25 trained tokens are tags; they hold 66 % of the weight" in weights_around_tags().alt  # 40 of 61
+    turn = ppo.one_turn(["a", "b", "c"], [0.5, 0.5, 0.9], 1.0, 0.5, 1.0).alt  # δ: 0, 0.4 and 0.1
+    assert "+0.45 and +0.10; they update the actor" in turn and "0.95 and 1.00, which" in turn
     assert "weighted 1, 0.45 and 0.203: +0.155" in ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5).alt
 
 

@@ -12,6 +12,10 @@ def by_a_list(ids: Tensor, mask: Tensor) -> list[int]:
     return [token if mark else -100 for token, mark in zip(ids.tolist()[1:], mask.tolist()[1:], strict=True)]
 
 
+def by_numpy(ids: Tensor, mask: Tensor) -> object:
+    return torch.where(mask == 1, ids, -100).numpy()[1:]
+
+
 def by_rolling(ids: Tensor, mask: Tensor) -> Tensor:
     all_targets = ids.masked_fill(~mask.bool(), -100)
     return all_targets.roll(-1)[:-1]
@@ -27,8 +31,11 @@ plant(
         (lambda ids, mask: ids[1:] * mask[1:], "0 is a token"),
         (lambda ids, mask: ids[1:], "the mask is not used"),
         (lambda ids, mask: ids.masked_fill(mask == 0, -100), "eight questions"),
+        (lambda ids, mask: ids[1:].masked_fill(mask == 0, -100), "shift the mask, too"),
+        (lambda ids, mask: by_rolling(ids, mask).float(), "yours is torch.float32"),
+        (by_a_list, "yours is list"),
     ],
-    alternatives=[by_a_list, by_rolling],
+    alternatives=[by_numpy, by_rolling],
 )
 
 
@@ -63,14 +70,14 @@ def first_answer(ids: list[int], header: list[int], end: int) -> list[int]:
     return marks[: stop + 1] + [0] * (len(ids) - stop - 1)
 
 
-def by_turns(ids: list[int], header: list[int], end: int, *, every: int = 0) -> list[int]:
+def by_turns(ids: list[int], header: list[int], end: int, *, every: int = 0, head: bool = False) -> list[int]:
     """Marks turns by their place, without a look at the role."""
     marks, turn, inside = [], -1, False
     for place, token in enumerate(ids):
         if token == header[0]:
             turn, body = turn + 1, ids.index(header[-1], place)
         inside = token != header[0] and place > body and (inside or place == body + 1)
-        marks.append(int(inside and (every == 1 or turn % 2 == 1)))
+        marks.append(int((inside or (head and place <= body)) and (every == 1 or turn % 2 == 1)))
         inside = inside and token != end
     return marks
 
@@ -93,6 +100,18 @@ def whole_answers_only(ids: list[int], header: list[int], end: int) -> list[int]
     if ids[-1] != end and marks[-1]:
         last = max(place for place, mark in enumerate(marks) if not mark)
         marks[last + 1 :] = [0] * (len(ids) - last - 1)
+    return marks
+
+
+def until_the_end(ids: list[int], header: list[int], end: int) -> list[int]:
+    """Takes it that every answer has an end."""
+    marks, at = [0] * len(ids), 0
+    while at < len(ids):
+        if ids[at : at + len(header)] == header:
+            at += len(header)
+            stop = ids.index(end, at)
+            marks[at : stop + 1] = [1] * (stop + 1 - at)
+        at += 1
     return marks
 
 
@@ -120,6 +139,9 @@ plant(
         (lambda *a: by_turns(*a, every=1), "the user's words are marked too"),
         (lambda ids, *a: [1] * len(ids), "everything is marked"),
         (deceived, "deceive it"),
+        (first_line, "wrong from token"),
+        (lambda *a: by_turns(*a, head=True), "wrong from token"),
+        (until_the_end, "your function stopped with ValueError"),
         (whole_answers_only, "what is left of it counts"),
         (lambda *a: answers(*a)[1:], "one mark for each"),
     ],
@@ -137,11 +159,11 @@ def by_gathering(logits: Tensor, targets: Tensor) -> Tensor:
     return -(picked * learned).sum() / learned.sum().clamp(min=1)
 
 
-def by_loops(logits: Tensor, targets: Tensor) -> float:
-    total, count = 0.0, 0
+def by_loops(logits: Tensor, targets: Tensor) -> Tensor | float:
+    total, count = torch.tensor(0.0), 0
     for scores, target in zip(logits.flatten(0, 1), targets.flatten().tolist(), strict=True):
         if target != -100:
-            total, count = total + float(scores.logsumexp(0) - scores[target]), count + 1
+            total, count = total + scores.logsumexp(0) - scores[target], count + 1
     return total / count if count else 0.0
 
 
@@ -161,6 +183,7 @@ plant(
         (lambda a, b: surprise(a, b) / b.numel(), "all positions"),
         (lambda a, b: surprise(a, b) / len(b), "number of rows"),
         (lambda a, b: F.cross_entropy(a.flatten(0, 1), b.flatten()), "divide by at least 1"),
+        (lambda a, b: by_gathering(a, b).item(), "no gradient flows"),
     ],
     alternatives=[by_gathering, by_loops],
 )
@@ -174,6 +197,8 @@ plant(
         (lambda p, n: (p * (1 - p) * n) ** 0.5, "*number* of right answers"),
         (lambda p, n: p / n**0.5, "no luck at all"),
         (lambda p, n: 1.96 * (p * (1 - p) / n) ** 0.5, "half of the 95 %"),
+        (lambda p, n: 0.5 / n**0.5, "use `share` itself"),
+        (lambda p, n: 100 * (p * (1 - p) / n) ** 0.5, "these are per cent"),
         (lambda p, n: 0.5, "measured"),
     ],
     alternatives=[

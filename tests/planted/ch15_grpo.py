@@ -19,14 +19,14 @@ def advantages(rewards: Tensor, use_std: bool) -> tuple[Tensor, int]:
 
 
 def one_by_one(rewards: Tensor, use_std: bool) -> tuple[list[list[float]], int]:
-    rows, silent = [], 0
+    rows, dead = [], 0
     for group in rewards.double().tolist():
         mean = sum(group) / len(group)
         spread = (sum((one - mean) ** 2 for one in group) / (len(group) - 1)) ** 0.5 if use_std else 1.0
         alike = max(group) == min(group)
-        silent += alike
+        dead += alike
         rows.append([0.0 if alike else (one - mean) / spread for one in group])
-    return rows, silent
+    return rows, dead
 
 
 def other(mean_dim: int | None = 1, std_dim: int | None = 1, correction: int = 1, ask: bool | None = None) -> Any:
@@ -69,7 +69,8 @@ plant(
         (other(ask=False), "asks for a division"),
         (other(correction=0), "divides by n - 1"),
         (other(mean_dim=9), "mean is not taken off"),
-        (a_small_number_will_do, "random direction"),
+        (a_small_number_will_do, "not quite 0.6"),
+        (lambda rewards, use_std: (rewards / (rewards.std(1)[:, None] + 1e-4), 3), "take its mean off first"),
         (lambda rewards, use_std: ((rewards - rewards.mean(1)[:, None]) / rewards.std(1)[:, None], 3), "0 / 0"),
         (lambda rewards, use_std: (advantages(rewards, use_std)[0], 0), "counts the groups"),
         (along_the_questions, "along dim=0"),
@@ -132,6 +133,7 @@ plant(
         (lambda p, r: (p - r).exp() - (p - r) - 1, "upside down"),
         (lambda p, r: (r - p).exp() + (r - p) - 1, "sign of log"),
         (lambda p, r: r - p, "log ρ alone"),
+        (lambda p, r: p.exp() * (p - r), "have been drawn with it already"),
         (lambda p, r: (r - p).exp() - (r - p), "the 1 is not taken off"),
         (lambda p, r: r / p - 1 - (r / p).log(), "divided the logarithms"),
         (lambda p, r: 1 + (r - p) - (r - p).exp(), "sign of the whole"),
@@ -242,7 +244,7 @@ plant(
         (lambda p, answer, right: re.search(rf"\b{right}\b", answer) is not None, "right number in the *thought*"),
         (lambda p, answer, right: re.findall(r"[\d.]+", answer)[-1] == right, "without any tags"),
         (pattern("<think>.*<answer>RIGHT</answer>"), "two answers"),
-        (pattern("<answer>RIGHT</answer>"), "right format earns 1"),
+        (pattern(r"<think>[^<]+</think><answer>\d+</answer>"), "right format earns 1. The answer was '<think>"),
         (pattern("<think>.+</think><answer>RIGHT</answer>", 0), "re.DOTALL"),
         (pattern("(<think>[^<]*</think>)?<answer>RIGHT</answer>"), "without a thought"),
         (pattern("<think>.+</think><answer>RIGHT</answer>.*"), "words behind"),
@@ -265,7 +267,7 @@ plant(
 )
 
 plant(
-    checks.check_silent,
+    checks.check_dead,
     mistakes=[
         (lambda p, n: (1 - p) ** n, "only the groups without"),
         (lambda p, n: p**n, "only the groups that are all right"),

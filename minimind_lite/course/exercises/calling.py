@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..kit.language import say, say_count
@@ -124,8 +125,29 @@ def _products(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return [output, watch.found]
 
 
+class _Functions(TorchFunctionMode):
+    """Notes the name of every function of torch that is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
+
+
+def _functions(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """[output, the names of torch's functions that are called on the way]."""
+    with _Functions() as watch:
+        output = function(*args, **kwargs)
+    return [output, watch.found]
+
+
 _PRODUCTS = {getattr(torch.ops.aten, name) for name in ("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot")}
-OPERATIONS: dict[str, Callable[..., Any]] = {"call": _call, "gradients": _gradients, "products": _products}
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "call": _call, "gradients": _gradients, "products": _products, "functions": _functions,
+}  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

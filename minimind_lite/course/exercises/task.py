@@ -61,6 +61,10 @@ class Task:
         """(shape, whether a NaN is in it) of the result of every matrix product that the function computes."""
         return [(shape, sick) for shape, sick in self._run("products", args, {}).value[1]]
 
+    def functions(self, *args: Any) -> set[str]:
+        """The names of torch's functions that the function calls."""
+        return set(self._run("functions", args, {}).value[1])
+
     def _run(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
         outcome = self.caller.run(operation, args, kwargs, self.seconds)
         if outcome.error == "NotImplementedError" and not outcome.text.partition(IN_LINE)[0]:

@@ -61,7 +61,7 @@ LABELS: dict[str, str] = {
     "correctness_reward": "share of right answers",
     "kl": "KL to the reference (k3, nats per token)",
     "answer_tokens": "tokens in an answer",
-    "dead_groups": "share of groups without a difference",
+    "dead_groups": "share of dead groups",
     "advantage": "advantage",
     "token": "token",
     "weights": "weights",

@@ -73,6 +73,7 @@ MASKED: dict[str, Callable[[Tensor], Tensor]] = {  # scores → weights, where t
 def _grouped(x: Tensor, weights: list[Tensor], heads: int, kv_heads: int, change: str = "") -> Tensor:
     """Grouped-query attention by torch's kernel, with one ``change`` that people make by mistake."""
     w_q, w_k, w_v, w_o = weights
+    w_q = w_q.mT if change == "query transposed" else w_q
     q, k, v = _split(x @ w_q.mT, heads), _split(x @ w_k.mT, kv_heads), _split(x @ w_v.mT, kv_heads)
     if change == "raw halves":
         q, k, v = (one.reshape(x.shape[0], -1, x.shape[1], q.shape[-1]) for one in (x @ w_q.mT, x @ w_k.mT, x @ w_v.mT))
@@ -106,13 +107,15 @@ GROUPED = {
     "raw halves": "the split into heads mixes up tokens: (batch, seq, heads, dim) first, then exchange seq and heads",
     "no transpose": "joining the heads mixes up tokens: exchange heads and seq back before you flatten",
     "no output": "the output matrix w_o is missing",
+    "query transposed": "w_q is laid out as in nn.Linear, (out, in): multiply by its transpose",
     "output transposed": "w_o is laid out as in nn.Linear, (out, in): multiply by its transpose",
 }  # fmt: skip
 
 
 NOTHING_ALLOWED = (
-    "there is NaN in the result: some softmax got nothing but −∞. Each token may look at least at itself, and the "
-    "softmax runs over the keys: `softmax(dim=-1)`"
+    "there is NaN in the result: some softmax got nothing but −∞. `masked_fill` writes where its mask is True, and "
+    "that must be at the later tokens only: a token may look at itself. And the softmax runs over the keys: "
+    "`softmax(dim=-1)`"
 )
 
 
@@ -135,12 +138,23 @@ def _same_gradients(task: Task, x: Tensor, weights: list[Tensor], heads: int) ->
         ))  # fmt: skip
 
 
+def _first_call(task: Task, x: Tensor, weights: list[Tensor], heads: int, kv_heads: int) -> Tensor:
+    """The learner's answer; w_q is square here, so that a forgotten transpose stops at w_k and w_v."""
+    try:
+        return torch.as_tensor(task.call(x, *weights, heads, kv_heads))
+    except Wrong as stopped:
+        if "10x24 and 12x24" not in str(stopped):  # torch's words about x and w_k
+            raise
+        laid_out = "w_k and w_v are laid out as in nn.Linear, (out, in): multiply by their transposes"
+        raise Wrong(f"{say(laid_out)} ({stopped})") from stopped
+
+
 @check("04.grouped", points=3)
 def check_grouped_attention(task: Task) -> str:
     """Causal grouped-query attention, whole"""
     heads, kv_heads, dim = 4, 2, 6
     x, weights = task.randn(2, 5, heads * dim), _weights(task, heads, kv_heads, dim)
-    got = task.call(x, *weights, heads, kv_heads)
+    got = _first_call(task, x, weights, heads, kv_heads)
     task.that(got.shape == x.shape, say("the shape is {shape}; wanted is (batch, seq, hidden), {wanted}",
                                         shape=tuple(got.shape), wanted=tuple(x.shape)))  # fmt: skip
     task.that(not got.isnan().any(), NOTHING_ALLOWED)
@@ -170,6 +184,8 @@ def check_grouped_attention(task: Task) -> str:
     except Wrong as stopped:  # the same function has run, with heads as wide as x
         raise Wrong(f"{say(too_narrow)} ({stopped})") from stopped
     task.equal(got, _grouped(wide, [w_q, w_k, w_v, w_o], heads, kv_heads), too_narrow)
+    task.that("scaled_dot_product_attention" not in task.functions(x, *weights, heads, 1), "right, but torch's "
+              "`scaled_dot_product_attention` did the work: write out scores, mask and softmax yourself")  # fmt: skip
     return "agrees with torch's fused kernel for grouped, full and single key/value heads; the future has no influence"
 
 
@@ -234,6 +250,7 @@ def check_conversations_that_fit(task: Task) -> str:
         "you took the queries for one of the two: kept are keys and values, both of the kv heads":
             budget // ((one + wide) // 2),
         "the queries are not kept, only keys and values": budget // (one + wide // 2),
+        "you count three for each token; kept are two, a key and a value": budget // (one * 3 // 2),
         "heads // kv_heads says how many query heads share one key/value head; `kv_heads` of these are kept":
             budget // (one // kv_heads * (heads // kv_heads)),
         "each of the kv heads has keys and values of its own": budget // (one // kv_heads),

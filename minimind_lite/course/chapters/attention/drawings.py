@@ -27,17 +27,19 @@ def heads_and_shapes(config: ModelConfig, seq: int = 6) -> Any:
     heads, dim, hidden = config.num_attention_heads, config.head_dim, config.hidden_size
     figure, axis = sheet(8.8, 2.5)
     colours = [PALETTE[head % len(PALETTE)] for head in range(heads)]
+    share = max(1, 8 // heads)  # of the 8 columns that stand for the whole width
     for left, name, width in ((0.35, "hidden", 8), (7.0, "joined", 8)):
         squares(axis, left, 1.9, [[PAPER if name == "hidden" else colours[j * heads // width] for j in range(width)]
                                   for _ in range(seq)], 0.17)  # fmt: skip
     for head in range(min(heads, 4)):
         left = 3.1 + 0.82 * head
-        squares(axis, left, 1.9, [[colours[head]] * 3 for _ in range(seq)], 0.17)
+        squares(axis, left + 0.26 - 0.085 * share, 1.9, [[colours[head]] * share for _ in range(seq)], 0.17)
         words(axis, left + 0.26, 2.12, f"{label('head')} {head}", size=8)
     if heads > 4:
         words(axis, 6.2, 2.12, "…")
     arrow(axis, (1.85, 1.4), (3.0, 1.4), GREY)
-    words(axis, 2.4, 1.62, "$W_q\\ x$, " + label("cut"), size=8)
+    words(axis, 2.42, 1.6, "$W_q x,\\ W_k x,\\ W_v x$", size=8)
+    words(axis, 2.42, 1.2, label("cut"), size=8)
     arrow(axis, (6.25, 1.4), (6.9, 1.4), GREY)
     words(axis, 6.58, 1.62, label("join"), size=8)
     for middle, text in (

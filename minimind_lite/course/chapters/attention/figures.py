@@ -18,7 +18,7 @@ __all__ = ["draw_map", "head_grid", "kv_memory", "loss_curves", "row_bars", "sat
 def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = "", limit: float | None = None) -> Any:
     """One (queries, keys) matrix on ``axis``: a row is a token that looks, a column one that is looked at.
 
-    −inf, what the mask forbids, is drawn grey. ``limit`` fixes the colour scale to 0 .. limit. Returns the image.
+    −inf is drawn grey: what the mask forbids. ``limit`` fixes the colour scale to 0 .. limit. Returns the image.
     """
     from matplotlib import colormaps
 
@@ -35,17 +35,17 @@ def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = 
 
 
 def _seen(title: str, matrix: Tensor, words: Sequence[str]) -> str:
-    """What one map shows, in words: its range, its largest cell, and how many cells the mask hides."""
+    """What one map shows, in words: its range, its largest cell, and how many cells are grey."""
     values = matrix.detach().float().cpu()
     seen = values[values.isfinite()].tolist()
     if not seen:
-        return say("{title}: every cell is hidden", title=title)
+        return say("{title}: every cell is grey", title=title)
     row, column = divmod(int(values.where(values.isfinite(), float("-inf")).argmax()), values.shape[1])
     names = words or [say("token {place}", place=place) for place in range(max(values.shape))]
     told = say("{title}: {spread}, largest where {one} looks at {other}", title=title, spread=spread(seen),
                one=names[row], other=names[column])  # fmt: skip
     hidden = values.numel() - len(seen)
-    return told + say(", {hidden} of {count} cells hidden", hidden=hidden, count=values.numel()) if hidden else told
+    return told + say(", {hidden} of {count} cells grey", hidden=hidden, count=values.numel()) if hidden else told
 
 
 def sentence() -> list[str]:
@@ -70,24 +70,27 @@ def score_maps(maps: dict[str, Tensor], words: Sequence[str] = ()) -> Any:
 
 
 @style()
-def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], gradient: dict[str, Sequence[float]]) -> Any:
-    """How peaked the softmax is, and how much gradient passes it, against a head's width; one line per variant."""
+def saturation(dims: Sequence[int], largest: dict[str, Sequence[float]], stuck: dict[str, Sequence[float]]) -> Any:
+    """How peaked the softmax is, and how many queries get next to no gradient, by a head's width; a line per variant.
+
+    largest: the largest weight of a query, on average. stuck: the share of queries with next to no gradient, 0 to 1.
+    """
     figure, axes = subplots(1, 2, width=8.4, height=3.2)
-    largest, gradient = ({named(name): values for name, values in one.items()} for one in (largest, gradient))
+    largest, stuck = ({named(name): values for name, values in one.items()} for one in (largest, stuck))
     for colour, name in zip((RED, BLUE), largest, strict=False):
         axes[0].plot(dims, largest[name], "o-", color=colour, label=name)
-        axes[1].plot(dims, gradient[name], "o-", color=colour, label=name)
-    for axis, what in zip(axes, ("largest_weight", "gradient_size"), strict=True):
+        axes[1].plot(dims, stuck[name], "o-", color=colour, label=name)
+    for axis, what in zip(axes, ("largest_weight", "without_gradient"), strict=True):
         axis.set_xscale("log", base=2)
         axis.set_xticks(dims, [str(d) for d in dims])
         axis.set_xlabel(label("head_dim"))
         axis.set_title(label(what))
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(-0.02, 1.02)
         axis.minorticks_off()
     axes[0].legend()
-    words = say("Two charts over the width of a head, from {first} to {last}: {weight}: {weights}; {gradient}: "
-                "{gradients}.", first=dims[0], last=dims[-1], weight=label("largest_weight"), weights=moves(largest),
-                gradient=label("gradient_size"), gradients=moves(gradient))  # fmt: skip
+    words = say("Two charts over the width of a head, from {first} to {last}: {weight}: {weights}; {stuck}: "
+                "{shares}.", first=dims[0], last=dims[-1], weight=label("largest_weight"), weights=moves(largest),
+                stuck=label("without_gradient"), shares=moves(stuck))  # fmt: skip
     return described(figure, words)
 
 

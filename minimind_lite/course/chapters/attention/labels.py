@@ -4,7 +4,7 @@ LABELS: dict[str, str] = {
     "query_token": "the token that looks (query)",
     "key_token": "the token looked at (key)",
     "largest_weight": "largest attention weight",
-    "gradient_size": "gradient that passes the softmax",
+    "without_gradient": "share of queries with next to no gradient",
     "cut": "cut",
     "join": "join",
     "shape_in": "({seq}, {hidden})\ntokens, width",
@@ -27,7 +27,7 @@ LABELS: dict[str, str] = {
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
 NAMES = (
     "without the division", "divided by √d", "scores", "after the mask (grey: −∞)", "weights",
-    "output t reacts to token s", "masked after the softmax", "one layer", "two layers",
+    "output t reacts to token s (grey: zero)", "masked after the softmax", "one layer", "two layers",
     "guessing among {0}: ln {1} = {2}", "before {0}% · induction {1}%", "layer {0}, head {1}", "MHA ({0} kv heads)",
     "GQA ({0}, as shipped)",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Chapter 13's drawing: teacher and student read the same text, and what flows from either of them into the loss."""
+"""Chapter 13's drawings: what flows from teacher and student into the loss, and what a student can be told."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from minimind_lite.model.losses import kl_divergence
 from ...kit.drawings import FAINT, INK, PALE_BLUE, PAPER, arrow, box, sheet, sign, words
 from ...kit.labels import label
 from ...kit.language import say
+from ...kit.sentences import listed
 from ...kit.style import BLUE, GREEN, GREY, ORANGE, described, style
 
 TALL = 0.62  # a bar of probability 1, in inches
@@ -75,3 +76,28 @@ def _bars(axis: Any, left: float, bottom: float, shares: Sequence[float], colour
     for place, share in enumerate(shares):
         axis.add_patch(Rectangle((left + place * step, bottom), 0.8 * step, TALL * share, facecolor=colour))
     axis.plot([left - 0.04, left + 0.8], [bottom, bottom], color=GREY, linewidth=1)
+
+
+@style()
+def what_a_student_is_told(teacher: Tensor, right: int, temperature: float = 1.0) -> Any:
+    """At one token: the label, the teacher's first choice, or its whole distribution, made from its logits."""
+    shares = (teacher / temperature).softmax(dim=-1)
+    first = int(shares.argmax())
+    lessons = (("told_label", [float(token == right) for token in range(len(teacher))], GREEN),
+               ("told_text", [float(token == first) for token in range(len(teacher))], ORANGE),
+               ("told_shares", shares.tolist(), ORANGE))  # fmt: skip
+    figure, axis = sheet(8.8, 3.2)
+    for row, (name, told, colour) in enumerate(lessons):
+        middle = 2.65 - 1.05 * row
+        box(axis, 0.15, middle, 2.2, label(name), PAPER, 0.66)
+        arrow(axis, (2.35, middle), (2.9, middle), GREY)
+        _bars(axis, 3.05, middle - 0.34, told, colour)
+        arrow(axis, (4.0, middle), (4.5, middle), GREY)
+        box(axis, 4.55, middle, 1.25, label("student_trained"), PALE_BLUE, 0.66)
+        words(axis, 6.0, middle, label(f"{name}_means"), align="left", size=8.5)
+    return described(figure, say(
+        "Three ways to teach a student at one token, among {count}. The label is token {right} and nothing else; a "
+        "text that the teacher wrote is its first choice, token {first}, and nothing else; the teacher's distribution "
+        "has a share for every token: {shares}.",
+        count=len(teacher), right=right + 1, first=first + 1, shares=listed(f"{one:.2f}" for one in shares.tolist()),
+    ))  # fmt: skip

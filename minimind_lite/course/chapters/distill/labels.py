@@ -21,5 +21,11 @@ LABELS: dict[str, str] = {
     "label_token": "label:\nthe next token",
     "kl_term": "KL(p ‖ q) = {kl:.3f}\n× {weight:g} · T² (T² = {squared:g})",
     "label_term": "cross-entropy = {loss:.3f}\n× {weight:g}",
+    "told_label": "the label\nin the file",
+    "told_text": "a text by the teacher\n(black-box)",
+    "told_shares": "the teacher's probabilities\n(white-box)",
+    "told_label_means": "one token, as the file has it;\nno teacher is needed",
+    "told_text_means": "one token, the teacher's choice;\nits texts are enough",
+    "told_shares_means": "a share for every token;\nneeds its logits and its vocabulary",
     "only_the_student_learns": "gradients: to the student alone",
 }

@@ -9,10 +9,10 @@ from ...exercises.core import check
 from ...exercises.task import Task, close
 from ...kit.language import say
 
-SILENT = torch.tensor([False, True, False, True, True])[:, None]  # which of the groups of task 1 are all equal
+DEAD = torch.tensor([False, True, False, True, True])[:, None]  # which of the groups of task 1 are all equal
 EXACTLY = (
-    "a group of equal rewards must get exactly 0: rounding leaves 1e-9, and divided by a tiny number that is a large "
-    "push in a random direction"
+    "a group of equal rewards must get exactly 0. The mean of eight times 0.6 is not quite 0.6: rounding leaves a "
+    "trace, which the division enlarges. Set such rows to 0"
 )
 NO_GRADIENT = (
     "the values are right, but no gradient flows back through them (`detach`, `item` or `no_grad` cuts it): nothing "
@@ -27,24 +27,27 @@ def check_advantages(task: Task) -> str:
     rewards[1], rewards[3], rewards[4] = 0.1, 0.6, 1.0  # the mean of eight times 0.6 is not quite 0.6
     rewards[0, 1] = rewards[0, -1] = rewards[0, 0]  # neighbours, and first and last: alike, and yet not all are
     for use_std in (True, False):
-        got, silent = _two(task, rewards, use_std)
+        got, dead = _two(task, rewards, use_std)
         task.that(not got.isnan().any(), "NaN: in a group of equal rewards the standard deviation is 0, and 0 / 0 is "
                   "no number. Such a group teaches nothing: its advantages are 0")  # fmt: skip
         task.that(got.shape == rewards.shape, "wanted is one advantage for each answer: (groups, answers)")
-        task.that((got[SILENT[:, 0]] == 0).all(), EXACTLY)
-        task.that((got[~SILENT[:, 0]] != 0).any(dim=1).all(), "a group whose rewards differ got nothing but zeros: "
-                  "a group is silent only if *all* its rewards are equal")  # fmt: skip
+        equal, raw = got[DEAD[:, 0]], rewards[DEAD[:, 0]]  # over its deviation, no number of eight is above 2.5
+        task.that((equal.abs() < 2.5).all() and not close(equal, raw), "a group of equal rewards must get 0; yours "
+                  "gets its rewards, or a multiple of them: take its mean off first")  # fmt: skip
+        task.that((equal == 0).all(), EXACTLY)
+        task.that((got[~DEAD[:, 0]] != 0).any(dim=1).all(), "a group whose rewards differ got nothing but zeros: "
+                  "a group is dead only if *all* its rewards are equal")  # fmt: skip
         centred = rewards - rewards.mean(dim=1, keepdim=True)
         task.equal(got, _over(centred, rewards, use_std), "not yet reward minus its group's mean, over the group's "
                    "standard deviation", _advantage_mistakes(rewards, centred, use_std), tolerance=2e-3)  # fmt: skip
-        task.equal(silent, 3, "the second number counts the groups whose rewards are all equal", {
+        task.equal(dead, 3, "the second number counts the groups whose rewards are all equal", {
             "these are the groups that do teach; wanted is how many do not": 2,
-            "this says of each group whether it is silent; wanted is how many are": SILENT[:, 0],
+            "this says of each group whether it is dead; wanted is how many are": DEAD[:, 0],
         })  # fmt: skip
     for reward in (0.1, 0.6, 0.7):  # the standard deviation of one such group is 1e-8; among others torch gets 0
-        got, silent = _two(task, torch.full((1, 8), reward), True)
+        got, dead = _two(task, torch.full((1, 8), reward), True)
         task.that((got == 0).all(), EXACTLY)
-        task.equal(silent, 1, "one group of eight equal rewards was not counted as silent: its standard deviation "
+        task.equal(dead, 1, "one group of eight equal rewards was not counted as dead: its standard deviation "
                    "comes out as 1e-8, not 0. Compare each reward with the group's first")  # fmt: skip
     return "compared inside their group; three groups of five had nothing to teach"
 
@@ -53,7 +56,7 @@ def _two(task: Task, rewards: Tensor, use_std: bool) -> tuple[Tensor, Any]:
     """The advantages and the number that the learner's function returns."""
     both = task.call(rewards, use_std)
     task.that(isinstance(both, (tuple, list)) and len(both) == 2, "wanted are two things, the advantages and how many "
-              "groups are silent: `return advantages, silent`")  # fmt: skip
+              "groups are dead: `return advantages, dead`")  # fmt: skip
     return torch.as_tensor(both[0]), both[1]
 
 
@@ -79,8 +82,8 @@ def _advantage_mistakes(rewards: Tensor, centred: Tensor, use_std: bool) -> dict
 
 def _over(values: Tensor, rewards: Tensor, use_std: bool) -> Tensor:
     """Over the group's standard deviation, if asked for, and 0 in the groups that are all equal."""
-    spread = rewards.std(dim=1, keepdim=True).masked_fill(SILENT, 1.0) if use_std else 1.0
-    return (values / spread).masked_fill(SILENT, 0.0)
+    spread = rewards.std(dim=1, keepdim=True).masked_fill(DEAD, 1.0) if use_std else 1.0
+    return (values / spread).masked_fill(DEAD, 0.0)
 
 
 @check("15.clip", points=2)
@@ -105,10 +108,10 @@ def _clip_mistakes(ratio: Tensor, advantage: Tensor, low: float, high: float) ->
     plain, clipped = ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage
     power = ratio.exp()
     return {
-        "that is the larger of the two: a gain that is too good would be followed, which is what clipping prevents":
+        "that is the larger of the two: a token would go on being pushed beyond the edge, which clipping is to prevent":
             torch.maximum(plain, clipped),
-        "clipped alone: an answer that has become *worse* (ratio far above 1, advantage below 0) would get no gradient "
-        "back. Take the smaller of clipped and unclipped": clipped,
+        "clipped alone: a bad token that has become likelier (ratio far above 1, advantage below 0) would get no "
+        "gradient to bring it back. Take the smaller of clipped and unclipped": clipped,
         "with a negative advantage your clip works in the wrong direction: a bad token that has become likelier is "
         "left alone. The smaller of the two is right for both signs":
             torch.where(advantage < 0, torch.maximum(plain, clipped), torch.minimum(plain, clipped)),
@@ -151,6 +154,8 @@ def check_k3(task: Task) -> str:
         "you divided the logarithms: log probabilities are subtracted, and ρ is the exponential of the difference":
             quotient - 1 - quotient.log(),
         "the sign of the whole is wrong: this is never positive": -right,
+        "this weights a token by its probability, but the tokens have been drawn with it already":
+            policy.exp() * (policy - reference),
         "wanted is an estimate for each token: the averaging comes later (task 4)": right.mean(),
         "wanted is an estimate for each token, not their sum": right.sum(),
     })  # fmt: skip
@@ -262,7 +267,9 @@ def check_reward(task: Task) -> str:
     right = str(float(a) + b)
     answers = _answers(f"{a} + {b}", a, right)
     for answer, expected, mistake in answers:
-        task.equal(float(task.call(f"{a} + {b} = ?", answer, right)), float(expected), mistake)
+        got = float(task.call(f"{a} + {b} = ?", answer, right))
+        task.equal(got, float(expected), say("{mistake}. The answer was {answer}, with right = {right}",
+                                             mistake=say(mistake), answer=repr(answer), right=repr(right)))  # fmt: skip
     return say("{count} answers, three of them worth a reward", count=len(answers))
 
 
@@ -299,8 +306,8 @@ def _answers(question: str, other: str, right: str) -> list[tuple[str, int, str]
     ]  # fmt: skip
 
 
-@check("15.silent", points=2)
-def check_silent(task: Task) -> str:
+@check("15.dead", points=2)
+def check_dead(task: Task) -> str:
     """Predict, then measure: how many groups teach nothing"""
     for rate, size in ((0.3, 2), (0.05, 8), (0.4, 3), (0.9, 8)):
         answers = task.rand(20_000, size) < rate

@@ -1,4 +1,4 @@
-"""Chapter 15b's drawings: one model with two heads, and what an advantage is made of."""
+"""Chapter 15b's drawings: one model with two heads, what an advantage is made of, and one turn of the loop."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -88,3 +88,41 @@ def _column(axis: Any, middle: float, wide: float, number: int, value: float, se
     colour = ORANGE if seen else "#dddddd"
     axis.add_patch(Rectangle((middle - 0.3 * wide, 1.5), 0.6 * wide, 1.25 * value, facecolor=colour))
     words(axis, middle, 1.5 + 1.25 * value + 0.15, f"{value:g}", "#333333" if seen else FAINT, size=8.5)
+
+
+@style()
+def one_turn(tokens: Sequence[str], values: Sequence[float], reward: float, lam: float, gamma: float = 1.0) -> Any:
+    """One turn of PPO's loop on one answer: written, rewarded at its end, judged at every token, and both updates.
+
+    values: the critic's guess before each token. The penalty for drifting from the reference is left out.
+    """
+    rewards = [*[0.0] * (len(tokens) - 1), reward]
+    every = torch.ones(1, len(tokens), dtype=torch.bool)
+    advantages = gae(torch.tensor([rewards]), torch.tensor([list(values)]), every, gamma, lam)[0].tolist()
+    returns = [advantage + value for advantage, value in zip(advantages, values, strict=True)]
+    figure, axis = sheet(8.8, 4.35)
+    step = min(0.85, 5.6 / len(tokens))
+    rows = (("turn_actor", PALE_GREEN, tokens), ("turn_program", PAPER, [f"{one:g}" for one in rewards]),
+            ("turn_critic", PALE_ORANGE, [f"{one:g}" for one in values]),
+            ("turn_gae", PALE_BLUE, [f"{one:+.2f}" for one in advantages]),
+            ("turn_return", PALE_ORANGE, [f"{one:.2f}" for one in returns]))  # fmt: skip
+    for number, (name, colour, cells) in enumerate(rows):
+        height = 3.5 - 0.7 * number
+        box(axis, 0.35, height, 1.75, label(name), colour, 0.52)
+        arrow(axis, (2.1, height), (2.45, height), GREY)
+        for place, text in enumerate(cells):
+            box(axis, 2.5 + place * step, height, step - 0.08, text, "white" if number else PALE_GREEN, 0.38)
+    end, actor, critic, gae_row, back = 2.5 + len(tokens) * step, 3.5, 2.1, 1.4, 0.7
+    axis.plot([end, 8.6, 8.6, 1.2], [gae_row, gae_row, 4.0, 4.0], color=GREEN, linewidth=1.6)
+    arrow(axis, (1.2, 4.0), (1.2, actor + 0.27), GREEN)
+    words(axis, 4.9, 4.17, label("turn_actor_learns"), GREEN, size=8.5)
+    axis.plot([0.35, 0.15, 0.15], [back, back, critic], color=ORANGE, linewidth=1.6)
+    arrow(axis, (0.15, critic), (0.35, critic), ORANGE)
+    words(axis, 0.15, 0.2, label("turn_critic_learns"), ORANGE, "left", 8.5)
+    return described(figure, say(
+        "One turn of the loop. The actor writes {count} tokens, a program gives the reward {reward} at the last one, "
+        "the critic's guesses before each are {values}. By GAE with λ = {lam} the advantages are {advantages}; they "
+        "update the actor. Added to the guesses they are the returns, {returns}, which the critic should have guessed.",
+        count=len(tokens), reward=f"{reward:g}", values=listed(f"{one:g}" for one in values), lam=f"{lam:g}",
+        advantages=listed(f"{one:+.2f}" for one in advantages), returns=listed(f"{one:.2f}" for one in returns),
+    ))  # fmt: skip

@@ -16,4 +16,11 @@ LABELS: dict[str, str] = {
     "gae_weight": "weight",
     "gae_sum": "the advantage of token {token}: every δ × its weight, added up = {total:+.3f}",
     "gae_reward": "reward {reward:g}",
+    "turn_actor": "the actor writes",
+    "turn_program": "a program rewards",
+    "turn_critic": "the critic guesses V",
+    "turn_gae": "GAE: advantage A",
+    "turn_return": "return: A + V",
+    "turn_actor_learns": "the actor learns: clipped ratio × advantage, for each token",
+    "turn_critic_learns": "the critic learns: the return is what it should have guessed",
 }

@@ -1,4 +1,4 @@
-"""Chapter 14's drawing: the parts of a conversation with a thought, and what each of them weighs in the loss."""
+"""Chapter 14's drawings: the parts of a conversation with a thought and what they weigh, and which position does."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from minimind_lite.data.reasoning import REASONING_TAGS
 from minimind_lite.tokenizer import Rendered, Tokenizer
 
-from ...kit.drawings import PALE_GREEN, PAPER, rounded, sheet, words
+from ...kit.drawings import FAINT, PALE_GREEN, PAPER, arrow, rounded, sheet, words
 from ...kit.labels import label
 from ...kit.language import say
 from ...kit.sentences import listed
-from ...kit.style import described, style
+from ...kit.style import BLUE, GREY, described, style
 
 Part = tuple[str, int, float]  # what it is called, its tokens, what each of them weighs
 HEAVY = "#f3a76b"
@@ -76,3 +77,60 @@ def _row(axis: Any, left: float, bottom: float, parts: Sequence[Part]) -> None:
         words(axis, left + wide / 2 - 0.03, bottom + tall / 2, name, size=8)
         words(axis, left + wide / 2 - 0.03, bottom - 0.22, f"{tokens} × {weight:g}", size=8.5)
         left += wide
+
+
+def around_tags(ids: Sequence[int], tags: set[int]) -> list[int]:
+    """The places of the tags and of their neighbours; -1 stands for what is left out between them."""
+    wanted = sorted({near for place, one in enumerate(ids) if one in tags for near in (place - 1, place, place + 1)
+                     if 0 < near < len(ids)})  # fmt: skip
+    found: list[int] = []
+    for place in wanted:
+        if found and place != found[-1] + 1:
+            found.append(-1)
+        found.append(place)
+    return found
+
+
+@style()
+def weight_of_targets(tokenizer: Tokenizer, rendered: Rendered, weights: Tensor) -> Any:
+    """Around the tags: what the model reads, what it should write next, and how much that counts in the loss."""
+    from matplotlib.patches import Rectangle
+
+    tags = {token for token in tokenizer.control_ids if tokenizer.decode([token]) in REASONING_TAGS}
+    each = [float(weights[token]) * trained for token, trained in zip(rendered.ids, rendered.loss_mask, strict=True)]
+    places, wide = around_tags(rendered.ids, tags), 0.66
+    figure, axis = sheet(1.1 + wide * len(places), 3.15)
+    for height, name in ((2.85, "model_reads"), (2.1, "should_write"), (0.62, "weight")):
+        words(axis, 1.0, height, label(name), FAINT, "right", 8.5)
+    for column, place in enumerate(places):
+        left, middle = 1.1 + column * wide, 1.1 + (column + 0.5) * wide
+        if place < 0:
+            words(axis, middle, 2.1, "…", FAINT, size=11)
+            continue
+        _chip(axis, left, 2.85, _named_token(tokenizer, rendered.ids[place - 1]), PAPER)
+        arrow(axis, (middle, 2.68), (middle, 2.29), GREY)
+        weight = each[place]
+        _chip(axis, left, 2.1, _named_token(tokenizer, rendered.ids[place]),
+              PAPER if weight == 0 else PALE_GREEN if weight == 1 else HEAVY)  # fmt: skip
+        tall = 0.95 * weight / max(each)
+        axis.add_patch(Rectangle((left + 0.15, 0.78), wide - 0.3, tall, facecolor=HEAVY if weight > 1 else PALE_GREEN))
+        words(axis, middle, 0.62, f"{weight:g}", size=8.5)
+    trained, total = sum(rendered.loss_mask), sum(each)
+    heavy = [weight for token, weight in zip(rendered.ids, each, strict=True) if token in tags and weight]
+    numbers = {"tags": len(heavy), "trained": trained, "share": f"{100 * sum(heavy) / total:.0f}"}
+    words(axis, 0.1, 0.2, label("tags_share").format(**numbers), BLUE, "left", 9)
+    return described(figure, say(
+        "Tokens of a conversation around its tags: what the model reads, what it should write next, and the weight, "
+        "which is that of the token to be written. {tags} of {trained} trained tokens are tags; they hold {share} % of "
+        "the weight.", **numbers,
+    ))  # fmt: skip
+
+
+def _named_token(tokenizer: Tokenizer, token: int) -> str:
+    return tokenizer.token_label(token).replace("\\n", "⏎")
+
+
+def _chip(axis: Any, left: float, middle: float, text: str, colour: str) -> None:
+    """One token, in letters small enough for the longest tag."""
+    axis.add_patch(rounded(left + 0.02, middle - 0.16, 0.62, 0.32, colour))
+    words(axis, left + 0.33, middle, text, size=7 if len(text) < 10 else 6.5)

@@ -18,6 +18,9 @@ LABELS: dict[str, str] = {
     "with_a_thought": "with a\nthought",
     "thinking_switched_off": "thinking\noff",
     "tokens_times_weight": "tokens\n× weight",
+    "model_reads": "reads",
+    "should_write": "should write",
+    "tags_share": "{tags} of {trained} trained tokens are tags; they hold {share} % of the weight",
 }
 
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.

@@ -1,13 +1,15 @@
 """Checks of the exercises on chapter 10, fine-tuning. References: torch's loss, marks known by construction."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...exercises.core import check
-from ...exercises.task import Task, close
+from ...exercises.task import Task, Wrong, close
 from ...kit.language import say
 
 START, END, NEWLINE, ASSISTANT, USER, SYSTEM = 1, 2, 3, [7, 8], [9], [10]  # a small vocabulary; words from 20 up
@@ -18,7 +20,8 @@ IGNORED = -100
 def check_targets(task: Task) -> str:
     """Where a mark belongs: the shift by one"""
     ids, mask = task.randint(20, 90, 9), torch.tensor([0, 0, 0, 1, 1, 1, 0, 0, 1])
-    got = torch.as_tensor(task.call(ids, mask))
+    answer = _targets(task, ids, mask)
+    got = torch.as_tensor(answer)
     expected = torch.where(mask[1:] == 1, ids[1:], IGNORED)
     task.that(
         got.shape == (8,), say("nine tokens ask eight questions; your answer has shape {shape}", shape=tuple(got.shape))
@@ -35,7 +38,21 @@ def check_targets(task: Task) -> str:
             torch.where(mask[1:] == 1, ids[1:], 0),
         "the mask is not used: the user's words would be learned too": ids[1:],
     })  # fmt: skip
+    kind = answer.dtype if isinstance(answer, Tensor) else type(answer).__name__
+    task.that(kind == torch.int64, say("the numbers are right, but wanted is a tensor of dtype int64, which the loss "
+                                       "takes; yours is {kind}", kind=kind))  # fmt: skip
     return "eight targets, and the first word of the answer is among them"
+
+
+def _targets(task: Task, ids: Tensor, mask: Tensor) -> Any:
+    """The learner's answer; if nine marks met eight tokens on the way, the error is given its reason."""
+    try:
+        return task.call(ids, mask)
+    except Wrong as stopped:
+        if not {"8", "9"} <= set(re.findall(r"\d+", str(stopped))):  # torch's words about two sizes
+            raise
+        shift = "`ids[1:]` has eight entries and `mask` has nine: shift the mask, too"
+        raise Wrong(f"{say(shift)} ({stopped})") from stopped
 
 
 Turn = tuple[list[int], list[int]]  # role, words
@@ -72,7 +89,7 @@ def _mask_mistakes(turns: list[Turn]) -> dict[str, list[int]]:
         "only the first answer is marked: go on until the tokens end": places[:1],
         "you took every second turn; a conversation may begin with a system turn. The role is in the header":
             range(1, len(turns), 2),
-        "the user's words are marked too": range(len(turns)),
+        "the user's words are marked too: the role is in the header": range(len(turns)),
     }  # fmt: skip
     parts = {
         "you also learn the header: `<|im_start|>assistant` is given to the model, it never has to say it":
@@ -101,12 +118,26 @@ def check_answer_mask(task: Task) -> str:
     )
     for message, value in _mask_mistakes(turns).items():
         task.that(got != value, message)
-    task.that(got == marks, "these are not the marks of the answers. Does a user's word \"assistant\" deceive it? "
-              "Does an answer go on after a newline? The header is a run of several tokens")  # fmt: skip
+    task.that(got == marks, _first_difference(ids, got, marks))
     cut = ids[: len(ids) - 3]  # a length limit took the end of the last answer
-    rest = [int(one) for one in task.call(cut, header, END)]
-    task.that(rest == marks[: len(cut)], "an answer that a length limit has cut has no end; what is left of it counts")
+    no_end = "an answer that a length limit has cut has no end; what is left of it counts"
+    try:
+        rest = [int(one) for one in task.call(cut, header, END)]
+    except Wrong as stopped:  # the same function has run on the whole conversation
+        raise Wrong(f"{say(no_end)} ({stopped})") from stopped
+    task.that(rest == marks[: len(cut)], no_end)
     return 'every answer with its end, nothing else; and a user who says "assistant" deceives nobody'
+
+
+def _first_difference(ids: list[int], got: list[int], marks: list[int]) -> str:
+    """Where the learner's marks begin to be wrong, with the tokens around it."""
+    at = next((place for place, (one, other) in enumerate(zip(got, marks, strict=True)) if one != other), 0)
+    part = slice(max(0, at - 4), at + 4)
+    return say("the marks are wrong from token {at} on. The ids around it are {ids}, wanted is {wanted}, yours "
+               "is {got}. Here {start} is <|im_start|>, {end} <|im_end|> and {newline} a newline. Does a user's word "
+               "\"assistant\" deceive it? Does an answer go on after a newline? The header is a run of several tokens",
+               at=at, ids=ids[part], wanted=marks[part], got=got[part], start=START, end=END,
+               newline=NEWLINE)  # fmt: skip
 
 
 def _marks_of(turns: list[Turn], learned: list[int]) -> list[int]:
@@ -137,6 +168,9 @@ def check_repaired_loss(task: Task) -> str:
         "you divided by all positions; those that are not learned do not count": total / 18,
         "you divided by the number of rows": total / 3,
     })  # fmt: skip
+    slope = task.gradients(logits, targets)[0]
+    task.that(slope is not None and slope.any(), "the value is right, but no gradient flows back through it (`item`, "
+              "`detach` or `no_grad` cuts it): nothing would be learned")  # fmt: skip
     nothing = task.call(logits, torch.full((3, 6), IGNORED))
     task.equal(nothing, 0.0, "a batch with nothing to learn has loss 0 (and no NaN): divide by at least 1")
     return "the mean over the learned tokens, as torch's cross-entropy over the whole batch has it, and 0 for none"
@@ -145,7 +179,7 @@ def check_repaired_loss(task: Task) -> str:
 @check("10.luck", points=2)
 def check_exam_luck(task: Task) -> str:
     """Predict, then measure: how much of a score is luck?"""
-    share, questions = 0.55 + task.number(0, 40) / 100, 40 + task.number(0, 200)
+    share, questions = 0.75 + task.number(0, 20) / 100, 110 + task.number(0, 130)  # far from one half, and not 100
     got = float(task.call(share, questions))
     exams = (task.rand(20000, questions) < share).float().mean(dim=1)  # 20,000 models of the same ability
     measured, variance = exams.std().item(), share * (1 - share)
@@ -158,6 +192,8 @@ def check_exam_luck(task: Task) -> str:
             variance**0.5 * questions**0.5,
             "that is the spread of the *number* of right answers; divide by the questions",
         ),
+        (0.5 / questions**0.5, "that is the spread at a share of one half, where it is largest; use `share` itself"),
+        (100 * (variance / questions) ** 0.5, "these are per cent; wanted is a share between 0 and 1"),
         (share / questions**0.5, "a model that is always right has no luck at all: use share · (1 - share)"),
         (
             1.96 * (variance / questions) ** 0.5,

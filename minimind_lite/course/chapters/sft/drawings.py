@@ -50,9 +50,9 @@ def marks_and_targets(tokenizer: Tokenizer, rendered: Rendered) -> Any:
             if mark and before is not None:
                 arrow(axis, (middle - 0.025, top - 0.52), (before, top - 0.92), GREEN)
             if target:
-                learned = rendered.loss_mask[place + 1]
-                axis.add_patch(rounded(left, top - 1.2, wide - 0.05, TALL, PALE_GREEN if learned else PAPER))
-                words(axis, middle - 0.025, top - 1.06, target, "black" if learned else FAINT, size=8)
+                counts = rendered.loss_mask[place + 1]
+                axis.add_patch(rounded(left, top - 1.2, wide - 0.05, TALL, PALE_GREEN if counts else PAPER))
+                words(axis, middle - 0.025, top - 1.06, target, "black" if counts else FAINT, size=8)
             before, left = middle - 0.025, left + wide
     for left, colour, name in ((1.05, PALE_GREEN, "mask_learned"), (4.3, PAPER, "mask_only_read")):
         squares(axis, left, 0.3, [[colour]], 0.2)
