@@ -109,6 +109,7 @@ PARTS: tuple[tuple[str, _Words], ...] = (  # parts of a cell, in this order
     (r"：a chapter's first cells$", "：一章的头几个单元格"),
     (r" \((original|causal|mask|slicing|fixed batches|ours, one text)\)$", lambda hit: f"（{_PEERS[hit[1]]}）"),
     (r" \((transformers|PEFT|TRL|tokenizers|llama\.cpp(?: Q8_0)?)\)$", r"（\1）"),
+    (r" \(llama\.cpp server\)$", "（llama.cpp 服务器）"),
     (r", met$", "，达到"),
     (r", missed$", "，没达到"),
     (r" points$", " 个百分点"),
