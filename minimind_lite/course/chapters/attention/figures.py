@@ -23,8 +23,7 @@ def draw_map(axis: Any, matrix: Tensor, words: Sequence[str] = (), title: str = 
     from matplotlib import colormaps
 
     values = np.ma.masked_invalid(matrix.detach().float().cpu().numpy())
-    colours = colormaps[SEQUENTIAL].copy()
-    colours.set_bad("#d9d9d9")
+    colours = colormaps[SEQUENTIAL].with_extremes(bad="#d9d9d9")
     image = axis.imshow(values, cmap=colours, vmin=None if limit is None else 0, vmax=limit, interpolation="nearest")
     axis.set_title(title)
     axis.grid(False)
