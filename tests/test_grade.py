@@ -188,7 +188,14 @@ def test_a_file_that_is_no_submission_is_reported(content: str, tmp_path: Path) 
 def test_the_command_writes_csv_and_json(tmp_path: Path) -> None:
     good, bad = submission(tmp_path, solutions()), tmp_path / "=bad().ipynb"
     bad.write_text("{}")
-    monkey = CliRunner().invoke(app, ["grade", str(good), str(bad), "--output", str(tmp_path / "out")])
+    for folder in ("handed in", "empty"):
+        (tmp_path / folder).mkdir()
+    good.rename(tmp_path / "handed in" / good.name)
+    nothing = CliRunner().invoke(app, ["grade", str(tmp_path / "empty"), "--output", str(tmp_path / "out")])
+    assert nothing.exit_code == 1 and "has no notebooks in it" in nothing.output.replace("\n", " ")
+    monkey = CliRunner().invoke(
+        app, ["grade", str(tmp_path / "handed in"), str(bad), "--output", str(tmp_path / "out")]
+    )
     assert monkey.exit_code == 0, monkey.output
     assert "10 of 10" in monkey.output
     grades = json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))

@@ -218,7 +218,7 @@ def badges(
 
 @clean_errors
 def grade(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Learners' notebooks.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Learners' notebooks, or folders of them.")],
     timeout: Annotated[
         float, typer.Option(min=1, callback=finite, help="Time limit for each submission, in seconds.")
     ] = 300.0,

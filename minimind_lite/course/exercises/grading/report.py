@@ -57,10 +57,13 @@ class Grade:
 def grade_files(files: Sequence[Path], *, timeout: float, output: Path, isolation: str = "auto") -> Iterator[str]:
     """Grade each file, and write grades.csv and grades.json into ``output`` after each; yields a line for each.
 
+    A folder stands for the notebooks that lie in it.
     timeout: seconds for a whole submission. isolation: see ``isolation.choose``. A file that is not a submission is
     reported and gets no points. Raises CourseError at the end, when all grades are written, for files that do not exist
-    and for submissions that changed the course; at once if what they changed cannot be put back.
+    and for submissions that changed the course; at once for a folder without notebooks, and if what a submission changed
+    cannot be put back.
     """
+    files = [file for path in files for file in _notebooks(path)]
     originals = Originals()
     chosen = choose(isolation, [originals.root, output, *(path.parent for path in files)])
     yield from _warnings(chosen)
@@ -73,6 +76,15 @@ def grade_files(files: Sequence[Path], *, timeout: float, output: Path, isolatio
         yield f"{grade.status:10} {grade.points:>3} of {grade.max_points:<3} {grade.set or '-':16} {path}"
     yield f"{len(grades)} submissions: {output / 'grades.csv'}, {output / 'grades.json'}"
     _complain(grades, output)
+
+
+def _notebooks(path: Path) -> list[Path]:
+    """The path itself, or a folder's notebooks."""
+    if not path.is_dir():
+        return [path]
+    if found := sorted(path.glob("*.ipynb")):
+        return found
+    raise CourseError(f"{path} has no notebooks in it: give the files, or the folder where they lie")
 
 
 def _warnings(isolation: Isolation) -> list[str]:
