@@ -60,8 +60,8 @@ def grade_files(files: Sequence[Path], *, timeout: float, output: Path, isolatio
     A folder stands for the notebooks that lie in it.
     timeout: seconds for a whole submission. isolation: see ``isolation.choose``. A file that is not a submission is
     reported and gets no points. Raises CourseError at the end, when all grades are written, for files that do not exist
-    and for submissions that changed the course; at once for a folder without notebooks, and if what a submission changed
-    cannot be put back.
+    and for submissions that changed the course; at once for a folder without notebooks, and if what a submission
+    changed cannot be put back.
     """
     files = [file for path in files for file in _notebooks(path)]
     originals = Originals()
