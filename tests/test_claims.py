@@ -135,6 +135,8 @@ def test_the_text_says_how_often_a_claim_held_that_did_not_always_hold(name: str
         cells = files.read(files.edition_path(path, language)).cells
         prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         for text, one in claims.items():
+            if one["of"] == 1:  # no frequency; the text has words for either outcome
+                continue
             assert not one["not_in"] or words.format(**one) in prose, f"{language}: {words.format(**one)}: {text}"
 
 
