@@ -59,13 +59,15 @@ import ast, json, sys
 from pathlib import Path
 heavy = {
     "matplotlib", "PIL", "IPython", "ipywidgets", "transformers", "peft", "trl", "datasets", "pandas", "scipy",
-    "sklearn", "sympy", "gguf", "fastapi", "uvicorn", "streamlit", "nbformat", "typer", "rich", "huggingface_hub",
+    "sklearn", "sympy", "gguf", "fastapi", "uvicorn", "streamlit", "nbformat", "jsonschema", "typer", "rich",
+    "huggingface_hub",
 }
 for notebook in sorted(Path(sys.argv[1]).glob("*.ipynb")):
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     last = next(place for place, source in enumerate(code) if "begin(" in source)
-    tree = ast.parse("\\n".join(code[1 : last + 1]))  # the first is for Colab
+    setup = [line.strip() for line in code[0].splitlines() if line.lstrip().startswith(("from ", "import "))]
+    tree = ast.parse("\\n".join([*setup, *code[1 : last + 1]]))
     tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     exec(compile(tree, notebook.name, "exec"), {})
     if found := heavy & set(sys.modules):

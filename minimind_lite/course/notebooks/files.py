@@ -1,12 +1,14 @@
-"""Notebooks as files: find them, read them, and write them."""
+"""Notebooks as files: find them, read them, and write them.
+
+With the format checkers that JupyterLab brings, nbformat takes about as long to import as torch. The first cell of
+every chapter imports this module, so nbformat waits until a notebook is read.
+"""
 
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import nbformat
 
 from minimind_lite.files import read_json, repository_root, write_text
 
@@ -57,6 +59,8 @@ def _is_called(path: Path, name: str) -> bool:
 
 def read(path: Path) -> Any:
     """The notebook at ``path`` in format 4.5; CourseError if it is not a notebook."""
+    import nbformat
+
     try:
         read_json(path)  # says more clearly than nbformat what is wrong with a file that is no JSON object
         return nbformat.read(path, as_version=4)
@@ -80,7 +84,8 @@ def reading_minutes(path: Path) -> int:
 
 def tasks_in(path: Path) -> list[tuple[int, str]]:
     """(minutes, text) of every task of a set of exercises in English, as the text under its title states them."""
-    texts = (cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    cells = read_json(path)["cells"]  # not by nbformat: a set's first cell asks for its minutes
+    texts = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     return [(int(stated[1]), text) for text in texts if (stated := _TASK.search(text))]
 
 
@@ -95,11 +100,15 @@ def write(notebook: Any, path: Path) -> None:
 
 def text_of(notebook: Any) -> str:
     """The text that ``write`` stores for the notebook."""
+    import nbformat
+
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return json.dumps(nbformat.from_dict(_split(notebook)), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def _split(notebook: Any) -> Any:
+    import nbformat
+
     return nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook))
 
 
