@@ -77,17 +77,21 @@ class Entered:
 
     def __init__(self, package: Path) -> None:
         self.package, self.now = str(package) + os.sep, set[str]()
+        self.codes: dict[int, Any] = {}  # those that were called in this test, kept so that no other gets their id
         self.shared, self.tests = set[str](), dict[str, dict[str, Any]]()
 
     def _profile(self, frame: Any, event: str, _: object) -> None:
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(self.package):
+        if event != "call" or id(code) in self.codes:
+            return
+        self.codes[id(code)] = code
+        if code.co_filename.startswith(self.package):
             name = code.co_qualname.replace(".<locals>", "").partition(".<")[0]
             self.now.add(f"{code.co_filename[len(self.package) :]}:{name}")
 
     def pytest_runtest_protocol(self, item: Any) -> None:
         """Begin to note."""
-        self.now, self.begun = set(), time.monotonic()
+        self.now, self.codes, self.begun = set(), {}, time.monotonic()
         sys.setprofile(self._profile)
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
@@ -102,9 +106,22 @@ class Entered:
         self.tests[nodeid] = {"seconds": seconds, "functions": sorted(self.now)}
 
 
-def make_map() -> None:
-    """Run every test file in a process of its own and write what its tests enter."""
-    for file in sorted((ROOT / "tests").glob("test_*.py")):
+def make_map(jobs: int) -> None:
+    """Run every test file in a process of its own, ``jobs`` of them at a time, and write what its tests enter."""
+    files = sorted((ROOT / "tests").glob("test_*.py"))
+    children = []
+    for job in range(jobs):
+        child = os.fork()
+        if child == 0:
+            _map_files(files[job::jobs])
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def _map_files(files: list[Path]) -> None:
+    for file in files:
         target = HOME / "map" / f"{file.stem}.json"
         if file.stem in LEFT_OUT or (target.is_file() and target.stat().st_mtime > file.stat().st_mtime):
             continue
@@ -373,7 +390,7 @@ def main() -> int:
             print(f"{one.line:4} {one.key}")
         return 0
     if asked.map or not (HOME / "map").is_dir():
-        make_map()
+        make_map(asked.jobs)
     known = killed_before() if asked.again else {}
     only = asked.only
     chosen = recorded_survivors(only) if asked.survivors else chosen_mutants(only, asked.sample, asked.seed)
