@@ -60,11 +60,11 @@ weekly: $(INSTALLED) build/smoke
 	$(BIN)/python -m pytest -m weekly $(TESTS)
 	MINIMIND_SMOKE=1 $(NBVAL) notebooks/zh solutions/zh
 
-# Every English chapter at the size that takes seconds, two Chinese ones (their code is the same byte for byte; the rest
-# once a week), and the solutions of the exercises; outputs are compared only in cells tagged nbval-check-output.
+# Every English chapter at the size that takes seconds and two Chinese ones (their code is the same byte for byte; the rest
+# once a week); outputs are compared only in cells tagged nbval-check-output. tests/test_exercises.py runs the solutions.
 notebooks: $(INSTALLED)
 	rm -rf build/smoke
-	$(ONE_THREAD) MINIMIND_SMOKE=1 $(NBVAL) $(SHARED) notebooks/*.ipynb notebooks/zh/0[24]*.ipynb solutions/*.ipynb
+	$(ONE_THREAD) MINIMIND_SMOKE=1 $(NBVAL) $(SHARED) notebooks/*.ipynb notebooks/zh/0[24]*.ipynb
 
 # After `make notebooks`, whose build/smoke it reads. The first, the oldest kernels and another number of threads at once,
 # is what has to pass before a change lands; the second, all of it, runs once a week.

@@ -162,12 +162,6 @@ def test_train_from_texts_to_a_chat(tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
 
 
-def test_data_check_passes_on_the_samples() -> None:
-    code, text = minimind("data", "check")
-    assert code == 0, text
-    assert "facts_rings/near/zh.jsonl" in text
-
-
 def test_the_command_starts_quickly_and_speaks_utf8() -> None:
     heavy = "{'torch', 'numpy', 'tokenizers', 'transformers', 'matplotlib', 'IPython', 'fastapi', 'streamlit'}"
     code = f"import sys; from minimind_lite.cli import app; found = {heavy} & set(sys.modules); "

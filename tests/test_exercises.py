@@ -59,17 +59,29 @@ def kernel() -> Iterator[KernelManager]:
     manager.shutdown_kernel(now=True)
 
 
+def said(notebook: Any, kernel: KernelManager, folder: Path) -> list[tuple[str, str]]:
+    """What the checks of a notebook say when it runs from top to bottom: (verdict, task) of each."""
+    afresh = new_code_cell(f"%reset -f\n%cd -q {folder}")  # no name of the notebook before it is left
+    notebook.cells.insert(0, afresh)
+    NotebookClient(notebook, km=kernel, timeout=300).execute()
+    printed = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+    return re.findall(r"^(not yet|not right|solved) · (\S+)", printed, re.MULTILINE)
+
+
 @pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
 def test_an_untouched_exercise_runs_and_every_check_says_not_yet(
     path: Path, kernel: KernelManager, tmp_path: Path
 ) -> None:
     notebook = files.read(masters.exercise_path(path))
-    afresh = new_code_cell(f"%reset -f\n%cd -q {tmp_path}")  # no name of the exercise before it is left
-    notebook.cells.insert(0, afresh)
-    NotebookClient(notebook, km=kernel, timeout=300).execute()
-    printed = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
-    said = re.findall(r"^(not yet|not right|solved) · (\S+)", printed, re.MULTILINE)
-    assert said == [("not yet", task.check.task) for task in masters.tasks_of(notebook, path.stem)]
+    tasks = masters.tasks_of(notebook, path.stem)
+    assert said(notebook, kernel, tmp_path) == [("not yet", task.check.task) for task in tasks]
+
+
+@pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
+def test_a_master_runs_and_every_check_says_solved(path: Path, kernel: KernelManager, tmp_path: Path) -> None:
+    notebook = files.read(path)
+    tasks = masters.tasks_of(notebook, path.stem)
+    assert said(notebook, kernel, tmp_path) == [("solved", task.check.task) for task in tasks]
 
 
 def master(*cells: str) -> Any:

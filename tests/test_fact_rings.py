@@ -66,10 +66,6 @@ def ring(name: str) -> list[dict[str, Any]]:
     return [record for language in LANGUAGES for record in lines(f"facts_rings/{name}/{language}.jsonl")]
 
 
-def test_the_rings_of_the_samples_keep_their_rules() -> None:
-    assert check_rings(SAMPLES) == []
-
-
 @pytest.mark.parametrize("name", RULES)
 def test_every_ring_has_200_different_questions_about_facts_that_are_taught(name: str) -> None:
     records = ring(name)
