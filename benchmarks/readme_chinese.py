@@ -128,7 +128,7 @@ _SENTENCES: tuple[tuple[str, _Words], ...] = (  # lines outside of tables
     (
         r"^`minimind eval` and (.*) agree on (\S+) of (\S+) such items of one model \((.*)\), "
         r"log-likelihoods to (\S+) nats \((.*)\)\.$",
-        r"同一个模型（\4）的这类题目共 \3 道，`minimind eval` 和 \1 有 \2 道结果一致，"
+        r"让同一个模型（\4）做 \3 道这类题，`minimind eval` 和 \1 有 \2 道结果一致，"
         r"对数似然最多相差 \5 奈特（\6）。",
     ),
     (r"^</?details>$", lambda hit: hit[0]),
