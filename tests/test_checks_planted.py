@@ -49,6 +49,21 @@ def test_a_right_answer_written_differently_passes(task: str, right: Any) -> Non
         assert verdict.status == "solved", verdict.message
 
 
+def test_a_trustworthy_interval_passes_whatever_the_grader_draws() -> None:
+    """Exams drawn anew refused Wilson's interval once in 160 gradings: the check works the coverage out."""
+    z = 1.96
+
+    def wilson(right: list[bool], chance: float) -> dict[str, Any]:
+        n, p = len(right), sum(right) / len(right)
+        centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        low, high = max(0.0, min(p, (centre - half) / (1 + z * z / n))), min(1.0, (centre + half) / (1 + z * z / n))
+        return {"share": p, "low": low, "high": max(p, high), "better": low > chance}
+
+    for seed in range(40):
+        verdict = judge("90.measure", wilson, seed)
+        assert verdict.status == "solved", verdict.message
+
+
 @pytest.mark.parametrize("task", CHECKS)
 def test_a_stub_is_not_yet(task: str) -> None:
     def stub(*args: Any, **kwargs: Any) -> Any:
