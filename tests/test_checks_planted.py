@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from checks_kit import CAUGHT, SEEDS, judge, load_planted
 
 from minimind_lite.course.exercises.core import every_check
@@ -62,6 +63,24 @@ def test_a_trustworthy_interval_passes_whatever_the_grader_draws() -> None:
     for seed in range(40):
         verdict = judge("90.measure", wilson, seed)
         assert verdict.status == "solved", verdict.message
+
+
+@pytest.mark.parametrize(
+    ("task", "right", "place", "constant"),
+    [
+        ("12.loss", lambda p, r, b: -torch.nn.functional.logsigmoid(b * (p - r) @ torch.tensor([1.0, -1.0])).mean(), 2, 0.3),
+        ("12.weight", lambda m, b: b * torch.sigmoid(-b * m), 1, 0.5),
+        ("11.forward", lambda x, w, a, b, alpha: x @ w.T + alpha / len(a) * (x @ a.T @ b.T), 4, 6.0),
+        ("15b.surprise", lambda r, v, g: r + g * torch.cat([v[1:], torch.zeros(1)]) - v, 2, 0.6),
+    ],
+)  # fmt: skip
+def test_a_constant_written_in_is_refused(task: str, right: Any, place: int, constant: float) -> None:
+    def fixed(*args: Any) -> Any:
+        return right(*args[:place], constant)
+
+    for seed in SEEDS:
+        assert judge(task, right, seed).status == "solved"
+        assert judge(task, fixed, seed).status == "wrong"
 
 
 @pytest.mark.parametrize("task", CHECKS)
