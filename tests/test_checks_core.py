@@ -79,6 +79,16 @@ def test_what_goes_wrong_is_said_and_nothing_is_raised(function: Any, words: str
     assert words in found.message
 
 
+def test_a_check_that_has_patience_waits_longer() -> None:
+    def slow(x: Tensor) -> Tensor:
+        time.sleep(0.4)
+        return 2 * x
+
+    patient = Check("99.slow", 1, lambda task: str(task.call(task.randn(3))), patience=100)
+    assert patient.judge(LocalCaller(slow), seconds=0.1).status == "solved"
+    assert "still running after 0.1 seconds" in CHECK.judge(LocalCaller(slow), seconds=0.1).message
+
+
 def test_a_function_without_an_end_is_given_up() -> None:
     start = time.monotonic()
     assert "still running after 0.3 seconds" in verdict(hang, seconds=0.3).message

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 from checks_kit import CAUGHT, SEEDS, judge, load_planted
 
 from minimind_lite.course.exercises.core import every_check
@@ -47,6 +49,39 @@ def test_a_right_answer_written_differently_passes(task: str, right: Any) -> Non
     for seed in range(5):
         verdict = judge(task, right, seed)
         assert verdict.status == "solved", verdict.message
+
+
+def test_a_trustworthy_interval_passes_whatever_the_grader_draws() -> None:
+    """Exams drawn anew refused Wilson's interval once in 160 gradings: the check works the coverage out."""
+    z = 1.96
+
+    def wilson(right: list[bool], chance: float) -> dict[str, Any]:
+        n, p = len(right), sum(right) / len(right)
+        centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        low, high = max(0.0, min(p, (centre - half) / (1 + z * z / n))), min(1.0, (centre + half) / (1 + z * z / n))
+        return {"share": p, "low": low, "high": max(p, high), "better": low > chance}
+
+    for seed in range(40):
+        verdict = judge("90.measure", wilson, seed)
+        assert verdict.status == "solved", verdict.message
+
+
+@pytest.mark.parametrize(
+    ("task", "right", "place", "constant"),
+    [
+        ("12.loss", lambda p, r, b: F.softplus(-b * (p - r) @ torch.tensor([1.0, -1.0])).mean(), 2, 0.3),
+        ("12.weight", lambda m, b: b * torch.sigmoid(-b * m), 1, 0.5),
+        ("11.forward", lambda x, w, a, b, alpha: x @ w.T + alpha / len(a) * (x @ a.T @ b.T), 4, 6.0),
+        ("15b.surprise", lambda r, v, g: r + g * torch.cat([v[1:], torch.zeros(1)]) - v, 2, 0.6),
+    ],
+)  # fmt: skip
+def test_a_constant_written_in_is_refused(task: str, right: Any, place: int, constant: float) -> None:
+    def fixed(*args: Any) -> Any:
+        return right(*args[:place], constant)
+
+    for seed in SEEDS:
+        assert judge(task, right, seed).status == "solved"
+        assert judge(task, fixed, seed).status == "wrong"
 
 
 @pytest.mark.parametrize("task", CHECKS)

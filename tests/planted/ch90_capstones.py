@@ -154,12 +154,13 @@ def interval(right: list[bool], chance: float, kind: str = "jeffreys") -> dict[s
     """Agresti and Coull's interval: two right and two wrong answers are added; or one with a slip."""
     count, share = len(right), sum(right) / len(right)
     n, p = (count, share) if kind in ("wald", "narrow") else (count + 4, (sum(right) + 2) / (count + 4))
-    half = {"narrow": 0.0, "wald": 1.96}.get(kind, 2.0) * math.sqrt(max(p * (1 - p), 0.0) / n)
+    deviations = {"narrow": 0.0, "wald": 1.96, "of 90 %": 1.645, "of 68 %": 1.0, "of 99 %": 2.8}.get(kind, 2.0)
+    half = deviations * math.sqrt(max(p * (1 - p), 0.0) / n)
     low, high = max(0.0, min(p - half, share)), min(1.0, max(p + half, share))
     if kind == "narrow":
         low, high = max(0.0, low - 0.055), min(1.0, high + 0.055)
     if kind == "outside":
-        high = p + half + 0.5
+        high = p + half + 1.0
     if kind == "all":
         low, high = 0.0, 1.0
     return {"share": share, "low": low, "high": high, "better": low > chance}
@@ -173,7 +174,12 @@ plant(
         (lambda r, c: interval(r, c, "outside"), "within 0 and 1"),
         (lambda r, c: interval(r, c, "all"), "too wide"),
         (lambda r, c: interval([not one for one in r], c), "is a share of"),
-        (lambda r, c: interval(r, c) | {"better": True}, "chance lies below"),
+        (lambda r, c: interval(r, c) | {"better": True}, "chance lies below the interval"),
+        (lambda r, c: interval(r, c) | {"better": sum(r) > c * len(r)}, "within your interval"),
+        (lambda r, c: interval(r, 0.25), "is not always 0.25"),
+        (lambda r, c: interval(r, c, "of 90 %"), "1.645 hold 90 %"),
+        (lambda r, c: interval(r, c, "of 68 %"), "one holds 68 %"),
+        (lambda r, c: interval(r, c, "of 99 %"), "yours are too wide"),
     ],
     alternatives=[interval],
 )

@@ -38,8 +38,9 @@ def shown_status(status: str) -> str:
 class Check:
     """One task's check; call it with the learner's function."""
 
-    def __init__(self, task: str, points: int, body: Body) -> None:
+    def __init__(self, task: str, points: int, body: Body, patience: float = 1.0) -> None:
         self.task, self.points, self.body = task, points, body  # task as in "02.rms_norm"
+        self.patience = patience  # how many times the usual limit a call may take
         self.name = body.__name__
         self.title = (inspect.getdoc(body) or self.name).splitlines()[0]
 
@@ -60,8 +61,12 @@ class Check:
         return self.judge(LocalCaller(function)).status == SOLVED
 
     def judge(self, caller: Caller, *, seed: int = 0, seconds: float = 10.0) -> Verdict:
-        """The verdict on whatever ``caller`` calls; ``seed`` draws the inputs, ``seconds`` limits each call."""
-        task = Task(caller, seed, seconds)
+        """The verdict on whatever ``caller`` calls; ``seed`` draws the inputs, ``seconds`` limits each call.
+
+        A check whose function trains a model waits ``patience`` times as long: on a busy machine the clock on the wall
+        runs many times faster than the function's own.
+        """
+        task = Task(caller, seed, seconds * self.patience)
         try:
             return Verdict(SOLVED, say(self.body(task)))
         except NotYet:
@@ -80,15 +85,16 @@ class Check:
         return f"<check of task {self.task}>"
 
 
-def check(task: str, *, points: int = 1) -> Callable[[Body], Check]:
-    """Make a check of a function: ``task`` is "NN.name", ``points`` what the grader gives.
+def check(task: str, *, points: int = 1, patience: float = 1.0) -> Callable[[Body], Check]:
+    """Make a check of a function: ``task`` is "NN.name", ``points`` what the grader gives, ``patience`` how many times
+    the usual limit a call may take.
 
     The function's docstring is the task's title in `minimind course progress`. Raises ValueError for a task's second
     check.
     """
 
     def register(body: Body) -> Check:
-        made = Check(task, points, body)
+        made = Check(task, points, body, patience)
         if task in REGISTRY and REGISTRY[task].body.__module__ != body.__module__:
             raise ValueError(f"task {task} has a check already, in {REGISTRY[task].body.__module__}")
         REGISTRY[task] = made

@@ -102,6 +102,12 @@ class Task:
                             got=_describe(got), wanted=wanted))  # fmt: skip
         raise Wrong(say("{otherwise} ({distance})", otherwise=otherwise, distance=_distance(got, expected)))
 
+    def again(self, expected: Any, *args: Any, tolerance: float = 1e-4) -> None:
+        """A call with other shapes and other constants: a number written in where an argument belongs shows here."""
+        self.equal(self.call(*args), expected, "right for the first inputs, wrong for others: is a number of the "
+                   "example, a size or a constant, written in where an argument belongs?",
+                   tolerance=tolerance)  # fmt: skip
+
 
 def close(got: Any, expected: Any, tolerance: float = 1e-4) -> bool:
     """Whether two values agree: numbers and tensors up to rounding, whatever their precision; the rest exactly."""

@@ -116,6 +116,8 @@ def check_distill_loss(task: Task) -> str:
         "token 0 is a target like any other; only -100 marks what is not trained":
             0.3 * labels + 0.7 * distance[targets > 0].mean(),
     })  # fmt: skip
+    others = (task.randn(3, 5), task.randn(3, 5), torch.tensor([1, -100, 4]), 0.6, 1.5)
+    task.again(_mixed(*others), *others)
     to_student, to_teacher = task.gradients(*inputs)[:2]
     task.that(to_teacher is None or not to_teacher.any(), "a gradient reaches the teacher: it would learn to be like "
               "the student, which is an easy way to make the distance small. Detach it")  # fmt: skip

@@ -106,6 +106,8 @@ def check_dpo_loss(task: Task) -> str:
         "the sign: this falls when the model gets worse": -expected,
         "the logarithm of a mean is not the mean of logarithms": -torch.sigmoid(beta * margin).mean().log(),
     })  # fmt: skip
+    policy, reference = task.randn(3, 2), task.randn(3, 2)
+    task.again(_loss(policy, reference, 0.7), policy, reference, 0.7)
     _judge_training(task, policy, reference, beta)
     return "right on ordinary pairs, with their gradient, and finite on a hopeless one"
 
@@ -130,6 +132,8 @@ def check_gradient_weight(task: Task) -> str:
         "each is a sixth of its pair's weight: you took the mean over the pairs before the derivative": expected / 6,
         "the sign: asked is the size of the push": -expected,
     })  # fmt: skip
+    few = task.randn(3)
+    task.again(0.2 * torch.sigmoid(-0.2 * few), few, 0.2)
     return "as autograd finds it: β for a hopeless pair, nearly 0 for one that is clear"
 
 

@@ -37,6 +37,7 @@ def check_repetition_penalty(task: Task) -> str:
         "a token that occurred twice is punished twice; once is the rule": twice,
         "you subtracted the penalty (that is another one, the *presence* penalty)": logits - penalty * occurred.float(),
     })  # fmt: skip
+    task.again(torch.tensor([1.0, -8.0, 3.0]), torch.tensor([4.0, -2.0, 3.0]), torch.tensor([0, 1]), 4.0)
     return "positive logits smaller, negative ones more negative, once for each token that occurred"
 
 

@@ -95,6 +95,8 @@ def check_clipped(task: Task) -> str:
     plain, clipped = ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage
     task.equal(task.call(ratio, advantage, low, high), torch.minimum(plain, clipped), "not the smaller of the two",
                _clip_mistakes(ratio, advantage, low, high))  # fmt: skip
+    wide = torch.minimum(ratio * advantage, ratio.clamp(0.9, 1.5) * advantage)
+    task.again(wide[3:], ratio[3:], advantage[3:], 0.1, 0.5)
     slope = task.gradients(ratio, advantage, low, high)[0]
     task.that(slope is not None, NO_GRADIENT)
     flat = torch.where(advantage > 0, ratio > 1 + high, ratio < 1 - low)
@@ -189,6 +191,7 @@ def check_average(task: Task) -> str:
             "the sum still has to be divided": sums.sum(),
             say("\"{how}\" does not divide by the padded width, 8", how=how): sums.sum() / 24,
         })  # fmt: skip
+    task.again(losses[:2, :5].sum() / 14, losses[:2, :5], torch.ones(2, 5), "dr_grpo", 7)
     return "an answer of two tokens weighs as much as one of eight, or a quarter of it: that is the choice"
 
 

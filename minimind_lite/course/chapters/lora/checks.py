@@ -45,6 +45,8 @@ def check_lora_forward(task: Task) -> str:
         "the base's own part is missing: the adapter is added to it and does not replace it": alpha / 3 * change,
         "the factor belongs to the change alone: the base is multiplied by it too": alpha / 3 * (plain + change),
     })  # fmt: skip
+    x, W, A, B = task.randn(1, 2, 6), task.randn(4, 6), task.randn(2, 6), task.randn(4, 2)
+    task.again(x @ W.T + 2.5 * (x @ A.T @ B.T), x, W, A, B, 5.0)
     return "the same as peft's layer with your numbers"
 
 

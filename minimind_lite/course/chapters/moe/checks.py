@@ -207,7 +207,7 @@ def check_repaired_combine(task: Task) -> str:
 def check_awake(task: Task) -> str:
     """Predict, then measure: how many experts wake up for a batch?"""
     for tokens in (2 + task.number(0, 3), 1):
-        experts, k = 7 + task.number(0, 4), 3
+        experts, k = 7 + task.number(0, 4), 3 if tokens > 1 else 2
         got, still = float(task.call(experts, k, tokens)), (1 - k / experts) ** tokens
         visited = F.one_hot(task.rand(4000, tokens, experts).topk(k).indices, experts).amax(dim=(1, 2))
         measured = visited.sum(1).float().mean().item()

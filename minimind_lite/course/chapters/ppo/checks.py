@@ -27,7 +27,7 @@ def _gae_of_one(rewards: Sequence[float], values: Sequence[float], gamma: float,
 def check_surprise(task: Task) -> str:
     """One line: how much better things look after a token"""
     for size in (6, 9, 1):
-        rewards, values, gamma = task.randn(size), task.randn(size), 0.6
+        rewards, values, gamma = task.randn(size), task.randn(size), 0.8 if size == 9 else 0.6
         got = task.call(rewards, values, gamma)
         ahead, behind = torch.cat([values[1:], values.new_zeros(1)]), torch.cat([values.new_zeros(1), values[:-1]])
         last = torch.cat([values[1:], values[-1:]])
@@ -52,8 +52,7 @@ def check_surprise(task: Task) -> str:
 @check("15b.gae", points=3)
 def check_gae(task: Task) -> str:
     """Generalised advantage estimation for answers of different lengths"""
-    width, gamma, lam = 7, 0.9, 0.7
-    for lengths in ([7, 3, 1, 5], [2, 7]):
+    for lengths, width, gamma, lam in (([7, 3, 1, 5], 7, 0.9, 0.7), ([2, 5], 5, 0.8, 0.5)):
         mask = torch.arange(width) < torch.tensor(lengths)[:, None]
         rewards, values = task.randn(len(lengths), width) * mask, task.randn(len(lengths), width)
         got = task.call(rewards, values, mask, gamma, lam)
@@ -125,6 +124,8 @@ def check_whiten(task: Task) -> str:
         "multiplied by the standard deviation where it divides": centred * inside.std(),
         "divided by the variance; take its square root": centred / inside.var(),
     }, tolerance=1e-3)  # fmt: skip
+    few, kept = advantages[1:, :5], mask[1:, :5]
+    task.again((few - few[kept].mean()) / few[kept].std() * kept, few, kept, tolerance=1e-3)
     return "mean 0 and deviation 1 over all tokens of the batch, and 0 on the padding"
 
 
@@ -152,6 +153,9 @@ def check_value_loss(task: Task) -> str:
         "these are absolute errors; they are to be squared": 0.5 * torch.maximum(plain.sqrt(), clipped.sqrt()),
         "the mean over the tokens; wanted is each token's own, because the mask comes later": expected.mean(),
     })  # fmt: skip
+    held = old + (values - old).clamp(-0.4, 0.4)
+    wide = 0.5 * torch.maximum(plain, (held - returns) ** 2)
+    task.again(wide[5:], values[5:], old[5:], returns[5:], 0.4)
     return "half the larger of two errors: going further than the clip earns nothing"
 
 

@@ -100,13 +100,17 @@ def check_rms_norm_gradient(task: Task) -> str:
         "for the weight multiply by the normed x, not by x": (upstream * x).sum((0, 1)),
         "for the weight sum over the tokens, do not average": (upstream * normed).mean((0, 1)),
     })  # fmt: skip
+    x, weight, upstream = task.randn(1, 2, 5), task.rand(5) + 0.5, task.randn(1, 2, 5)
+    for found, right in zip(task.call(x, weight, 0.5, upstream), _by_autograd(x, weight, upstream, 0.5), strict=True):
+        task.equal(found, right, "right for the first inputs, wrong for others: is a number of the example, a size or "
+                   "a constant, written in where an argument belongs?")  # fmt: skip
     return "both gradients are those of torch's autograd through F.rms_norm"
 
 
-def _by_autograd(x: Tensor, weight: Tensor, upstream: Tensor) -> tuple[Tensor, ...]:
+def _by_autograd(x: Tensor, weight: Tensor, upstream: Tensor, eps: float = EPS) -> tuple[Tensor, ...]:
     """Gradients of torch's own layer."""
     x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
-    return torch.autograd.grad(F.rms_norm(x, (weight.numel(),), weight, EPS), (x, weight), upstream)
+    return torch.autograd.grad(F.rms_norm(x, (weight.numel(),), weight, eps), (x, weight), upstream)
 
 
 @check("02.leak", points=2)
@@ -131,6 +135,8 @@ def check_repaired_norm(task: Task) -> str:
         "the leak is gone with the norm itself: x still has to be divided by its root mean square": x * weight,
         "the weight got lost in the repair": F.rms_norm(x, (8,), None, EPS),
     })  # fmt: skip
+    x, weight = task.randn(1, 3, 5), task.rand(5) + 0.5
+    task.again(F.rms_norm(x, (5,), weight, 0.5), x, weight, 0.5)
     return "no token, and no sentence, changes another, and the values are torch's"
 
 

@@ -69,6 +69,8 @@ def check_rotate(task: Task) -> str:
         "x came back as it was: nothing has been turned": x,
     }, tolerance=1e-3)  # fmt: skip
     task.that(close(got.norm(dim=-1), x.norm(dim=-1), 1e-3), "a turn keeps every length, and yours does not")
+    x, f, positions = task.randn(1, 2, 1, 6), torch.tensor([1.0, 0.3, 0.05]), task.randint(1, 40, 1)
+    task.again(_by_complex_numbers(x, positions, f), x, positions, f, tolerance=1e-3)
     return "equals multiplication by complex numbers of length 1, so every length stays"
 
 

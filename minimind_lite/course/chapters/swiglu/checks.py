@@ -68,6 +68,8 @@ def check_fused_swiglu(task: Task) -> str:
     token = task.call(x[:1, :1], gate_up, down)
     task.equal(token, _fused(x, gate_up, down)[:1, :1], "right for a batch, wrong for a single token: each token is "
                "worked on alone")  # fmt: skip
+    x, gate_up, down = task.randn(1, 3, 4), task.randn(10, 4) / 2, task.randn(4, 5) / 2
+    task.again(_fused(x, gate_up, down), x, gate_up, down)
     return "one wide product instead of two, and the same values as with gate and up apart"
 
 
