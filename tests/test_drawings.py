@@ -123,6 +123,8 @@ DRAWN = (
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(128, 128, 4, 64.0)),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(512, 1408, 8, 16.0)),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(1408, 512, 8, 16.0)),
+    (lora.switched_and_merged, lambda: lora.switched_and_merged(128, 128, {"identity": 4, "medical": 16})),
+    (lora.switched_and_merged, lambda: lora.switched_and_merged(1408, 512, {"identity": 8, "medical": 16})),
     (dpo.policy_and_reference, lambda: dpo.policy_and_reference((-25.0, -27.0), (-30.0, -22.0), 0.1)),
     (distill.teacher_and_student, lambda: distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0)),
     (distill.what_a_student_is_told, lambda: distill.what_a_student_is_told(LOGITS[0], 1)),
@@ -196,6 +198,8 @@ def test_drawings_follow_their_numbers() -> None:
     assert "top-k 4 9 " in drawn and drawn.count(" 6 ") == 2 and "The random number 0.7 draws 8." in drawn
     assert "16,384 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
     assert "together 1,024 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
+    switched = lora.switched_and_merged(128, 128, {"identity": 4, "medical": 16}).alt
+    assert "W, 16,384 numbers" in switched and "identity 1,024 and medical 4,096" in switched
     assert (
         "the margin is 10, and the loss at β = 0.1 is 0.3133"
         in dpo.policy_and_reference((-25, -27), (-30, -22), 0.1).alt
