@@ -44,6 +44,7 @@ from minimind_lite.training.reason import tag_weights
 
 SMALL, NANO = preset("minimind2-small"), preset("nano")
 LOGITS = (torch.tensor([2.0, 1.0, -1.0]), torch.tensor([0.5, 1.0, 0.0]))  # a teacher's and a student's
+FOUR = (torch.tensor([0.50, 0.30, 0.15, 0.05]), torch.tensor([0.0, 1.0, 2.0, 0.5]))  # a reference, and rewards
 GAE = ([0.0] * 8, [0.5, 0.5, 0.6, 0.7, 0.7, 0.2, 0.1, 0.1])  # rewards and values
 # merges of byte-pair encoding with their counts, ids from 256 on; "se", "␣se" and "␣sea" first
 MERGES = [
@@ -126,6 +127,10 @@ DRAWN = (
     (lora.switched_and_merged, lambda: lora.switched_and_merged(128, 128, {"identity": 4, "medical": 16})),
     (lora.switched_and_merged, lambda: lora.switched_and_merged(1408, 512, {"identity": 8, "medical": 16})),
     (dpo.policy_and_reference, lambda: dpo.policy_and_reference((-25.0, -27.0), (-30.0, -22.0), 0.1)),
+    (dpo.reweighted, lambda: dpo.reweighted(*FOUR, [5.0, 1.0, 0.3])),
+    (dpo.reweighted, lambda: dpo.reweighted(torch.tensor([0.9, 0.1]), torch.tensor([-1.0, 1.0]), [2.0, 0.1])),
+    (dpo.equal_margins, lambda: dpo.equal_margins((-30, -22), [(-25, -27), (-35, -37), (-18, -20)], 0.1)),
+    (dpo.equal_margins, lambda: dpo.equal_margins((-30.5, -22), [(-31, -20.5), (-30.5, -22)], 0.5)),
     (distill.teacher_and_student, lambda: distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0)),
     (distill.what_a_student_is_told, lambda: distill.what_a_student_is_told(LOGITS[0], 1)),
     (reason.what_counts, thoughts_that_count),
@@ -204,6 +209,10 @@ def test_drawings_follow_their_numbers() -> None:
         "the margin is 10, and the loss at β = 0.1 is 0.3133"
         in dpo.policy_and_reference((-25, -27), (-30, -22), 0.1).alt
     )
+    best = dpo.reweighted(*FOUR, [5.0, 1.0]).alt
+    assert "at β = 1 the best policy has 0.20, 0.33, 0.44 and 0.03, a mean reward of 1.23 and a KL of 0.31" in best
+    equal = dpo.equal_margins((-30, -22), [(-25, -27), (-35, -37), (-18, -20)], 0.1).alt
+    assert "-5 and -15, margin 10" in equal and equal.count("loss 0.3133") == 3
     assert "add up to 0.529" in distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0).alt
     assert "1 for 5 <|im_end|>, 0 for all others" in marked_conversation().alt
     counted = thoughts_that_count().alt
