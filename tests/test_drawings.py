@@ -1,5 +1,6 @@
 """The concept drawings: words stay on the sheet and apart from one another, and each has its alternative text."""
 
+import math
 import re
 import warnings
 from collections import Counter
@@ -44,6 +45,11 @@ from minimind_lite.training.reason import tag_weights
 
 SMALL, NANO = preset("minimind2-small"), preset("nano")
 LOGITS = (torch.tensor([2.0, 1.0, -1.0]), torch.tensor([0.5, 1.0, 0.0]))  # a teacher's and a student's
+FOUR = (torch.tensor([0.50, 0.30, 0.15, 0.05]), torch.tensor([0.0, 1.0, 2.0, 0.5]))  # a reference, and rewards
+GROUPS = [
+    ("23 + 59 = ?", ["3+9=12;2+5+1=8;82", "82", "3+9=12;2+5=7;72", "83"], [1.0, 1.0, 0.0, 0.0]),
+    ("3 + 4 = ?", ["7", "3+4=7;7", "7", "7"], [1.0] * 4),
+]
 GAE = ([0.0] * 8, [0.5, 0.5, 0.6, 0.7, 0.7, 0.2, 0.1, 0.1])  # rewards and values
 # merges of byte-pair encoding with their counts, ids from 256 on; "se", "␣se" and "␣sea" first
 MERGES = [
@@ -123,7 +129,13 @@ DRAWN = (
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(128, 128, 4, 64.0)),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(512, 1408, 8, 16.0)),
     (lora.beside_the_frozen, lambda: lora.beside_the_frozen(1408, 512, 8, 16.0)),
+    (lora.switched_and_merged, lambda: lora.switched_and_merged(128, 128, {"identity": 4, "medical": 16})),
+    (lora.switched_and_merged, lambda: lora.switched_and_merged(1408, 512, {"identity": 8, "medical": 16})),
     (dpo.policy_and_reference, lambda: dpo.policy_and_reference((-25.0, -27.0), (-30.0, -22.0), 0.1)),
+    (dpo.reweighted, lambda: dpo.reweighted(*FOUR, [5.0, 1.0, 0.3])),
+    (dpo.reweighted, lambda: dpo.reweighted(torch.tensor([0.9, 0.1]), torch.tensor([-1.0, 1.0]), [2.0, 0.1])),
+    (dpo.equal_margins, lambda: dpo.equal_margins((-30, -22), [(-25, -27), (-35, -37), (-18, -20)], 0.1)),
+    (dpo.equal_margins, lambda: dpo.equal_margins((-30.5, -22), [(-31, -20.5), (-30.5, -22)], 0.5)),
     (distill.teacher_and_student, lambda: distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0)),
     (distill.what_a_student_is_told, lambda: distill.what_a_student_is_told(LOGITS[0], 1)),
     (reason.what_counts, thoughts_that_count),
@@ -131,6 +143,10 @@ DRAWN = (
     (ppo.one_turn, lambda: ppo.one_turn(list("3+9=12"), [0.4, 0.4, 0.5, 0.5, 0.8, 0.9], 1.0, 0.95)),
     (grpo.one_step, lambda: grpo.one_step("23 + 59 = ?", ["82", "72", "82", "84"], [1.0, 0.0, 1.0, 0.0])),
     (grpo.one_step, lambda: grpo.one_step("23 + 59 = ?", ["82", "82"], [1.0, 1.0])),
+    (grpo.pushed_tokens, lambda: grpo.pushed_tokens(GROUPS)),
+    (grpo.pushed_tokens, lambda: grpo.pushed_tokens([("1 + 1 = ?", ["2", "3", "2"], [0.5, 0.0, 1.0])])),
+    (grpo.when_the_ratio_is_one, lambda: grpo.when_the_ratio_is_one({"used_once": 1, "used_twice": 2})),
+    (grpo.when_the_ratio_is_one, lambda: grpo.when_the_ratio_is_one({"used_twice": 4}, boxes=5)),
     (ppo.actor_and_critic, ppo.actor_and_critic),
     (ppo.what_gae_sees, lambda: ppo.what_gae_sees(*GAE, 3)),
     (ppo.what_gae_sees, lambda: ppo.what_gae_sees([0.0, 0.0, 1.0], [0.5, 0.6, 0.9], 1, 0.9, 0.5)),
@@ -196,16 +212,26 @@ def test_drawings_follow_their_numbers() -> None:
     assert "top-k 4 9 " in drawn and drawn.count(" 6 ") == 2 and "The random number 0.7 draws 8." in drawn
     assert "16,384 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
     assert "together 1,024 numbers" in lora.beside_the_frozen(128, 128, 4, 64.0).alt
+    switched = lora.switched_and_merged(128, 128, {"identity": 4, "medical": 16}).alt
+    assert "W, 16,384 numbers" in switched and "identity 1,024 and medical 4,096" in switched
     assert (
         "the margin is 10, and the loss at β = 0.1 is 0.3133"
         in dpo.policy_and_reference((-25, -27), (-30, -22), 0.1).alt
     )
+    best = dpo.reweighted(*FOUR, [5.0, 1.0]).alt
+    assert "at β = 1 the best policy has 0.20, 0.33, 0.44 and 0.03, a mean reward of 1.23 and a KL of 0.31" in best
+    equal = dpo.equal_margins((-30, -22), [(-25, -27), (-35, -37), (-18, -20)], 0.1).alt
+    assert "-5 and -15, margin 10" in equal and equal.count("loss 0.3133") == 3
     assert "add up to 0.529" in distill.teacher_and_student(*LOGITS, 0, 0.1, 2.0).alt
     assert "1 for 5 <|im_end|>, 0 for all others" in marked_conversation().alt
     counted = thoughts_that_count().alt
     assert "<think> 1 × 10; thought 14 × 1; </think> 1 × 10; <answer> 1 × 10; answer 5 × 1; </answer> 1 × 10" in counted
     assert "<think> 1 × 0; </think> 1 × 0; <answer> 1 × 10" in counted and counted.count("<|im_end|> 1 × 1") == 2
     assert "+0.87, -0.87, +0.87 and -0.87" in grpo.one_step("?", list("abcd"), [1.0, 0.0, 1.0, 0.0]).alt
+    pushed = grpo.pushed_tokens(GROUPS).alt
+    assert "advantages +0.87, +0.87, -0.87 and -0.87; 3 + 4" in pushed and "advantages 0, 0, 0 and 0" in pushed
+    assert grpo.ratios_of(2, 0.3) == pytest.approx([1.0, 3 * math.exp(0.2) / (math.exp(0.2) + 2 * math.exp(-0.1))])
+    assert len({*grpo.ratios_of(9, 0.3)[4:]}) == 1  # past the clip it stays
     assert "first choice, token 1, and" in distill.what_a_student_is_told(LOGITS[0], 1).alt
     assert "4 of 25 trained tokens are tags; they hold 66 % of the weight" in weights_around_tags().alt  # 40 of 61
     turn = ppo.one_turn(["a", "b", "c"], [0.5, 0.5, 0.9], 1.0, 0.5, 1.0).alt  # δ: 0, 0.4 and 0.1

@@ -28,5 +28,11 @@ LABELS: dict[str, str] = {
     "margin_is": "margin: {margin:g}",
     "pair_loss_is": "-log σ({beta:g} · margin)\n= {loss:.4f}",
     "only_the_policy_learns": "gradient",
+    "mean_reward_is": "mean reward {reward:.2f}",
+    "kl_is": "KL {kl:.2f} nats",
+    "point_in_nats": "a point of reward: {nats:.2g} nats",
+    "beta_is_a_rate": "outlined: the reference; × e^(r/β), then divided by the sum Z",
+    "margin_and_loss": "margin {margin:g}, loss {loss:.4f}",
+    "loss_sees_the_margin": "grey: where the reference has the answer; the loss sees the margin alone",
     "only_changes_count": "only the change counts: which answer is likelier plays no part",
 }

@@ -18,4 +18,11 @@ LABELS: dict[str, str] = {
     "loop_reference": "reference\nis frozen",
     "loop_mean": "mean {mean:.2f}",
     "loop_kl": "KL",
+    "group_pushes": "green: every token is made likelier, red: less likely",
+    "group_rests": "equal rewards: nothing is pushed",
+    "used_once": "answers\nused once",
+    "used_twice": "answers used\ntwice (15b)",
+    "writes_answers": "π writes\nanswers",
+    "one_update": "update",
+    "only_there_is_it_one": "ρ = π / π_old of a token of a good answer; at the first update π is still π_old",
 }

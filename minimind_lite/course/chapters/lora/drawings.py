@@ -1,10 +1,12 @@
-"""Chapter 11's drawing: one frozen matrix and the two thin ones beside it, to scale."""
+"""Chapter 11's drawings: a frozen matrix and the thin ones beside it, to scale; a layer that switches and merges."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from ...kit.drawings import FAINT, PALE_BLUE, PAPER, arrow, box, sheet, sign, words
+from ...kit.drawings import FAINT, INK, PALE_BLUE, PALE_ORANGE, PAPER, arrow, box, rounded, sheet, sign, words
 from ...kit.labels import label
 from ...kit.language import say
+from ...kit.sentences import listed
 from ...kit.style import BLUE, GREY, ORANGE, described, style
 
 SCALE = 1.6  # the longest side of the frozen matrix, in inches
@@ -54,3 +56,68 @@ def _matrix(axis: Any, centre: float, middle: float, wide: float, tall: float, c
 
     corner = (centre - wide / 2, middle - tall / 2)
     axis.add_patch(Rectangle(corner, wide, tall, facecolor=colour, edgecolor="#888", linewidth=0.8))
+
+
+@style()
+def switched_and_merged(outputs: int, inputs: int, ranks: Mapping[str, int]) -> Any:
+    """One layer that holds an adapter of each rank: with none in use, with each of them, and with the first merged."""
+    frozen = outputs * inputs
+    sizes = {name: rank * (outputs + inputs) for name, rank in ranks.items()}
+    used: list[str | None] = [None, *ranks]
+    first = next(iter(ranks))
+    wide = 2.15
+    figure, axis = sheet(0.2 + wide * (len(used) + 1), 2.2 + 0.52 * len(ranks))
+    height = 1.5 + 0.52 * len(ranks)
+    for column, name in enumerate(used):
+        left = 0.15 + wide * column
+        words(axis, left + 0.9, height + 0.52, label(name) if name else label("lora_state_none"), size=9.5)
+        _straight_through(axis, left, height, f"W\n{frozen:,}", PAPER)
+        _stored_adapters(axis, left, height, sizes, name)
+        number = 1 + list(ranks).index(name) if name else 0
+        formula = rf"$y = Wx + (\alpha / r)\, B_{number} A_{number} x$" if name else "$y = Wx$"
+        _formula(axis, left, formula, 3 if name else 1)
+    left = 0.15 + wide * len(used)
+    words(axis, left + 0.9, height + 0.52, label("lora_state_merged").format(name=label(first)), size=9.5)
+    _straight_through(axis, left, height, f"W′\n{frozen:,}", PALE_ORANGE)
+    _stored_adapters(axis, left, height, sizes, None)
+    axis.add_patch(rounded(left + 0.36, 0.8, 1.02, 0.3, "white", "--"))
+    words(axis, left + 0.87, 0.95, label("lora_set_aside"), FAINT, size=8)
+    _formula(axis, left, r"$y = W'x,\quad W' = W + (\alpha / r)\, B_1 A_1$", 1)
+    return described(figure, say(
+        "One layer in {count} states. It always holds W, {frozen} numbers, and its adapters: {adapters}. With none in "
+        "use, y is W times x, one product of a matrix with x; with an adapter in use, its A and B add two more. With "
+        "{first} merged, the weight holds W and the change, one product is enough, and W itself is set aside.",
+        count=len(used) + 1, frozen=f"{frozen:,}", first=label(first),
+        adapters=listed(f"{label(name)} {size:,}" for name, size in sizes.items()),
+    ))  # fmt: skip
+
+
+def _straight_through(axis: Any, left: float, height: float, text: str, colour: str) -> None:
+    """x through the weight to y."""
+    words(axis, left + 0.1, height, "x", size=10)
+    arrow(axis, (left + 0.17, height), (left + 0.36, height), GREY)
+    box(axis, left + 0.36, height, 1.02, text, colour, 0.62)
+    arrow(axis, (left + 1.38, height), (left + 1.86, height), GREY)
+    words(axis, left + 1.91, height, "y", size=10)
+
+
+def _stored_adapters(axis: Any, left: float, height: float, sizes: Mapping[str, int], used: str | None) -> None:
+    """A box for each adapter that the layer holds; the way round W leads through the one in use."""
+    for number, (name, size) in enumerate(sizes.items(), 1):
+        middle = height - 0.08 - 0.52 * number
+        text = f"B{chr(0x2080 + number)}A{chr(0x2080 + number)}  {label(name)}\n{size:,}"
+        axis.add_patch(rounded(left + 0.36, middle - 0.21, 1.02, 0.42, ORANGE if name == used else "white",
+                               "-" if name == used else "--"))  # fmt: skip
+        words(axis, left + 0.87, middle, text, INK if name == used else FAINT, size=8)
+        if name == used:
+            axis.plot([left + 0.1, left + 0.1], [height - 0.12, middle], color=ORANGE, linewidth=1.6)
+            arrow(axis, (left + 0.1, middle), (left + 0.36, middle), ORANGE)
+            axis.plot([left + 1.38, left + 1.55], [middle, middle], color=ORANGE, linewidth=1.6)
+            arrow(axis, (left + 1.55, middle), (left + 1.55, height - 0.13), ORANGE)
+            sign(axis, left + 1.55, height, "+", BLUE)
+
+
+def _formula(axis: Any, left: float, formula: str, products: int) -> None:
+    """What the layer computes, and how many products of a matrix with x that takes."""
+    words(axis, left + 0.9, 0.5, formula, size=9)
+    words(axis, left + 0.9, 0.18, label("lora_products").format(count=products), FAINT, size=8)

@@ -28,6 +28,10 @@ LABELS: dict[str, str] = {
     "lora_up": "B: {rows} × {rank},\nzero at first",
     "lora_between": "{rank} numbers",
     "lora_counts": "{frozen:,} numbers are frozen, {trained:,} are trained: {share:.1%} as many",
+    "lora_state_none": "no adapter",
+    "lora_state_merged": "{name}, merged",
+    "lora_set_aside": "W, set aside",
+    "lora_products": "matrix products: {count}",
 }
 
 # What the chapter's cells call their lines, bars and columns; {0}, {1} … stand for numbers.
