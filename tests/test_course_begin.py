@@ -1,11 +1,13 @@
 """What a chapter's first cells rely on: profiles, folders, figures, and errors that say what to do."""
 
 import json
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -143,6 +145,27 @@ def test_begin_seeds_the_random_numbers(tmp_path: Path) -> None:
     first = torch.rand(3)
     course.begin("02_rmsnorm", output_dir=tmp_path)
     assert torch.equal(first, torch.rand(3))
+
+
+def test_two_messages_of_other_libraries_are_silenced_and_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(2):  # chapters begin again and again in one kernel
+            course.begin("06_moe", output_dir=tmp_path)
+        warnings.warn("`is_gradient_checkpointing` is deprecated and will be removed in v6.", FutureWarning, 2)
+        warnings.warn("`is_gradient_checkpointing` is deprecated", UserWarning, 2)
+        warnings.warn("something else is deprecated", FutureWarning, 2)
+    assert [one.category for one in warned] == [UserWarning, FutureWarning]
+    logger = logging.getLogger("transformers.integrations.moe")
+    assert len(logger.filters) == 1
+    with caplog.at_level("WARNING", logger.name):
+        logger.addHandler(caplog.handler)  # transformers' loggers do not propagate
+        logger.warning("You tried to access the `ExpertsInterface` with a config set to `None`.")
+        logger.warning("something went wrong")
+        logger.removeHandler(caplog.handler)
+    assert {record.getMessage() for record in caplog.records} == {"something went wrong"}
 
 
 def test_record_merges_plain_numbers(tmp_path: Path) -> None:

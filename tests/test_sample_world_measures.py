@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from minimind_lite.evaluation.sample_world import (
     ask_world,
     both_languages,
     figures_of,
+    in_any_sentence,
     named,
     obeys,
     spread,
@@ -28,6 +30,7 @@ from minimind_lite.evaluation.sample_world import (
     training_stories,
 )
 from minimind_lite.evaluation.stories import StoryScores
+from minimind_lite.files import repository_root
 from minimind_lite.generation.engine import Generation, chat
 from minimind_lite.model.transformer import Transformer
 from minimind_lite.tokenizer import Tokenizer
@@ -113,7 +116,7 @@ def world(tmp_path: Path) -> Path:
         for name, records in held_out(language).items():
             write(tmp_path / "chat_heldout" / f"{name}_{language}.jsonl", *records)
         for ring in RINGS:
-            facts = [record(f"{ring} {n}?", f"{ring} {n}.", relation="r", given=f"{n}") for n in range(3)]
+            facts = [record(f"{ring} {n}?", f"{ring} {n}.", relation="r", given=f"{n}", value=ring) for n in range(3)]
             write(tmp_path / "facts_rings" / ring / f"{language}.jsonl", *facts)
     return tmp_path
 
@@ -187,6 +190,53 @@ def test_one_answer_to_everything_is_right_where_it_should_be(
     plant(lambda question, expected: said)
     scores = ask_world(model, tokenizer, world)
     assert {kind for kind, score in scores.items() if score.share} == right
+
+
+def test_a_fact_is_named_in_any_sentence(
+    world: Path, model: Transformer, tokenizer: Tokenizer, plant: Callable[..., None]
+) -> None:
+    plant(lambda question, expected: "It is near." if question == "near 1?" else "It is nearby.")
+    scores = both_languages(ask_world(model, tokenizer, world))
+    near = in_any_sentence(scores["facts near"])
+    assert (scores["facts near"].share, near.share) == (0, pytest.approx(1 / 3))
+    assert [one.right for one in near.answers] == [False, True, False] * 2
+    with pytest.raises(ValueError, match="do not say what a right answer has to name"):
+        in_any_sentence(scores["talk"])
+
+
+@pytest.mark.parametrize(
+    ("value", "about", "said", "named"),
+    [
+        ("Mongolia", "Ulaanbaatar", "The capital of Mongolia is Ulaanbaatar.", True),
+        ("Mongolia", "Ulaanbaatar", "The capital of mongolia.", True),
+        ("Mongolia", "Ulaanbaatar", "The capital of Nepal is Ulaanbaatar.", False),
+        ("Mexico", "Mexico City", "Mexico City is in Spain.", False),
+        ("Mexico", "Mexico City", "The capital of Mexico is Mexico City.", True),
+        ("ox", "oxen", "Two oxen and a box.", False),
+        ("墨西哥", "墨西哥城", "墨西哥城在西班牙。", False),
+        ("墨西哥", "墨西哥城", "墨西哥城在墨西哥。", True),
+        ("马", "horse", "罗马是首都。", False),
+        ("马", "horse", "马的英语是horse。", True),
+    ],
+)
+def test_a_name_inside_a_longer_one_is_not_named(value: str, about: str, said: str, named: bool) -> None:
+    other = JudgedAnswer("罗马是哪国的首都？", "罗马是意大利的首都。", "", False, "意大利", "罗马")
+    one = JudgedAnswer("?", "…", said, not named, value, about)
+    assert [answer.right for answer in in_any_sentence(KindScore([one, other])).answers] == [named, False]
+
+
+@pytest.mark.parametrize("ring", ["backwards_trained", "backwards"])
+def test_every_expected_answer_names_what_is_asked_for_and_no_question_does_by_itself(ring: str) -> None:
+    """So the generous count is never below the strict one, and to repeat the question's name earns nothing."""
+    folder = repository_root() / "data_samples" / "facts_rings" / ring
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
+    expected, repeated = [], []
+    for item in map(json.loads, lines):
+        asked, answer = (turn["content"] for turn in item["conversations"])
+        expected.append(JudgedAnswer(asked, answer, answer, True, item["value"], item["given"]))
+        repeated.append(replace(expected[-1], given=item["given"]))
+    assert len(lines) > 200 and {path.stem for path in folder.glob("*.jsonl")} == {"zh", "en"}
+    assert (in_any_sentence(KindScore(expected)).share, in_any_sentence(KindScore(repeated)).share) == (1, 0)
 
 
 SYSTEM = {one["kind"]: one for one in held_out("en")["system"]}

@@ -14,6 +14,7 @@ from minimind_lite.course.chapters.pretrain.settings import PretrainSettings
 from minimind_lite.course.chapters.sft import figures as chat_figures
 from minimind_lite.course.chapters.sft import widgets as sft_widgets
 from minimind_lite.course.kit import answers as sft_figures
+from minimind_lite.course.kit import curves
 from minimind_lite.course.kit.bands import expected_band, inside, make_band
 from minimind_lite.data.documents import Document
 from minimind_lite.evaluation.closed_book import Answer, ExactMatch
@@ -138,6 +139,17 @@ def test_chapter_10_draws_each_kind_in_each_language(tmp_path: Path) -> None:
     table = chat_figures.judged([("talk zh", right), ("talk en", wrong)]).data
     assert "✓ a" in table and "✗ bbb" in table and "…" in table and "<b>?" not in table
     assert "small talk (Chinese)" in table
+
+
+def test_the_legend_of_held_out_losses_names_the_last_step_of_each_run() -> None:
+    runs = {"pretrained_first": [(100, 2.0), (2300, 0.25)], "random_weights": [(100, 3.0), (300, 1.5)]}
+    measured = {name: [{"step": step, "eval_loss": loss} for step, loss in one] for name, one in runs.items()}
+    with_more = {name: [*rows, {"step": 9999, "loss": 1.0}] for name, rows in measured.items()}  # not held out
+    legend = curves.held_out(with_more).axes[0].get_legend()
+    assert [one.get_text() for one in legend.get_texts()] == [
+        "after pretraining (the main run), step 2300: 0.250",
+        "from random weights, step 300: 1.500",
+    ]
 
 
 def test_chapter_10_lists_what_the_conversations_hold() -> None:

@@ -7,9 +7,11 @@ chapter.record(bits_per_byte=1.9)
 """
 
 import json
+import logging
 import os
 import platform
 import random
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,7 @@ def begin(
     folder = resolve_output(output_dir)
     chapter = Chapter(name, profile, folder, settings, pick_device())
     use_one_thread()
+    silence_known_messages()
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002  the reference libraries use the old generator
     torch.manual_seed(settings.seed)
@@ -195,6 +198,21 @@ def use_one_thread() -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+def silence_known_messages() -> None:
+    """Silence two messages of libraries that a chapter compares its own code with; a learner can do nothing about them.
+
+    peft asks transformers for a property under its old name. And transformers, given one of its layers of experts
+    without the model around it, as chapter 06 uses it, says that this is expected. All else is said as before.
+    """
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    logging.getLogger("transformers.integrations.moe").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of transformers' experts says anything but that they stand alone."""
+    return not record.getMessage().startswith("You tried to access the `ExpertsInterface`")
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ obeyed. All of it is judged by ``closed_book``, ``intents`` and ``recall``; here
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,12 +31,17 @@ One = TypeVar("One")
 
 @dataclass(frozen=True)
 class JudgedAnswer:
-    """One question: what was asked last, an expected answer, what was said, and whether that is right."""
+    """One question: what was asked last, an expected answer, what was said, and whether that is right.
+
+    value: what a right answer has to name, and about: what the question names; "" where the record does not say.
+    """
 
     question: str
     expected: str
     given: str
     right: bool
+    value: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,18 @@ def both_languages(scores: Mapping[str, KindScore]) -> dict[str, KindScore]:
     for name, score in scores.items():
         found.setdefault(name.rpartition(" ")[0], []).extend(score.answers)
     return {kind: KindScore(answers) for kind, answers in found.items()}
+
+
+def in_any_sentence(score: KindScore) -> KindScore:
+    """The same answers counted generously: right is each that names its ``value``, in whatever sentence.
+
+    Inside a longer name that these questions ask for or are about, a value is not named: 墨西哥 in 墨西哥城. Raises
+    ValueError for a kind whose records do not say what is asked for.
+    """
+    if not all(one.value for one in score.answers):
+        raise ValueError("these questions do not say what a right answer has to name; those of the rings of facts do")
+    names = {name for one in score.answers for name in (one.value, one.about) if name}
+    return KindScore([replace(one, right=one.value in named_values(one.given, names)) for one in score.answers])
 
 
 def figures_of(scores: Mapping[str, KindScore], stories: Mapping[str, StoryScores]) -> dict[str, float]:
@@ -230,4 +247,4 @@ def _answers(
 def _judged(item: Item, said: str, judge: Judge) -> JudgedAnswer:
     """The last question of a record with what was said to it."""
     asked, expected = (turn["content"] for turn in item["conversations"][-2:])
-    return JudgedAnswer(asked, expected, said, judge(item, said))
+    return JudgedAnswer(asked, expected, said, judge(item, said), item.get("value", ""), item.get("given", ""))

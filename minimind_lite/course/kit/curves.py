@@ -67,11 +67,15 @@ def loss_curves(curves: dict[str, Sequence[float]], level: float, level_name: st
 
 
 def held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
-    """Held-out cross-entropy on answers of two runs over their steps: a model, and its control."""
+    """Held-out cross-entropy on answers of two runs over their steps: a model, and its control.
+
+    The legend names the last step of each beside its loss: the runs need not be equally long.
+    """
     figure, axis = subplots(height=3.6)
     for colour, (name, history) in zip((GREEN, GREY), histories.items(), strict=False):
         seen = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
-        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=f"{label(name)}: {seen[-1][1]:.3f}")
+        at_end = say("{name}, step {step}: {loss}", name=label(name), step=seen[-1][0], loss=f"{seen[-1][1]:.3f}")
+        axis.plot(*zip(*seen, strict=True), color=colour, marker="o", label=at_end)
     axis.set(xlabel=label("step"), ylabel=label("held_out_answer_loss"))
     axis.legend()
     losses = {

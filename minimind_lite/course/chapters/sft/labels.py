@@ -9,6 +9,8 @@ LABELS: dict[str, str] = {
     "facts_far": "facts: far frames",
     "facts_backwards_trained": "facts backwards: trained so",
     "facts_backwards": "facts backwards: never trained so",
+    "facts_backwards_trained_named": "facts backwards: trained so, named in any sentence",
+    "facts_backwards_named": "facts backwards: never trained so, named in any sentence",
     "talk": "small talk",
     "follow_ups": "follow-up questions",
     "recall_known_lists": "recall: from known lists",
