@@ -7,6 +7,7 @@ written to benchmarks/results/claims.json; chapters that were not run keep what 
 
     python benchmarks/claims.py --from 01 --to 07b --seeds 0 1 2 --modes default:1 avx512:1
     python benchmarks/claims.py --report build/claims/*/report.json     # only count what has run, here or elsewhere
+    python benchmarks/claims.py --add --seeds 3            # beside what is recorded, for chapters that have not changed
 
 One run of the whole course takes about half an hour.
 """
@@ -116,10 +117,36 @@ def count(reports: Reports) -> dict[str, Any]:
     return chapters
 
 
-def record(reports: Reports) -> dict[str, Any]:
-    """Write the counts; chapters that no report has finished keep theirs. Returns the new ones."""
+def added(old: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """One chapter's counts with those of earlier runs, which name their commit; claims that it no longer makes go.
+
+    Raises CourseError if a run is in both.
+    """
+    if twice := {run.partition(" (")[0] for run in old["runs"]} & set(new["runs"]):
+        raise CourseError(f"counted before: {', '.join(sorted(twice))}; without --add they are counted anew")
+
+    def named(runs: list[str]) -> list[str]:
+        return [run if "(" in run else f"{run} (commit {old['commit'][:7]})" for run in runs]
+
+    claims = {}
+    for text, claim in new["claims"].items():
+        before = old["claims"].get(text, {"held": 0, "of": 0, "not_in": []})
+        claims[text] = {
+            "held": before["held"] + claim["held"], "of": before["of"] + claim["of"],
+            "not_in": named(before["not_in"]) + claim["not_in"],
+        }  # fmt: skip
+    return {"commit": new["commit"], "runs": named(old["runs"]) + new["runs"], "claims": claims}
+
+
+def record(reports: Reports, add: bool = False) -> dict[str, Any]:
+    """Write the counts, with ``add`` beside those recorded before. Chapters that no report has finished keep theirs.
+
+    Returns the counts of the chapters that have finished. Raises CourseError as ``count`` and ``added`` do.
+    """
     counted = count(reports)
     before = read_json(RECORD)["chapters"] if RECORD.is_file() else {}
+    if add:
+        counted = {name: added(before[name], new) if name in before else new for name, new in counted.items()}
     chapters = dict(sorted((before | counted).items()))
     write_text(RECORD, json.dumps({"profile": PROFILE, "chapters": chapters}, indent=1) + "\n")
     return counted
@@ -135,6 +162,7 @@ def main() -> int:
     parser.add_argument("--modes", nargs="+", default=sorted({"default:1", best}), help=f"default: default:1 {best}")
     parser.add_argument("--work", type=Path, default=WORK, help="where the runs are kept")
     parser.add_argument("--report", type=Path, nargs="+", metavar="FILE", help="run nothing: count these reports")
+    parser.add_argument("--add", action="store_true", help="to what is recorded, where neither code nor data changed")
     options = parser.parse_args()
     try:
         files = options.report or [
@@ -142,7 +170,7 @@ def main() -> int:
             for seed in options.seeds
             for mode in map(check_mode, options.modes)
         ]
-        counted = record({file: read_json(file) for file in files})
+        counted = record({file: read_json(file) for file in files}, options.add)
     except (CourseError, OSError, UnreadableFile) as error:
         print(error, file=sys.stderr)
         return 1

@@ -110,6 +110,25 @@ def test_chapters_that_were_not_run_keep_their_record(claims: ModuleType, tmp_pa
     assert stored["06_moe"]["commit"] == "a" * 40 and stored["07b_cleaning"] == "kept"
 
 
+def test_runs_are_added_to_those_of_another_commit_and_none_counts_twice(claims: ModuleType) -> None:
+    claims.record(named(made(0, {"it learns": False, "it is gone": True})))
+    later = [made(seed, {"it learns": True, "it is new": seed == 2}, commit="b" * 40) for seed in (1, 2)]
+    claims.record(named(*later), add=True)
+    stored = json.loads(claims.RECORD.read_text(encoding="utf-8"))["chapters"]["06_moe"]
+    before = f"seed 0, avx2:1 (commit {'a' * 7})"
+    assert stored == {
+        "commit": "b" * 40,
+        "runs": [before, "seed 1, avx2:1", "seed 2, avx2:1"],
+        "claims": {
+            "it learns": {"held": 2, "of": 3, "not_in": [before]},
+            "it is new": {"held": 1, "of": 2, "not_in": ["seed 1, avx2:1"]},
+        },
+    }
+    with pytest.raises(CourseError, match=r"counted before: seed 0, avx2:1; without --add"):
+        claims.record(named(made(0, {"it learns": True}, commit="c" * 40)), add=True)
+    assert json.loads(claims.RECORD.read_text(encoding="utf-8"))["chapters"]["06_moe"] == stored
+
+
 def test_reports_from_elsewhere_are_counted_and_what_is_none_is_named(
     claims: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
