@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -193,14 +194,28 @@ def answers_block(course: dict[str, Any], words: str = CHOSEN) -> str:
 SHOWN = (1, 16, 64)  # numbers of clients at a time
 
 
+def measured(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each comparison once for every processor; its name says which where there are several."""
+    rows: dict[tuple[str, str | None, str], dict[str, Any]] = {}
+    for report in reports:
+        for row in report["results"]:
+            rows.setdefault((row["name"], row["peer_name"], report["device"]), row)
+    several = Counter((name, peer) for name, peer, _ in rows)
+    return [
+        row | {"name": f"{name}, on {device.partition('(')[2].split()[0].partition('(')[0]}"}
+        if several[name, peer] > 1
+        else row
+        for (name, peer, device), row in rows.items()
+    ]
+
+
 def bench_block(reports: list[dict[str, Any]]) -> str:
     """The comparisons of `minimind bench`: medians, the ratio with its quartiles, and the goal; without one: folded."""
     head = ["| | unit | ours | peer | ratio (quartiles) | goal | padding, ours / peer | share of matrix peak |"]
     head.append("|---|---|---|---|---|---|---|---|")
     aimed: list[str] = []
     others: list[str] = []
-    rows = {(row["name"], row["peer_name"]): row for report in reversed(reports) for row in report["results"]}
-    for row in (row for report in reports for row in report["results"] if rows[row["name"], row["peer_name"]] is row):
+    for row in measured(reports):
         if row.get("clients", SHOWN[0]) not in SHOWN:  # the rest is in chapter 17's picture
             continue
         peer = ratio = ""

@@ -76,6 +76,7 @@ WORDS = {  # whole cells; what is not here is put together from PARTS
 }  # fmt: skip
 
 PARTS: tuple[tuple[str, _Words], ...] = (  # parts of a cell, in this order
+    (r", on (\w+)$", r"，\1"),
     (r"^train (\w+): ", r"训练 \1："),
     (r"^align (\w+): (\w+) step$", r"对齐 \1：\2 的一步"),
     (r"^attention (\w+): ([\d,]+) packed positions$", r"注意力 \1：打包的 \2 个位置"),
@@ -87,10 +88,10 @@ PARTS: tuple[tuple[str, _Words], ...] = (  # parts of a cell, in this order
     (r"：share of the matrix peak$", "：占矩阵乘法峰值的比例"),
     (r"：useful tokens$", "：有用的词元"),
     (r"：positions$", "：位置"),
-    (r"：(\d+) requests of mixed lengths through (\d+) slots$", r"：\1 个长短不一的请求，共用 \2 个位子"),
+    (r"：(\d+) requests of mixed lengths through (\d+) slots(?=，|$)", r"：\1 个长短不一的请求，共用 \2 个位子"),
     (r"：(\d+) texts against one", r"：\1 篇文本与一篇相比"),
     (r"：(\d+) texts?", r"：\1 篇文本"),
-    (r", int8$", "，int8"),
+    (r", int8(?=，|$)", "，int8"),
     (r"：forward and backward$", "：前向和反向"),
     (r"：optimizer$", "：优化器"),
     (r"：texts to documents$", "：从文本到文档"),

@@ -18,6 +18,19 @@ def test_the_readme_is_filled_from_the_result_files() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_comparison_on_several_processors_names_each_and_counts_once_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # readme.py imports its neighbour
+    measured = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))["measured"]
+
+    def report(device: str, *names: str) -> dict[str, object]:
+        return {"device": device, "results": [{"name": name, "peer_name": "peer"} for name in names]}
+
+    amd, intel = "cpu (AMD EPYC, x86_64, 2 cores)", "cpu (Intel(R) Xeon(R) Processor, x86_64, 2 cores)"
+    rows = measured([report(amd, "a", "b"), report(amd, "a"), report(intel, "a")])
+    assert [row["name"] for row in rows] == ["a, on AMD", "b", "a, on Intel"]
+    assert in_chinese("| generate small: 1 text, int8, on AMD |") == "| 生成 small：1 篇文本，int8，AMD |"
+
+
 def test_a_changed_figure_is_noticed(tmp_path: Path) -> None:
     for name in (
         "README.md",
