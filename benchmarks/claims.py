@@ -122,11 +122,11 @@ def added(old: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
     Raises CourseError if a run is in both.
     """
-    if twice := {run.partition(" (")[0] for run in old["runs"]} & set(new["runs"]):
+    if twice := {run.partition(" (commit ")[0] for run in old["runs"]} & set(new["runs"]):
         raise CourseError(f"counted before: {', '.join(sorted(twice))}; without --add they are counted anew")
 
     def named(runs: list[str]) -> list[str]:
-        return [run if "(" in run else f"{run} (commit {old['commit'][:7]})" for run in runs]
+        return [run if "(commit " in run else f"{run} (commit {old['commit'][:7]})" for run in runs]
 
     claims = {}
     for text, claim in new["claims"].items():

@@ -199,14 +199,18 @@ def measured(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str | None, str], dict[str, Any]] = {}
     for report in reports:
         for row in report["results"]:
-            rows.setdefault((row["name"], row["peer_name"], report["device"]), row)
+            rows.setdefault((row["name"], row["peer_name"], processor(report["device"])), row)
     several = Counter((name, peer) for name, peer, _ in rows)
     return [
-        row | {"name": f"{name}, on {device.partition('(')[2].split()[0].partition('(')[0]}"}
-        if several[name, peer] > 1
-        else row
-        for (name, peer, device), row in rows.items()
+        row | {"name": f"{name}, on {place}"} if several[name, peer] > 1 else row
+        for (name, peer, place), row in rows.items()
     ]
+
+
+def processor(device: str) -> str:
+    """A device in a word or two: the maker of a CPU, "AMD" for "cpu (AMD EPYC, …)"; a GPU by its name."""
+    inside = device.removeprefix("cpu (")
+    return re.split(r"[ ,()]", inside)[0] if inside != device else re.split(r"[,(]", device)[0].strip()
 
 
 def bench_block(reports: list[dict[str, Any]]) -> str:

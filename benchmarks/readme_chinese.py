@@ -76,7 +76,7 @@ WORDS = {  # whole cells; what is not here is put together from PARTS
 }  # fmt: skip
 
 PARTS: tuple[tuple[str, _Words], ...] = (  # parts of a cell, in this order
-    (r", on (\w+)$", r"，\1"),
+    (r", on ([^,]+)$", r"，\1"),
     (r"^train (\w+): ", r"训练 \1："),
     (r"^align (\w+): (\w+) step$", r"对齐 \1：\2 的一步"),
     (r"^attention (\w+): ([\d,]+) packed positions$", r"注意力 \1：打包的 \2 个位置"),

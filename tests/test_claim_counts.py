@@ -124,6 +124,10 @@ def test_runs_are_added_to_those_of_another_commit_and_none_counts_twice(claims:
             "it is new": {"held": 1, "of": 2, "not_in": ["seed 1, avx2:1"]},
         },
     }
+    claims.record(named(made(3, {"it learns": True}, arithmetic="cpu (x86_64)", commit="c" * 40)), add=True)
+    stored = json.loads(claims.RECORD.read_text(encoding="utf-8"))["chapters"]["06_moe"]
+    later_runs = [f"seed {seed}, avx2:1 (commit {'b' * 7})" for seed in (1, 2)]
+    assert stored["runs"] == [before, *later_runs, "seed 3, cpu (x86_64)"]
     with pytest.raises(CourseError, match=r"counted before: seed 0, avx2:1; without --add"):
         claims.record(named(made(0, {"it learns": True}, commit="c" * 40)), add=True)
     assert json.loads(claims.RECORD.read_text(encoding="utf-8"))["chapters"]["06_moe"] == stored

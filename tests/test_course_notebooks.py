@@ -290,3 +290,13 @@ def test_the_public_address_stands_in_one_place() -> None:
     root, address = repository_root(), colab.repository_url()
     sources = [path for path in (root / "minimind_lite").rglob("*.py") if address in path.read_text(encoding="utf-8")]
     assert sources == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"cell_type": "markdown"}]}']
+)
+def test_the_minutes_of_what_is_no_notebook_are_refused_by_name(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "02_rmsnorm.ipynb"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CourseError, match=r"02_rmsnorm\.ipynb is not a notebook that can be read"):
+        files.tasks_in(path)

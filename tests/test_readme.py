@@ -28,6 +28,8 @@ def test_a_comparison_on_several_processors_names_each_and_counts_once_on_one(mo
     amd, intel = "cpu (AMD EPYC, x86_64, 2 cores)", "cpu (Intel(R) Xeon(R) Processor, x86_64, 2 cores)"
     rows = measured([report(amd, "a", "b"), report(amd, "a"), report(intel, "a")])
     assert [row["name"] for row in rows] == ["a, on AMD", "b", "a, on Intel"]
+    rows = measured([report(intel, "a"), report("NVIDIA H100 80GB HBM3 (1 used)", "a"), report("NVIDIA H200", "a")])
+    assert [row["name"] for row in rows] == ["a, on Intel", "a, on NVIDIA H100 80GB HBM3", "a, on NVIDIA H200"]
     assert in_chinese("| generate small: 1 text, int8, on AMD |") == "| 生成 small：1 篇文本，int8，AMD |"
 
 

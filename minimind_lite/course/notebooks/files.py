@@ -83,9 +83,15 @@ def reading_minutes(path: Path) -> int:
 
 
 def tasks_in(path: Path) -> list[tuple[int, str]]:
-    """(minutes, text) of every task of a set of exercises in English, as the text under its title states them."""
-    cells = read_json(path)["cells"]  # not by nbformat: a set's first cell asks for its minutes
-    texts = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    """(minutes, text) of every task of a set of exercises in English, as the text under its title states them.
+
+    Raises CourseError for a file that is not a notebook.
+    """
+    try:
+        cells = read_json(path)["cells"]  # not by nbformat: a set's first cell asks for its minutes
+        texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise CourseError(f"{path.name} is not a notebook that can be read: {str(error)[:200]}") from error
     return [(int(stated[1]), text) for text in texts if (stated := _TASK.search(text))]
 
 
